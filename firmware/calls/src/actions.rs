@@ -1,0 +1,440 @@
+//! The actions of a flow while they run. What takes more than a few lines has a
+//! file of its own: `collect`, `dial`, `record`.
+
+use std::time::Instant;
+
+use tipring_model::flow::{Action, ActionFailure, LegEvent, Moment, Outcome, Place};
+use tipring_model::line::LineCommand;
+use tipring_model::prompt::Prompt;
+use tipring_model::{ActionId, Cause, Digit, DigitSet, LegId, PlayId};
+
+use crate::call::Call;
+use crate::collect::CollectWork;
+use crate::contract::{CallOutput, MediaCommand};
+use crate::dial::DialWork;
+use crate::leg::{LegState, Purpose};
+use crate::record::RecordWork;
+
+/// One action under way.
+pub(crate) struct Running {
+    pub(crate) id: ActionId,
+    /// The leg it works on; a Place has none.
+    pub(crate) leg: Option<LegId>,
+    /// When it has to be looked at.
+    pub(crate) due: Option<Instant>,
+    pub(crate) work: Work,
+}
+
+impl Running {
+    pub(crate) const fn is_recording(&self) -> bool {
+        matches!(self.work, Work::Record(_))
+    }
+}
+
+pub(crate) enum Work {
+    Answer,
+    Prompt {
+        play: PlayId,
+        barge_in: DigitSet,
+        by: Option<Digit>,
+        cancelled: bool,
+    },
+    Collect(CollectWork),
+    Record(RecordWork),
+    Dial(DialWork),
+    Place {
+        leg: LegId,
+    },
+    Bridge {
+        with: LegId,
+    },
+    SendDigits {
+        play: PlayId,
+        cancelled: bool,
+    },
+    Pause {
+        finish: DigitSet,
+        keeps_key: bool,
+    },
+    /// Until the leg is gone.
+    Release,
+}
+
+/// What an action needs of its leg, checked in one place.
+enum Needs {
+    /// A leg that is not on its way out.
+    Live,
+    /// An answered one.
+    Answered,
+}
+
+const fn needs(action: &Action) -> Needs {
+    match action {
+        Action::Answer
+        | Action::Reject(_)
+        | Action::Dial(_)
+        | Action::Place(_)
+        | Action::Pause(_)
+        | Action::Release(_) => Needs::Live,
+        Action::Prompt(_)
+        | Action::Collect(_)
+        | Action::Record(_)
+        | Action::Bridge(_)
+        | Action::SendDigits(_) => Needs::Answered,
+    }
+}
+
+impl Call {
+    pub(crate) fn begin_action(&mut self, now: Moment, id: ActionId, on: Option<LegId>, action: Action) {
+        if let Action::Place(place) = action {
+            return self.begin_place(now, id, place);
+        }
+        let Some(leg) = on.and_then(|leg| self.leg(leg)) else {
+            return self.ended(id, Outcome::Failed(ActionFailure::NoLeg));
+        };
+        if !leg.is_live() {
+            return self.ended(id, Outcome::LegGone);
+        }
+        let (on, state, answered) = (leg.id, leg.state, leg.state == LegState::Answered);
+        if matches!(needs(&action), Needs::Answered) && !answered {
+            return self.ended(id, Outcome::Failed(ActionFailure::LegState));
+        }
+        match action {
+            Action::Answer => match state {
+                LegState::Answered => self.ended(id, Outcome::Done),
+                LegState::Offered { .. } => {
+                    self.run(id, on, None, Work::Answer);
+                    self.outputs.push_back(CallOutput::Line(LineCommand::Answer { leg: on }));
+                }
+                LegState::Placed { .. } | LegState::Releasing | LegState::Gone => {
+                    self.ended(id, Outcome::Failed(ActionFailure::LegState));
+                }
+            },
+            Action::Reject(cause) | Action::Release(cause) => {
+                self.run(id, on, None, Work::Release);
+                self.release(on, cause);
+            }
+            Action::Prompt(prompt) => self.begin_prompt(id, on, prompt),
+            Action::Collect(collect) => self.begin_collect(now, id, on, collect),
+            Action::Record(record) => self.begin_record(now, id, on, record),
+            Action::Dial(dial) => self.begin_dial(now, id, on, dial),
+            Action::Place(_) => {}
+            Action::Bridge(with) => self.begin_bridge(id, on, with),
+            Action::SendDigits(digits) => {
+                let play = self.play(on);
+                self.run(id, on, None, Work::SendDigits { play, cancelled: false });
+                self.media(on, MediaCommand::SendDigits { play, digits });
+            }
+            Action::Pause(pause) => {
+                let ahead = self.leg_mut(on).and_then(|leg| leg.typed_ahead.front().copied());
+                if let Some(key) = ahead.filter(|key| pause.keeps_key && pause.finish.contains(*key)) {
+                    return self.ended(id, Outcome::Interrupted(key));
+                }
+                let work = Work::Pause { finish: pause.finish, keeps_key: pause.keeps_key };
+                self.run(id, on, Some(now.instant + pause.length), work);
+            }
+        }
+    }
+
+    pub(crate) fn run(&mut self, id: ActionId, leg: LegId, due: Option<Instant>, work: Work) {
+        self.running.push(Running { id, leg: Some(leg), due, work });
+    }
+
+    /// Takes an action off the list.
+    pub(crate) fn stop(&mut self, id: ActionId) -> Option<Running> {
+        let at = self.running.iter().position(|running| running.id == id)?;
+        Some(self.running.remove(at))
+    }
+
+    /// The action is over.
+    pub(crate) fn end_action(&mut self, id: ActionId, outcome: Outcome) {
+        if self.stop(id).is_some() {
+            self.ended(id, outcome);
+        }
+    }
+
+    fn begin_prompt(&mut self, id: ActionId, on: LegId, prompt: Prompt) {
+        let ahead = self.leg(on).and_then(|leg| leg.typed_ahead.front().copied());
+        if let Some(key) = ahead.filter(|key| prompt.barge_in.contains(*key)) {
+            // Somebody who knows the menu pressed before it was spoken.
+            return self.ended(id, Outcome::Interrupted(key));
+        }
+        let play = self.play(on);
+        self.run(id, on, None, Work::Prompt { play, barge_in: prompt.barge_in, by: None, cancelled: false });
+        self.media(on, MediaCommand::Play { play, source: prompt.source, loops: prompt.loops });
+    }
+
+    fn begin_bridge(&mut self, id: ActionId, on: LegId, with: LegId) {
+        let other = self.leg(with).filter(|leg| leg.state == LegState::Answered && leg.peer.is_none());
+        let free = self.leg(on).is_some_and(|leg| leg.peer.is_none());
+        if other.is_none() || !free || on == with {
+            return self.ended(id, Outcome::Failed(ActionFailure::LegState));
+        }
+        self.run(id, on, None, Work::Bridge { with });
+        self.bridge(on, with);
+    }
+
+    fn begin_place(&mut self, now: Moment, id: ActionId, place: Place) {
+        let Some(leg) = self.place(now, Purpose::Own(id), place.target, place.caller_id) else {
+            return self.ended(id, Outcome::Failed(ActionFailure::Limit));
+        };
+        let due = Some(now.instant + place.ring_max);
+        self.running.push(Running { id, leg: None, due, work: Work::Place { leg } });
+        self.leg_event(leg, LegEvent::Placed { by: id });
+    }
+
+    pub(crate) fn placed_leg_answered(&mut self, action: ActionId) {
+        if matches!(self.work_of(action), Some(Work::Place { .. })) {
+            self.end_action(action, Outcome::Done);
+        }
+    }
+
+    pub(crate) fn placed_leg_released(&mut self, action: ActionId, cause: Cause) {
+        if matches!(self.work_of(action), Some(Work::Place { .. })) {
+            self.end_action(action, Outcome::Failed(ActionFailure::NoTarget(cause)));
+        }
+    }
+
+    /// The flow no longer wants an action.
+    pub(crate) fn cancel_action(&mut self, now: Moment, id: ActionId) {
+        let Some(running) = self.running.iter_mut().find(|running| running.id == id) else { return };
+        let leg = running.leg;
+        match &mut running.work {
+            Work::Prompt { play, cancelled, .. } | Work::SendDigits { play, cancelled } => {
+                *cancelled = true;
+                let play = *play;
+                if let Some(leg) = leg {
+                    self.media(leg, MediaCommand::StopPlay(play));
+                }
+            }
+            Work::Collect(collect) => {
+                let plays = collect.cancel();
+                if let Some(leg) = leg {
+                    self.stop_plays(leg, &plays);
+                }
+                self.collect_settled(now, id);
+            }
+            Work::Record(record) => {
+                let stop = record.stop(None);
+                self.stop_record(stop);
+            }
+            Work::Dial(_) => self.cancel_dial(now, id),
+            Work::Place { leg } => {
+                let leg = *leg;
+                self.end_action(id, Outcome::Cancelled);
+                self.release(leg, Cause::Cancelled);
+            }
+            Work::Bridge { with } => {
+                let with = *with;
+                self.end_action(id, Outcome::Cancelled);
+                if let Some(leg) = leg {
+                    self.unbridge(leg, with);
+                }
+            }
+            Work::Pause { .. } => self.end_action(id, Outcome::Cancelled),
+            // Both are on their way and cannot be taken back.
+            Work::Answer | Work::Release => {}
+        }
+    }
+
+    pub(crate) fn stop_plays(&mut self, leg: LegId, plays: &[PlayId]) {
+        for play in plays {
+            self.media(leg, MediaCommand::StopPlay(*play));
+        }
+    }
+
+    pub(crate) fn finish_answers(&mut self, leg: LegId) {
+        let done: Vec<ActionId> = self
+            .running
+            .iter()
+            .filter(|running| running.leg == Some(leg) && matches!(running.work, Work::Answer))
+            .map(|running| running.id)
+            .collect();
+        for id in done {
+            self.end_action(id, Outcome::Done);
+        }
+    }
+
+    /// Offers a digit to the actions on its leg; true if one of them took it.
+    pub(crate) fn action_takes_digit(&mut self, now: Moment, leg: LegId, digit: Digit) -> bool {
+        let on_leg: Vec<ActionId> = self
+            .running
+            .iter()
+            .filter(|running| running.leg == Some(leg))
+            .map(|running| running.id)
+            .collect();
+        for id in on_leg {
+            let taken = match self.work_of(id) {
+                Some(Work::Collect(collect)) if collect.wants_digits() => {
+                    self.collect_digit(now, id, digit);
+                    true
+                }
+                Some(Work::Prompt { play, barge_in, by, .. }) if barge_in.contains(digit) => {
+                    let play = *play;
+                    if by.replace(digit).is_none() {
+                        self.media(leg, MediaCommand::StopPlay(play));
+                    }
+                    if let Some(leg) = self.leg_mut(leg) {
+                        leg.keep_digit(digit);
+                    }
+                    true
+                }
+                Some(Work::Pause { finish, keeps_key }) if finish.contains(digit) => {
+                    if *keeps_key && let Some(leg) = self.leg_mut(leg) {
+                        leg.keep_digit(digit);
+                    }
+                    self.end_action(id, Outcome::Interrupted(digit));
+                    true
+                }
+                Some(Work::Record(record)) if record.ends_with(digit) => {
+                    let stop = record.stop(Some(digit));
+                    self.stop_record(stop);
+                    true
+                }
+                Some(
+                    Work::Answer
+                    | Work::Prompt { .. }
+                    | Work::Collect(_)
+                    | Work::Record(_)
+                    | Work::Dial(_)
+                    | Work::Place { .. }
+                    | Work::Bridge { .. }
+                    | Work::SendDigits { .. }
+                    | Work::Pause { .. }
+                    | Work::Release,
+                )
+                | None => false,
+            };
+            if taken {
+                return true;
+            }
+        }
+        false
+    }
+
+    pub(crate) fn play_ended(
+        &mut self,
+        now: Moment,
+        leg: LegId,
+        ended: PlayId,
+        result: Result<(), ActionFailure>,
+    ) {
+        let owner = self.running.iter().find(|running| running.leg == Some(leg) && running.plays(ended));
+        let Some(id) = owner.map(|running| running.id) else { return };
+        match self.work_of(id) {
+            Some(Work::Prompt { by, cancelled, .. }) => {
+                let outcome = match (*by, *cancelled, result) {
+                    (Some(key), _, _) => Outcome::Interrupted(key),
+                    (None, true, _) => Outcome::Cancelled,
+                    (None, false, Ok(())) => Outcome::Done,
+                    (None, false, Err(failure)) => Outcome::Failed(failure),
+                };
+                self.end_action(id, outcome);
+            }
+            Some(Work::SendDigits { cancelled, .. }) => {
+                let outcome = match (*cancelled, result) {
+                    (true, _) => Outcome::Cancelled,
+                    (false, Ok(())) => Outcome::Done,
+                    (false, Err(failure)) => Outcome::Failed(failure),
+                };
+                self.end_action(id, outcome);
+            }
+            Some(Work::Collect(collect)) => {
+                collect.play_ended(ended);
+                self.collect_settled(now, id);
+            }
+            Some(Work::Dial(dial)) => dial.ringback_ended(ended),
+            Some(
+                Work::Answer
+                | Work::Record(_)
+                | Work::Place { .. }
+                | Work::Bridge { .. }
+                | Work::Pause { .. }
+                | Work::Release,
+            )
+            | None => {}
+        }
+    }
+
+    pub(crate) fn actions_timeout(&mut self, now: Moment) {
+        let due: Vec<ActionId> = self
+            .running
+            .iter()
+            .filter(|running| running.due.is_some_and(|due| due <= now.instant))
+            .map(|running| running.id)
+            .collect();
+        for id in due {
+            if let Some(running) = self.running.iter_mut().find(|running| running.id == id) {
+                running.due = None;
+            }
+            match self.work_of(id) {
+                Some(Work::Pause { .. }) => self.end_action(id, Outcome::Done),
+                Some(Work::Collect(_)) => self.collect_timeout(id),
+                Some(Work::Record(record)) => {
+                    let stop = record.stop(None);
+                    self.stop_record(stop);
+                }
+                Some(Work::Dial(_)) => self.dial_timeout(now, id),
+                Some(Work::Place { leg }) => {
+                    let leg = *leg;
+                    self.end_action(id, Outcome::Failed(ActionFailure::NoTarget(Cause::NoAnswer)));
+                    self.release(leg, Cause::NoAnswer);
+                }
+                Some(
+                    Work::Answer
+                    | Work::Prompt { .. }
+                    | Work::Bridge { .. }
+                    | Work::SendDigits { .. }
+                    | Work::Release,
+                )
+                | None => {}
+            }
+        }
+    }
+
+    /// Ends what ran on a leg that is gone.
+    pub(crate) fn actions_leg_gone(&mut self, now: Moment, leg: LegId) {
+        let affected: Vec<ActionId> = self
+            .running
+            .iter()
+            .filter(|running| {
+                running.leg == Some(leg) || matches!(running.work, Work::Bridge { with } if with == leg)
+            })
+            .map(|running| running.id)
+            .collect();
+        for id in affected {
+            match self.work_of(id) {
+                // The engine closes the recording; what it holds is kept.
+                Some(Work::Record(_)) => {}
+                Some(Work::Dial(_)) => self.dial_caller_gone(now, id),
+                Some(Work::Bridge { .. }) => self.end_action(id, Outcome::Done),
+                Some(Work::Release) => self.end_action(id, Outcome::Done),
+                Some(
+                    Work::Answer
+                    | Work::Prompt { .. }
+                    | Work::Collect(_)
+                    | Work::Place { .. }
+                    | Work::SendDigits { .. }
+                    | Work::Pause { .. },
+                )
+                | None => self.end_action(id, Outcome::LegGone),
+            }
+        }
+    }
+}
+
+impl Running {
+    fn plays(&self, play: PlayId) -> bool {
+        match &self.work {
+            Work::Prompt { play: own, .. } | Work::SendDigits { play: own, .. } => *own == play,
+            Work::Collect(collect) => collect.plays(play),
+            Work::Dial(dial) => dial.plays(play),
+            Work::Answer
+            | Work::Record(_)
+            | Work::Place { .. }
+            | Work::Bridge { .. }
+            | Work::Pause { .. }
+            | Work::Release => false,
+        }
+    }
+}

@@ -1,0 +1,495 @@
+//! One call: its legs, its flow, its end.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use tipring_model::call::{CallFacts, Cdr, EndedBy};
+use tipring_model::flow::{Flow, FlowInput, FlowOutput, LegEvent, Moment, Outcome, Target};
+use tipring_model::line::{LineCommand, LineEvent, Supervision};
+use tipring_model::{ActionId, CallerId, Cause, Digit, LegId, PlayId, RecordId};
+
+use crate::actions::{Running, Work};
+use crate::contract::{CallInput, CallOutput, Limits, MediaCommand, MediaEvent, Request};
+use crate::leg::{Leg, LegState, Purpose};
+
+/// What the flow will be told next, kept until it can be called again.
+enum Told {
+    Started,
+    Ended(ActionId, Outcome),
+    Leg(LegId, LegEvent),
+}
+
+/// How the call came to its end.
+struct End {
+    cause: Cause,
+    by: EndedBy,
+    label: String,
+}
+
+/// One call.
+pub struct Call {
+    pub(crate) facts: CallFacts,
+    pub(crate) number: u32,
+    pub(crate) legs: Vec<Leg>,
+    pub(crate) running: Vec<Running>,
+    pub(crate) outputs: VecDeque<CallOutput>,
+    pub(crate) recordings: Vec<String>,
+    pub(crate) recorded: Vec<(ActionId, String)>,
+    pub(crate) records: u32,
+    flow: Box<dyn Flow>,
+    limits: Limits,
+    told: VecDeque<Told>,
+    began: Instant,
+    /// The leg to place before the flow begins.
+    places_first: Option<(Target, CallerId)>,
+    flow_began: bool,
+    fetches: usize,
+    legs_placed: u32,
+    end: Option<End>,
+    /// When a call whose legs are gone stops waiting for its recordings.
+    closes: Option<Instant>,
+    is_over: bool,
+}
+
+/// Longest wait for recordings after the last leg is gone.
+const CLOSING_MAX: Duration = Duration::from_secs(10);
+/// What a flow may ask for in answer to one input; beyond it is in a circle.
+const OUTPUTS_PER_INPUT_MAX: usize = 10_000;
+
+impl Call {
+    /// A call that begins with the leg that arrived (`facts.leg`), or with none.
+    ///
+    /// `number` is unique among the calls of this process; the legs that the call
+    /// places are named after it.
+    #[must_use]
+    pub fn new(number: u32, facts: CallFacts, flow: Box<dyn Flow>, limits: Limits, now: Moment) -> Self {
+        let first = facts.leg.map(|id| {
+            let state =
+                if facts.answered { LegState::Answered } else { LegState::Offered { alerted: false } };
+            Leg::new(id, Purpose::First, state, String::new(), now.instant)
+        });
+        Self {
+            facts,
+            number,
+            legs: first.into_iter().collect(),
+            running: Vec::new(),
+            outputs: VecDeque::new(),
+            recordings: Vec::new(),
+            recorded: Vec::new(),
+            records: 0,
+            flow,
+            limits,
+            told: VecDeque::new(),
+            began: now.instant,
+            places_first: None,
+            flow_began: false,
+            fetches: 0,
+            legs_placed: 0,
+            end: None,
+            closes: None,
+            is_over: false,
+        }
+    }
+
+    /// A call whose first leg the box places; the flow begins when it is answered.
+    #[must_use]
+    pub fn placing(
+        number: u32,
+        facts: CallFacts,
+        to: Target,
+        from: CallerId,
+        flow: Box<dyn Flow>,
+        limits: Limits,
+        now: Moment,
+    ) -> Self {
+        let mut call = Self::new(number, facts, flow, limits, now);
+        call.places_first = Some((to, from));
+        call
+    }
+
+    /// What was known at the beginning.
+    #[must_use]
+    pub const fn facts(&self) -> &CallFacts {
+        &self.facts
+    }
+
+    /// Every leg that is not gone.
+    pub fn live_legs(&self) -> impl Iterator<Item = LegId> {
+        self.legs.iter().filter(|leg| leg.state != LegState::Gone).map(|leg| leg.id)
+    }
+
+    /// The file that a finished recording is in.
+    #[must_use]
+    pub fn recording(&self, action: ActionId) -> Option<&str> {
+        self.recorded.iter().find(|(id, _)| *id == action).map(|(_, file)| file.as_str())
+    }
+
+    /// True once the first leg is answered.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.legs.first().is_some_and(|leg| leg.answered.is_some()) || self.facts.answered
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, now: Moment, input: CallInput<'_>) {
+        if self.is_over {
+            return;
+        }
+        match input {
+            CallInput::Start => self.start(now),
+            CallInput::Line(event) => self.line_event(now, event),
+            CallInput::Media(leg, event) => self.media_event(now, leg, event),
+            CallInput::Fetched(id, answer) => {
+                self.fetches = self.fetches.saturating_sub(1);
+                self.tell(now, FlowInput::Fetched(id, answer));
+            }
+            CallInput::Message(id, message) => self.tell(now, FlowInput::Message(id, message)),
+            CallInput::Request(Request::HangUp(by)) => {
+                self.finish(Cause::NormalClearing, by, "operator".to_owned());
+            }
+            CallInput::Timeout => self.timeout(now),
+        }
+        self.tell_pending(now);
+        self.close(now);
+    }
+
+    /// The next thing to be done.
+    pub fn poll(&mut self) -> Option<CallOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`CallInput::Timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.is_over {
+            return None;
+        }
+        let of_actions = self.running.iter().filter_map(|running| running.due);
+        let of_flow = if self.end.is_none() { self.flow.poll_timeout() } else { None };
+        let longest = self.began + self.limits.length_max;
+        of_actions.chain(of_flow).chain(self.closes).chain([longest]).min()
+    }
+
+    // --- Beginning.
+
+    fn start(&mut self, now: Moment) {
+        match self.places_first.take() {
+            None => self.begin_flow(),
+            Some((to, from)) => {
+                if let Some(leg) = self.place(now, Purpose::First, to, from) {
+                    self.facts.leg = Some(leg);
+                }
+            }
+        }
+    }
+
+    fn begin_flow(&mut self) {
+        if !self.flow_began {
+            self.flow_began = true;
+            self.told.push_back(Told::Started);
+        }
+    }
+
+    // --- The flow.
+
+    /// Tells the flow, and does what it asks for.
+    fn tell(&mut self, now: Moment, input: FlowInput<'_>) {
+        if self.end.is_some() {
+            return;
+        }
+        self.flow.handle(now, input);
+        for _ in 0..OUTPUTS_PER_INPUT_MAX {
+            let Some(output) = self.flow.poll() else { return };
+            self.asked(now, output);
+        }
+        self.finish(Cause::TemporaryFailure, EndedBy::Limit, "flow_circle".to_owned());
+    }
+
+    fn tell_pending(&mut self, now: Moment) {
+        for _ in 0..OUTPUTS_PER_INPUT_MAX {
+            let Some(told) = self.told.pop_front() else { return };
+            match told {
+                Told::Started => {
+                    let facts = self.facts.clone();
+                    self.tell(now, FlowInput::Started(&facts));
+                }
+                Told::Ended(id, outcome) => self.tell(now, FlowInput::Ended(id, outcome)),
+                Told::Leg(leg, event) => self.tell(now, FlowInput::Leg(leg, event)),
+            }
+        }
+        self.told.clear();
+        self.finish(Cause::TemporaryFailure, EndedBy::Limit, "flow_circle".to_owned());
+    }
+
+    pub(crate) fn ended(&mut self, id: ActionId, outcome: Outcome) {
+        self.told.push_back(Told::Ended(id, outcome));
+    }
+
+    pub(crate) fn leg_event(&mut self, leg: LegId, event: LegEvent) {
+        self.told.push_back(Told::Leg(leg, event));
+    }
+
+    fn asked(&mut self, now: Moment, output: FlowOutput) {
+        if self.end.is_some() {
+            return;
+        }
+        match output {
+            FlowOutput::Start { id, on, action } => {
+                if self.running.len() >= self.limits.actions_max {
+                    let failure = tipring_model::flow::ActionFailure::Limit;
+                    return self.ended(id, Outcome::Failed(failure));
+                }
+                self.begin_action(now, id, on, action);
+            }
+            FlowOutput::Cancel(id) => self.cancel_action(now, id),
+            FlowOutput::Fetch { id, request } => {
+                // Over the limit it still goes out: the fetcher queues and refuses.
+                self.fetches += 1;
+                self.outputs.push_back(CallOutput::Fetch { id, request });
+            }
+            FlowOutput::Reply(id, reply) => self.outputs.push_back(CallOutput::Reply(id, reply)),
+            FlowOutput::Notify(notice) => self.outputs.push_back(CallOutput::Notify(notice)),
+            FlowOutput::Step(step) => {
+                let after = now.instant - self.began;
+                self.outputs.push_back(CallOutput::Step { after, step });
+            }
+            FlowOutput::Warn(warning) => self.outputs.push_back(CallOutput::Warn(warning)),
+            FlowOutput::End { cause, label } => {
+                let first_gone = self.legs.first().is_some_and(|leg| leg.state == LegState::Gone);
+                let by = if first_gone { EndedBy::Caller } else { EndedBy::Flow };
+                self.finish(cause, by, label);
+            }
+        }
+    }
+
+    // --- The end.
+
+    /// Ends the call: every leg is released, and once they are gone the record is
+    /// written. What comes first counts.
+    pub(crate) fn finish(&mut self, cause: Cause, by: EndedBy, label: String) {
+        if self.end.is_some() {
+            return;
+        }
+        self.end = Some(End { cause, by, label });
+        let live: Vec<LegId> = self.legs.iter().filter(|leg| leg.is_live()).map(|leg| leg.id).collect();
+        for leg in live {
+            self.release(leg, cause);
+        }
+        self.told.clear();
+    }
+
+    fn close(&mut self, now: Moment) {
+        if self.is_over || self.end.is_none() || self.legs.iter().any(|leg| leg.state != LegState::Gone) {
+            return;
+        }
+        let recording = self.running.iter().any(Running::is_recording);
+        if recording {
+            let closes = *self.closes.get_or_insert(now.instant + CLOSING_MAX);
+            if closes > now.instant {
+                return;
+            }
+        }
+        let Some(end) = self.end.take() else { return };
+        self.is_over = true;
+        let first = self.legs.first();
+        let cdr = Cdr {
+            id: self.facts.id,
+            direction: self.facts.direction,
+            from: self.facts.from.clone(),
+            to: self.facts.to.clone(),
+            started_unix_ms: self.facts.started_unix_ms,
+            answered_after: first.and_then(|leg| leg.answered).map(|(at, _)| at - self.began),
+            supervision: first.and_then(|leg| leg.answered).map(|(_, supervision)| supervision),
+            lasted: now.instant - self.began,
+            cause: end.cause,
+            ended_by: end.by,
+            label: end.label,
+            legs: self.legs.iter().map(|leg| leg.record(self.began, now.instant)).collect(),
+            recordings: std::mem::take(&mut self.recordings),
+        };
+        self.running.clear();
+        self.outputs.push_back(CallOutput::Over(Box::new(cdr)));
+    }
+
+    fn timeout(&mut self, now: Moment) {
+        if now.instant >= self.began + self.limits.length_max {
+            self.finish(Cause::RecoveryOnTimer, EndedBy::Limit, "call_length".to_owned());
+        }
+        self.actions_timeout(now);
+        if self.end.is_none() && self.flow.poll_timeout().is_some_and(|due| due <= now.instant) {
+            self.tell(now, FlowInput::Timeout);
+        }
+    }
+
+    // --- Legs.
+
+    pub(crate) fn leg(&self, id: LegId) -> Option<&Leg> {
+        self.legs.iter().find(|leg| leg.id == id)
+    }
+
+    pub(crate) fn leg_mut(&mut self, id: LegId) -> Option<&mut Leg> {
+        self.legs.iter_mut().find(|leg| leg.id == id)
+    }
+
+    /// Places a leg; `None` when the call has as many as it may.
+    pub(crate) fn place(
+        &mut self,
+        now: Moment,
+        purpose: Purpose,
+        to: Target,
+        from: CallerId,
+    ) -> Option<LegId> {
+        let live = self.legs.iter().filter(|leg| leg.state != LegState::Gone).count();
+        if live >= self.limits.legs_max {
+            return None;
+        }
+        self.legs_placed += 1;
+        let id = LegId::placed(self.number, self.legs_placed);
+        let state = LegState::Placed { alerting: false };
+        self.legs.push(Leg::new(id, purpose, state, to.to_string(), now.instant));
+        self.outputs.push_back(CallOutput::Place { leg: id, to, from });
+        Some(id)
+    }
+
+    /// Tells the line to release a leg, once.
+    pub(crate) fn release(&mut self, id: LegId, cause: Cause) {
+        let Some(leg) = self.leg_mut(id).filter(|leg| leg.is_live()) else { return };
+        leg.state = LegState::Releasing;
+        self.outputs.push_back(CallOutput::Line(LineCommand::Release { leg: id, cause }));
+    }
+
+    pub(crate) fn play(&mut self, leg: LegId) -> PlayId {
+        let Some(leg) = self.leg_mut(leg) else { return PlayId(0) };
+        leg.plays += 1;
+        PlayId(leg.plays)
+    }
+
+    pub(crate) fn next_record(&mut self) -> RecordId {
+        self.records += 1;
+        RecordId(self.records)
+    }
+
+    pub(crate) fn media(&mut self, leg: LegId, command: MediaCommand) {
+        self.outputs.push_back(CallOutput::Media(leg, command));
+    }
+
+    /// Connects two legs both ways.
+    pub(crate) fn bridge(&mut self, a: LegId, b: LegId) {
+        for (from, to) in [(a, b), (b, a)] {
+            if let Some(leg) = self.leg_mut(from) {
+                leg.peer = Some(to);
+            }
+            self.outputs.push_back(CallOutput::Connect { from, to });
+        }
+    }
+
+    pub(crate) fn unbridge(&mut self, a: LegId, b: LegId) {
+        for (from, to) in [(a, b), (b, a)] {
+            if let Some(leg) = self.leg_mut(from) {
+                leg.peer = None;
+            }
+            self.outputs.push_back(CallOutput::Disconnect { from, to });
+        }
+    }
+
+    // --- Lines and media.
+
+    fn line_event(&mut self, now: Moment, event: LineEvent) {
+        match event {
+            LineEvent::Alerting { leg, early_media } => self.leg_alerting(leg, early_media),
+            LineEvent::Answered { leg, supervision } => self.leg_answered(now, leg, supervision),
+            LineEvent::Digit { leg, digit } => self.digit(now, leg, digit),
+            LineEvent::Released { leg, cause } => self.leg_released(now, leg, cause),
+            // Hold is between the line and the far end; the engine hears silence.
+            LineEvent::Held { .. } | LineEvent::Up | LineEvent::Down(_) | LineEvent::Offered(_) => {}
+        }
+    }
+
+    fn media_event(&mut self, now: Moment, leg: LegId, event: MediaEvent) {
+        match event {
+            MediaEvent::Digit(digit) => self.digit(now, leg, digit),
+            MediaEvent::PlayEnded(play, result) => self.play_ended(now, leg, play, result),
+            MediaEvent::RecordEnded(record, result) => self.record_ended(record, result),
+        }
+    }
+
+    fn leg_alerting(&mut self, id: LegId, early_media: bool) {
+        let Some(leg) = self.leg_mut(id) else { return };
+        let LegState::Placed { alerting } = leg.state else { return };
+        let purpose = leg.purpose;
+        leg.state = LegState::Placed { alerting: true };
+        match purpose {
+            Purpose::Dialed(action) => self.target_alerting(action, id, early_media),
+            Purpose::Own(_) if !alerting => self.leg_event(id, LegEvent::Alerting),
+            Purpose::First | Purpose::Own(_) => {}
+        }
+    }
+
+    fn leg_answered(&mut self, now: Moment, id: LegId, supervision: Supervision) {
+        let flow_began = self.flow_began;
+        let Some(leg) = self.leg_mut(id).filter(|leg| leg.is_live() && leg.answered.is_none()) else {
+            return;
+        };
+        leg.answered = Some((now.instant, supervision));
+        leg.state = LegState::Answered;
+        match leg.purpose {
+            Purpose::First if !flow_began => {
+                self.facts.answered = true;
+                self.begin_flow();
+            }
+            Purpose::First => {
+                self.finish_answers(id);
+                self.caller_answered(now, id);
+            }
+            Purpose::Dialed(action) => self.target_answered(now, action, id),
+            Purpose::Own(action) => {
+                self.leg_event(id, LegEvent::Answered(supervision));
+                self.placed_leg_answered(action);
+            }
+        }
+    }
+
+    fn leg_released(&mut self, now: Moment, id: LegId, cause: Cause) {
+        let Some(leg) = self.leg_mut(id).filter(|leg| leg.state != LegState::Gone) else { return };
+        leg.state = LegState::Gone;
+        leg.gone = Some((now.instant, cause));
+        let (purpose, peer) = (leg.purpose, leg.peer.take());
+        if let Some(peer) = peer.and_then(|peer| self.leg_mut(peer)) {
+            peer.peer = None;
+        }
+        if purpose == Purpose::First && !self.flow_began {
+            // Nobody answered: there is nothing for the flow to do.
+            return self.finish(cause, EndedBy::Caller, "not_answered".to_owned());
+        }
+        match purpose {
+            Purpose::Dialed(action) => self.target_released(now, action, id, cause),
+            Purpose::First => {
+                self.leg_event(id, LegEvent::Released(cause));
+            }
+            Purpose::Own(action) => {
+                self.placed_leg_released(action, cause);
+                self.leg_event(id, LegEvent::Released(cause));
+            }
+        }
+        self.actions_leg_gone(now, id);
+    }
+
+    fn digit(&mut self, now: Moment, id: LegId, digit: Digit) {
+        if self.leg(id).is_none_or(|leg| leg.state == LegState::Gone) {
+            return;
+        }
+        if self.action_takes_digit(now, id, digit) {
+            return;
+        }
+        let Some(leg) = self.leg_mut(id) else { return };
+        // Between two people digits are theirs; they pass in the audio path.
+        if leg.peer.is_none() {
+            leg.keep_digit(digit);
+        }
+        self.leg_event(id, LegEvent::Digit(digit));
+    }
+
+    pub(crate) fn work_of(&mut self, id: ActionId) -> Option<&mut Work> {
+        self.running.iter_mut().find(|running| running.id == id).map(|running| &mut running.work)
+    }
+}

@@ -1,0 +1,156 @@
+//! What goes into a call and what comes out.
+
+use std::time::Duration;
+
+use tipring_model::call::{Cdr, EndedBy};
+use tipring_model::fetch::{FetchError, HttpRequest, HttpResponse};
+use tipring_model::flow::{ActionFailure, Message, Notice, Recorded, Reply, Sides, Step, Target, Warning};
+use tipring_model::line::{LineCommand, LineEvent};
+use tipring_model::prompt::PromptSource;
+use tipring_model::{CallerId, Digit, Digits, FetchId, LegId, MessageId, PlayId, RecordId};
+
+/// Bounds of one call.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Legs that exist at one time.
+    pub legs_max: usize,
+    /// Actions that run at one time.
+    pub actions_max: usize,
+    /// Fetches that are on the wire at one time.
+    pub fetches_max: usize,
+    /// Longest call, whatever its flow says.
+    pub length_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { legs_max: 16, actions_max: 64, fetches_max: 4, length_max: Duration::from_secs(24 * 3_600) }
+    }
+}
+
+/// What a call is told.
+#[derive(Debug)]
+pub enum CallInput<'a> {
+    /// The first input, once: the flow begins.
+    Start,
+    /// A line about one of the call's legs.
+    Line(LineEvent),
+    /// The media engine about one of the call's legs.
+    Media(LegId, MediaEvent),
+    /// The answer to [`CallOutput::Fetch`]; exactly one each.
+    Fetched(FetchId, Result<&'a HttpResponse, FetchError>),
+    /// Somebody outside speaks to the flow.
+    Message(MessageId, &'a Message),
+    /// Somebody at the box wants something.
+    Request(Request),
+    /// [`Call::poll_timeout`](crate::Call::poll_timeout) has come.
+    Timeout,
+}
+
+/// What somebody at the box may ask of a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// End it.
+    HangUp(EndedBy),
+}
+
+/// What is heard and played on a leg.
+#[derive(Clone, PartialEq, Debug)]
+pub enum MediaEvent {
+    /// A digit, in the audio or as an RFC 4733 event.
+    Digit(Digit),
+    /// A [`MediaCommand::Play`] or [`MediaCommand::SendDigits`] is over. Exactly
+    /// one each, also after [`MediaCommand::StopPlay`] and after the leg is gone.
+    PlayEnded(PlayId, Result<(), ActionFailure>),
+    /// A [`MediaCommand::Record`] is over and stored, or failed. Exactly one each.
+    RecordEnded(RecordId, Result<Recorded, ActionFailure>),
+}
+
+/// What a call wants done.
+#[derive(Clone, PartialEq, Debug)]
+pub enum CallOutput {
+    /// Find a line for `to` and place a leg there. If there is none, the shell
+    /// answers with [`LineEvent::Released`].
+    Place {
+        /// Name of the new leg.
+        leg: LegId,
+        /// Whom to reach.
+        to: Target,
+        /// Who calls.
+        from: CallerId,
+    },
+    /// A command for the line of the leg that it names.
+    Line(LineCommand),
+    /// A command for the audio of a leg.
+    Media(LegId, MediaCommand),
+    /// Let `to` hear `from`.
+    Connect {
+        /// Whose audio.
+        from: LegId,
+        /// Who hears it.
+        to: LegId,
+    },
+    /// Let `to` no longer hear `from`.
+    Disconnect {
+        /// Whose audio.
+        from: LegId,
+        /// Who heard it.
+        to: LegId,
+    },
+    /// Fetch something for the flow.
+    Fetch {
+        /// The flow's name for it.
+        id: FetchId,
+        /// The request.
+        request: HttpRequest,
+    },
+    /// The answer to a message.
+    Reply(MessageId, Reply),
+    /// Tell the application.
+    Notify(Notice),
+    /// A step of the flow is over.
+    Step {
+        /// Since the beginning of the call.
+        after: Duration,
+        /// The step.
+        step: Step,
+    },
+    /// Something odd in the flow.
+    Warn(Warning),
+    /// The call is over; nothing comes after this.
+    Over(Box<Cdr>),
+}
+
+/// Commands for the audio of a leg.
+#[derive(Clone, PartialEq, Debug)]
+pub enum MediaCommand {
+    /// Play, after what already plays.
+    Play {
+        /// Name of this stretch.
+        play: PlayId,
+        /// Where the audio comes from.
+        source: PromptSource,
+        /// How often.
+        loops: u32,
+    },
+    /// Stop playing it, or never begin.
+    StopPlay(PlayId),
+    /// Record.
+    Record {
+        /// Name of the recording within the call.
+        record: RecordId,
+        /// The author's name for it.
+        tag: String,
+        /// Which sides.
+        sides: Sides,
+    },
+    /// Stop recording.
+    StopRecord(RecordId),
+    /// Send digits in the way that the leg has negotiated.
+    SendDigits {
+        /// Name of this stretch.
+        play: PlayId,
+        /// What to send.
+        digits: Digits,
+    },
+}

@@ -1,0 +1,59 @@
+//! The dialects: each turns an application's document or script into the
+//! actions of `tipring-model`.
+//!
+//! **Architecture invariant:** a dialect knows no line, no audio and no network;
+//! it asks for actions and fetches, and is told how they went. The table
+//! [`DIALECTS`] is the only place that lists them.
+
+pub mod connect;
+pub mod opentact;
+pub mod xml;
+
+use tipring_model::flow::Flow;
+use tipring_model::settings::{Field, FieldError, RawSettings};
+
+/// One dialect.
+#[derive(Clone, Copy, Debug)]
+pub struct Dialect {
+    /// Name in the configuration.
+    pub name: &'static str,
+    /// Settings of a flow in this dialect.
+    pub fields: &'static [Field],
+    /// Reads the settings of a flow.
+    pub open: fn(&RawSettings) -> Opened,
+    /// Checks a document without running it.
+    pub check: fn(&[u8]) -> Vec<Finding>,
+}
+
+/// A program, or every bad setting.
+pub type Opened = Result<Box<dyn Program>, Vec<FieldError>>;
+
+/// A flow of the configuration, ready to be started any number of times.
+pub trait Program {
+    /// A new run. Its first input is [`FlowInput::Started`](tipring_model::flow::FlowInput::Started).
+    fn start(&self) -> Box<dyn Flow>;
+}
+
+/// What a check found in a document.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// Catalogue code.
+    pub code: &'static str,
+    /// True if the document will not run.
+    pub fatal: bool,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// What it is about: an element, an attribute, a value.
+    pub subject: String,
+}
+
+/// Every dialect that the box speaks.
+pub const DIALECTS: &[Dialect] = &[opentact::DIALECT];
+
+/// The dialect with this name.
+#[must_use]
+pub fn dialect(name: &str) -> Option<&'static Dialect> {
+    DIALECTS.iter().find(|dialect| dialect.name == name)
+}

@@ -1,0 +1,349 @@
+//! `tipring flow run`: a flow with scripted keys and HTTP answers, in virtual time.
+//! The same interpreter and the same call core as in the daemon; only lines, audio
+//! and HTTP are made up.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use jiff::Timestamp;
+use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEvent};
+use tipring_model::call::{CallFacts, Direction};
+use tipring_model::fetch::{FetchError, HttpRequest, HttpResponse};
+use tipring_model::flow::{Moment, Recorded};
+use tipring_model::line::{LineCommand, LineEvent, Supervision};
+use tipring_model::prompt::PromptSource;
+use tipring_model::settings::{RawSettings, RawValue};
+use tipring_model::{CallId, CallerId, Cause, Digit, FetchId, LegId, LineId, Number, RecordId};
+
+use super::{BAD, BAD_FILE, OK, complain, say};
+
+#[derive(Args)]
+pub(super) struct Options {
+    /// The document.
+    file: PathBuf,
+    /// Who calls.
+    #[arg(long, default_value = "15550100")]
+    from: String,
+    /// What was dialled.
+    #[arg(long, default_value = "15550199")]
+    to: String,
+    /// Wall-clock time at which the call begins, such as 2026-11-20T09:00:00Z.
+    #[arg(long)]
+    at: Option<Timestamp>,
+    /// Keys that the caller presses, one after the other; `w` waits a second.
+    #[arg(long, default_value = "")]
+    keys: String,
+    /// An HTTP answer: URL=200:body, URL=200:@file, URL=timeout. Without its query
+    /// a URL stands for every query.
+    #[arg(long = "hook")]
+    hooks: Vec<String>,
+    /// What dialled parties do.
+    #[arg(long, value_enum, default_value_t = Callee::Answer)]
+    callee: Callee,
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Callee {
+    Answer,
+    Busy,
+    Silent,
+}
+
+/// Virtual time between two keys, and before the first.
+const BETWEEN_KEYS: Duration = Duration::from_millis(500);
+/// How long made-up things last.
+const RINGS: Duration = Duration::from_secs(2);
+const TALKS: Duration = Duration::from_secs(5);
+const PLAYS: Duration = Duration::from_secs(3);
+const SPEAKS_PER_CHARACTER: Duration = Duration::from_millis(60);
+/// What happens at most before the simulation gives up.
+const EVENTS_MAX: usize = 10_000;
+
+const LEG: LegId = LegId::offered(LineId(0), 1);
+
+pub(super) fn run(options: &Options) -> u8 {
+    let Ok(text) = std::fs::read_to_string(&options.file) else {
+        complain(&format!("error[TR-CFG-FILE]: {} cannot be read", options.file.display()));
+        return BAD_FILE;
+    };
+    let mut settings = RawSettings::new();
+    settings.set("document", RawValue::Text(text));
+    let program = match (tipring_flows::opentact::DIALECT.open)(&settings) {
+        Ok(program) => program,
+        Err(errors) => {
+            for error in errors {
+                complain(&format!("error: {}: {}", options.file.display(), error.problem));
+            }
+            return BAD;
+        }
+    };
+    let unix_ms = options.at.unwrap_or_else(Timestamp::now).as_millisecond();
+    let now = Moment { instant: Instant::now(), unix_ms };
+    let facts = CallFacts {
+        id: CallId::from_random(0),
+        leg: Some(LEG),
+        direction: Direction::Inbound,
+        from: CallerId::of(&options.from),
+        to: Number::new(&options.to),
+        answered: false,
+        codec: "PCMA",
+        started_unix_ms: unix_ms,
+    };
+    let call = Call::new(1, facts, program.start(), Limits::default(), now);
+    let began = now.instant;
+    let mut simulation = Simulation { options, call, now, began, pending: Vec::new(), keys: keys(&options.keys), over: false };
+    simulation.give(CallInput::Start);
+    simulation.go_on();
+    if simulation.over { OK } else { BAD }
+}
+
+/// Something that will happen.
+enum Coming {
+    Line(LineEvent),
+    Media(LegId, MediaEvent),
+    Fetched(FetchId, Result<HttpResponse, FetchError>),
+    Key(Digit),
+}
+
+enum Key {
+    Press(Digit),
+    Wait,
+}
+
+fn keys(text: &str) -> VecDeque<Key> {
+    text.chars()
+        .filter_map(|c| match c {
+            'w' => Some(Key::Wait),
+            _ => Digit::from_char(c).map(Key::Press),
+        })
+        .collect()
+}
+
+struct Simulation<'a> {
+    options: &'a Options,
+    call: Call,
+    now: Moment,
+    began: Instant,
+    pending: Vec<(Instant, Coming)>,
+    keys: VecDeque<Key>,
+    over: bool,
+}
+
+impl Simulation<'_> {
+    fn tell(&self, what: &str, detail: &str) {
+        let at = self.now.instant - self.began;
+        if self.options.json {
+            let line = serde_json::json!({
+                "at_ms": u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
+                "what": what,
+                "detail": detail,
+            });
+            say(&line.to_string());
+        } else {
+            say(&format!("{:8.3}  {what:8} {detail}", at.as_secs_f64()));
+        }
+    }
+
+    fn give(&mut self, input: CallInput<'_>) {
+        self.call.handle(self.now, input);
+        while let Some(output) = self.call.poll() {
+            self.perform(output);
+        }
+    }
+
+    fn after(&mut self, wait: Duration, coming: Coming) {
+        self.pending.push((self.now.instant + wait, coming));
+    }
+
+    fn go_on(&mut self) {
+        let mut next_key = self.now.instant + BETWEEN_KEYS;
+        for _ in 0..EVENTS_MAX {
+            if self.over {
+                return;
+            }
+            let timer = self.call.poll_timeout();
+            let earliest = self.pending.iter().enumerate().min_by_key(|(_, (at, _))| *at);
+            let event = earliest.map(|(index, (at, _))| (*at, index));
+            let due = event.map(|(at, _)| at).into_iter().chain(timer).min();
+            let Some(due) = due else {
+                self.tell("stuck", "nothing more happens");
+                return;
+            };
+            if due > next_key && let Some(key) = self.keys.pop_front() {
+                self.advance(next_key);
+                next_key += BETWEEN_KEYS;
+                match key {
+                    Key::Press(digit) => self.arrive(Coming::Key(digit)),
+                    Key::Wait => next_key += Duration::from_millis(500),
+                }
+                continue;
+            }
+            self.advance(due);
+            next_key = next_key.max(self.now.instant + BETWEEN_KEYS);
+            match event {
+                Some((at, index)) if at <= due => {
+                    let (_, coming) = self.pending.swap_remove(index);
+                    self.arrive(coming);
+                }
+                Some(_) | None => self.give(CallInput::Timeout),
+            }
+        }
+        self.tell("stuck", "the flow does not come to an end");
+    }
+
+    fn advance(&mut self, to: Instant) {
+        self.now = self.now.after(to.saturating_duration_since(self.now.instant));
+    }
+
+    fn arrive(&mut self, coming: Coming) {
+        match coming {
+            Coming::Line(event) => self.give(CallInput::Line(event)),
+            Coming::Media(leg, event) => self.give(CallInput::Media(leg, event)),
+            Coming::Fetched(id, answer) => {
+                let verdict = match &answer {
+                    Ok(response) => response.status.to_string(),
+                    Err(error) => error.code().to_owned(),
+                };
+                self.tell("answer", &verdict);
+                self.give(CallInput::Fetched(id, answer.as_ref().map_err(|error| *error)));
+            }
+            Coming::Key(digit) => {
+                self.tell("key", &digit.to_string());
+                self.give(CallInput::Media(LEG, MediaEvent::Digit(digit)));
+            }
+        }
+    }
+
+    fn perform(&mut self, output: CallOutput) {
+        match output {
+            CallOutput::Place { leg, to, .. } => {
+                self.tell("ring", &to.to_string());
+                self.after(Duration::ZERO, Coming::Line(LineEvent::Alerting { leg, early_media: false }));
+                match self.options.callee {
+                    Callee::Answer => {
+                        let supervision = Supervision::Signalled;
+                        self.after(RINGS, Coming::Line(LineEvent::Answered { leg, supervision }));
+                        let cause = Cause::NormalClearing;
+                        self.after(RINGS + TALKS, Coming::Line(LineEvent::Released { leg, cause }));
+                    }
+                    Callee::Busy => {
+                        self.after(Duration::ZERO, Coming::Line(LineEvent::Released { leg, cause: Cause::Busy }));
+                    }
+                    Callee::Silent => {}
+                }
+            }
+            CallOutput::Line(command) => self.line(&command),
+            CallOutput::Media(leg, command) => self.media(leg, command),
+            CallOutput::Connect { from, to } if from.is_placed() => self.tell("connect", &format!("{from} {to}")),
+            CallOutput::Connect { .. } | CallOutput::Disconnect { .. } => {}
+            CallOutput::Fetch { id, request } => {
+                self.tell("fetch", &format!("{} {}", request.method, request.url));
+                let answer = self.hook(&request);
+                let wait = if matches!(answer, Err(FetchError::Timeout)) { request.timeout } else { Duration::ZERO };
+                self.after(wait, Coming::Fetched(id, answer));
+            }
+            CallOutput::Notify(notice) => {
+                self.tell("notify", &format!("{} {}", notice.request.method, notice.request.url));
+            }
+            CallOutput::Reply(..) => {}
+            CallOutput::Step { step, .. } => {
+                let verdict = if step.success { "ok" } else { "failed" };
+                self.tell("step", format!("{} {verdict} {}", step.path, step.reason).trim_end());
+            }
+            CallOutput::Warn(warning) => self.tell("warning", &format!("{} {}", warning.code, warning.path)),
+            CallOutput::Over(cdr) => {
+                self.tell("over", &format!("{} by {} ({})", cdr.cause, cdr.ended_by.as_str(), cdr.label));
+                self.over = true;
+            }
+        }
+    }
+
+    fn line(&mut self, command: &LineCommand) {
+        match command {
+            LineCommand::Answer { leg } => {
+                self.tell("answered", "");
+                let supervision = Supervision::Signalled;
+                self.after(Duration::ZERO, Coming::Line(LineEvent::Answered { leg: *leg, supervision }));
+            }
+            LineCommand::Release { leg, cause } => {
+                self.tell("release", &format!("{leg} {cause}"));
+                // What was still to come from that leg does not.
+                self.pending.retain(|(_, coming)| !matches!(coming,
+                    Coming::Line(LineEvent::Answered { leg: gone, .. } | LineEvent::Released { leg: gone, .. }
+                        | LineEvent::Alerting { leg: gone, .. }) if gone == leg));
+                self.after(Duration::ZERO, Coming::Line(LineEvent::Released { leg: *leg, cause: *cause }));
+            }
+            LineCommand::Alert { .. } | LineCommand::Place { .. } | LineCommand::SendDigits { .. } => {}
+        }
+    }
+
+    fn media(&mut self, leg: LegId, command: MediaCommand) {
+        match command {
+            MediaCommand::Play { play, source, loops } => {
+                let (text, length) = match source {
+                    PromptSource::Url(url) => (url, PLAYS),
+                    PromptSource::Speech(speech) => {
+                        let count = u32::try_from(speech.text.chars().count()).unwrap_or(u32::MAX);
+                        (format!("\"{}\"", speech.text), SPEAKS_PER_CHARACTER.saturating_mul(count))
+                    }
+                    PromptSource::Silence(length) => (format!("{} ms of silence", length.as_millis()), length),
+                    PromptSource::Recording(action) => (format!("recording #{action}"), PLAYS),
+                    PromptSource::Library(name) => (name, PLAYS),
+                    PromptSource::Tone(tone) => (format!("{tone:?} tone"), PLAYS),
+                };
+                self.tell("play", &text);
+                let wait = length.saturating_mul(loops.min(1_000));
+                self.after(wait, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
+            }
+            MediaCommand::StopPlay(play) => {
+                self.pending.retain(|(_, coming)| !matches!(coming,
+                    Coming::Media(on, MediaEvent::PlayEnded(ended, _)) if *on == leg && *ended == play));
+                self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
+            }
+            MediaCommand::Record { record, tag, .. } => {
+                self.tell("record", &tag);
+                let _ = record;
+            }
+            MediaCommand::StopRecord(record) => self.stop_record(leg, record),
+            MediaCommand::SendDigits { play, digits } => {
+                self.tell("send", &digits.to_string());
+                self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
+            }
+        }
+    }
+
+    fn stop_record(&mut self, leg: LegId, record: RecordId) {
+        let recorded = Recorded { length: PLAYS, file: Some(format!("recording-{record}.wav")), finish: None };
+        self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::RecordEnded(record, Ok(recorded))));
+    }
+
+    /// The scripted answer to a request.
+    fn hook(&self, request: &HttpRequest) -> Result<HttpResponse, FetchError> {
+        let bare = request.url.split('?').next().unwrap_or("");
+        let found = self.options.hooks.iter().find_map(|hook| {
+            // The URL itself may hold `=` in its query: the status begins after the last.
+            let at = hook.rmatch_indices('=').map(|(at, _)| at).find(|at| {
+                let rest = hook.get(at + 1..).unwrap_or("");
+                rest == "timeout" || rest.split(':').next().is_some_and(|status| status.parse::<u16>().is_ok())
+            })?;
+            let (url, answer) = (hook.get(..at)?, hook.get(at + 1..)?);
+            (url == request.url || url == bare).then_some(answer)
+        });
+        let answer = found.ok_or(FetchError::Unreachable)?;
+        if answer == "timeout" {
+            return Err(FetchError::Timeout);
+        }
+        let (status, body) = answer.split_once(':').unwrap_or((answer, ""));
+        let body = match body.strip_prefix('@') {
+            Some(path) => std::fs::read(path).map_err(|_| FetchError::Unreachable)?,
+            None => body.as_bytes().to_vec(),
+        };
+        let status = status.parse().map_err(|_| FetchError::Protocol)?;
+        Ok(HttpResponse { status, url: request.url.clone(), media_type: None, body })
+    }
+}

@@ -1,0 +1,168 @@
+//! The command line. Exit codes: 0 ok; 1 what was checked is bad; 2 usage; 64 bad
+//! input file; 66 not found; 69 no daemon; 70 internal; 73 cannot write; 75 busy.
+
+mod check;
+mod explain;
+mod flow_run;
+mod logging;
+mod remote;
+mod serve;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Where the daemon listens for the command line, unless told otherwise.
+pub(crate) const CONTROL_SOCKET: &str = "/run/tipring/control.sock";
+
+const OK: u8 = 0;
+const BAD: u8 = 1;
+const BAD_FILE: u8 = 64;
+const NOT_FOUND: u8 = 66;
+const NO_DAEMON: u8 = 69;
+const INTERNAL: u8 = 70;
+const CANNOT_WRITE: u8 = 73;
+const BUSY: u8 = 75;
+
+/// Tipring: the office's calls, on the box.
+#[derive(Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Arguments {
+    /// Where the daemon listens for commands.
+    #[arg(long, global = true, default_value = CONTROL_SOCKET)]
+    socket: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon.
+    Serve {
+        /// The configuration file.
+        #[arg(long, default_value = "/data/tipring/config.toml")]
+        config: PathBuf,
+        /// How log lines look.
+        #[arg(long, value_enum, default_value_t = LogFormat::Human)]
+        log_format: LogFormat,
+        /// Log every step of every flow.
+        #[arg(long, short)]
+        verbose: bool,
+    },
+    /// Check configuration files (.toml) and flow documents without running them.
+    Check {
+        /// The files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Work with flows.
+    Flow {
+        #[command(subcommand)]
+        command: FlowCommand,
+    },
+    /// Work with calls of the running daemon.
+    Call {
+        #[command(subcommand)]
+        command: CallCommand,
+    },
+    /// Say what a message code means and what to do.
+    Explain {
+        /// The code, such as TR-SIP-401; without one, every code is listed.
+        code: Option<String>,
+    },
+    /// Show how the running daemon stands.
+    Status {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum LogFormat {
+    Human,
+    Json,
+}
+
+#[derive(Subcommand)]
+enum FlowCommand {
+    /// Run a flow with scripted keys and HTTP answers, without lines and daemon.
+    Run(flow_run::Options),
+}
+
+#[derive(Subcommand)]
+enum CallCommand {
+    /// Ring a number and run a flow when it answers.
+    Start {
+        /// Whom to ring: a number or a sip: address.
+        #[arg(long)]
+        to: String,
+        /// The number to show.
+        #[arg(long)]
+        from: Option<String>,
+        /// The flow; the first of the configuration without it.
+        #[arg(long)]
+        flow: Option<String>,
+        /// Return when the call is over.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// List the calls.
+    Ls {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one call.
+    Show {
+        /// Its UUID.
+        id: String,
+    },
+    /// End a call.
+    Hangup {
+        /// Its UUID.
+        id: String,
+    },
+}
+
+/// Runs the command that the arguments name.
+pub(crate) fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors; clap knows which stream each goes to.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let socket = arguments.socket;
+    ExitCode::from(match arguments.command {
+        Command::Serve { config, log_format, verbose } => serve::run(&config, log_format, verbose),
+        Command::Check { files } => check::run(&files),
+        Command::Flow { command: FlowCommand::Run(options) } => flow_run::run(&options),
+        Command::Call { command } => remote::call(&socket, &command),
+        Command::Explain { code } => explain::run(code.as_deref()),
+        Command::Status { json } => remote::status(&socket, json),
+    })
+}
+
+/// Writes to standard output. A reader that went away is no fault of ours.
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// Writes to standard error.
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Writes an error with what the catalogue says about its code.
+fn complain_with(code: &str, text: &str) {
+    complain(&format!("error[{code}]: {text}"));
+    if let Some(message) = crate::catalogue::find(code) {
+        complain(&format!("  {} {}", message.cause, message.action));
+    }
+    complain(&format!("  more: tipring explain {code}"));
+}

@@ -1,0 +1,130 @@
+//! Commands that speak to the running daemon over its control socket.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{BAD, CallCommand, INTERNAL, NO_DAEMON, NOT_FOUND, OK, complain, complain_with, say};
+
+/// The daemon answers at once, or is in trouble.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// How often a waiting `call start` looks.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Asks the daemon; the exit code when there is no answer.
+fn ask(socket: &Path, request: &Value) -> Result<Value, u8> {
+    let Ok(mut stream) = UnixStream::connect(socket) else {
+        let text = format!("no daemon listens on {}", socket.display());
+        complain_with("TR-DAEMON-NOT-RUNNING", &text);
+        return Err(NO_DAEMON);
+    };
+    let broken = |_| {
+        complain("the daemon broke off");
+        INTERNAL
+    };
+    stream.set_read_timeout(Some(ANSWER_MAX)).map_err(broken)?;
+    writeln!(stream, "{request}").map_err(broken)?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).map_err(broken)?;
+    serde_json::from_str(&line).map_err(|_| {
+        complain("the daemon gave no answer");
+        INTERNAL
+    })
+}
+
+pub(super) fn status(socket: &Path, as_json: bool) -> u8 {
+    let status = match ask(socket, &json!({ "do": "status" })) {
+        Ok(status) => status,
+        Err(code) => return code,
+    };
+    if as_json {
+        say(&status.to_string());
+        return OK;
+    }
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    say(&format!("tipring {}", text(&status["version"])));
+    say(&format!("SIP on UDP {}, TCP {}", text(&status["sip"]["udp"]), text(&status["sip"]["tcp"])));
+    for line in status["lines"].as_array().into_iter().flatten() {
+        let detail = line["detail"].as_str().filter(|detail| !detail.is_empty());
+        let detail = detail.map_or_else(String::new, |detail| format!(" ({detail})"));
+        say(&format!("line {:16} {:10} {}{detail}", text(&line["name"]), text(&line["kind"]), text(&line["state"])));
+    }
+    list(&status);
+    OK
+}
+
+fn list(answer: &Value) {
+    let calls = answer["calls"].as_array().map_or(&[][..], Vec::as_slice);
+    say(&format!("{} calls", calls.len()));
+    for call in calls {
+        let seconds = call["age_ms"].as_u64().unwrap_or(0) / 1_000;
+        let text = |key: &str| call[key].as_str().unwrap_or("-").to_owned();
+        say(&format!("{} {:8} {} -> {} {seconds} s", text("id"), text("state"), text("from"), text("to")));
+    }
+}
+
+pub(super) fn call(socket: &Path, command: &CallCommand) -> u8 {
+    match command {
+        CallCommand::Start { to, from, flow, wait } => start(socket, to, from.as_deref(), flow.as_deref(), *wait),
+        CallCommand::Ls { json: as_json } => match ask(socket, &json!({ "do": "calls" })) {
+            Ok(answer) if *as_json => {
+                say(&answer.to_string());
+                OK
+            }
+            Ok(answer) => {
+                list(&answer);
+                OK
+            }
+            Err(code) => code,
+        },
+        CallCommand::Show { id } => match find(socket, id) {
+            Ok(Some(call)) => {
+                say(&serde_json::to_string_pretty(&call).unwrap_or_default());
+                OK
+            }
+            Ok(None) => {
+                complain_with("TR-CONTROL-NO-CALL", &format!("no call {id}"));
+                NOT_FOUND
+            }
+            Err(code) => code,
+        },
+        CallCommand::Hangup { id } => match ask(socket, &json!({ "do": "call-hangup", "id": id })) {
+            Ok(answer) if answer.get("ok").is_some() => OK,
+            Ok(_) => {
+                complain_with("TR-CONTROL-NO-CALL", &format!("no call {id}"));
+                NOT_FOUND
+            }
+            Err(code) => code,
+        },
+    }
+}
+
+fn find(socket: &Path, id: &str) -> Result<Option<Value>, u8> {
+    let answer = ask(socket, &json!({ "do": "calls" }))?;
+    let calls = answer["calls"].as_array().cloned().unwrap_or_default();
+    Ok(calls.into_iter().find(|call| call["id"] == id))
+}
+
+fn start(socket: &Path, to: &str, from: Option<&str>, flow: Option<&str>, wait: bool) -> u8 {
+    let answer = match ask(socket, &json!({ "do": "call-start", "to": to, "from": from, "flow": flow })) {
+        Ok(answer) => answer,
+        Err(code) => return code,
+    };
+    let Some(id) = answer["id"].as_str() else {
+        let code = answer["error"].as_str().unwrap_or("TR-CALL-NOT-ALLOWED");
+        complain_with(code, answer["cause"].as_str().unwrap_or("the call was not placed"));
+        return BAD;
+    };
+    say(id);
+    while wait {
+        match find(socket, id) {
+            Ok(Some(_)) => std::thread::park_timeout(LOOK_EVERY),
+            Ok(None) => break,
+            Err(code) => return code,
+        }
+    }
+    OK
+}

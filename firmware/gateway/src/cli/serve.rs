@@ -1,0 +1,31 @@
+//! `tipring serve`.
+
+use std::path::Path;
+
+use super::{BAD_FILE, BUSY, CANNOT_WRITE, INTERNAL, LogFormat, OK, complain, complain_with, logging};
+use crate::config::{Config, render};
+use crate::daemon::{self, StartError};
+
+pub(super) fn run(path: &Path, format: LogFormat, verbose: bool) -> u8 {
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(faults) => {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            complain(render(&path.display().to_string(), &text, &faults).trim_end());
+            return BAD_FILE;
+        }
+    };
+    let _flushes_at_the_end = logging::start(format, verbose);
+    match daemon::run(config) {
+        Ok(()) => OK,
+        Err(error) => {
+            let because = std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
+            complain_with(error.code(), &format!("{error}{because}"));
+            match error {
+                StartError::Locked { .. } | StartError::Sip(_) => BUSY,
+                StartError::Storage { .. } => CANNOT_WRITE,
+                StartError::Media(_) | StartError::Runtime(_) => INTERNAL,
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The one configuration file: read, checked and composed here and nowhere else.
+//!
+//! Every fault is reported at once, with line, column and remedy ([`report`]).
+
+mod read;
+mod report;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tipring_flows::Program;
+use tipring_lines::LineSettings;
+
+pub(crate) use report::{Fault, render};
+
+/// A checked configuration.
+pub(crate) struct Config {
+    /// The box itself.
+    pub general: General,
+    /// SIP sockets.
+    pub sip: Sip,
+    /// What flows may fetch.
+    pub fetch: Fetch,
+    /// Calls at one time.
+    pub calls_max: usize,
+    /// Lines, in file order.
+    pub lines: Vec<Line>,
+    /// Flows, in file order.
+    pub flows: Vec<FlowEntry>,
+}
+
+/// `[box]`
+#[derive(Clone, Debug)]
+pub(crate) struct General {
+    /// Name on the network.
+    pub name: String,
+    /// Country, for tones and emergency numbers.
+    pub country: &'static crate::countries::Country,
+    /// Time zone by IANA name.
+    pub timezone: String,
+    /// Where records, recordings and caches live.
+    pub data_dir: PathBuf,
+    /// Where the command line reaches the daemon.
+    pub control_socket: PathBuf,
+    /// Numbers that always leave.
+    pub emergency_numbers: Vec<String>,
+    /// Folder of stored prompts.
+    pub prompts_dir: Option<PathBuf>,
+}
+
+/// `[sip]`
+#[derive(Clone, Debug)]
+pub(crate) struct Sip {
+    /// UDP address to listen on.
+    pub udp: Option<SocketAddr>,
+    /// TCP address to listen on.
+    pub tcp: Option<SocketAddr>,
+    /// First and last UDP port for audio; `None` lets the system choose.
+    pub rtp_udp_ports: Option<(u16, u16)>,
+    /// Address that peers must use, behind a router.
+    pub public_address: Option<std::net::IpAddr>,
+    /// Networks from which telephones may register; `None` for private ones.
+    pub phones_from: Option<tipring_lines::sip::Networks>,
+}
+
+/// `[fetch]`
+#[derive(Clone, Debug)]
+pub(crate) struct Fetch {
+    /// Private addresses that flows may reach.
+    pub allow: Vec<String>,
+}
+
+/// `[[line]]`
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    /// Name in logs and pages.
+    pub name: String,
+    /// The number that reaches it from inside: a phone's own.
+    pub number: Option<String>,
+    /// Kind of line, for status.
+    pub kind: &'static str,
+    /// Position in [`Config::flows`] of the flow for calls that arrive.
+    pub flow: Option<usize>,
+    /// Position in [`Config::lines`] of the trunk over which it may call out.
+    pub dial_out: Option<usize>,
+    /// What the driver needs.
+    pub settings: LineSettings,
+}
+
+/// `[[flow]]`
+pub(crate) struct FlowEntry {
+    /// Its name.
+    pub name: String,
+    /// Its dialect.
+    pub dialect: &'static str,
+    /// Numbers that reach it.
+    pub numbers: Vec<String>,
+    /// The program.
+    pub program: Box<dyn Program>,
+}
+
+/// Longest configuration file.
+pub(crate) const FILE_BYTES_MAX: u64 = 1_048_576;
+/// Longest time that running calls get when the daemon is told to stop.
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(10);
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// Every fault of the file.
+    pub(crate) fn load(path: &Path) -> Result<Self, Vec<Fault>> {
+        let too_long = std::fs::metadata(path).is_ok_and(|file| file.len() > FILE_BYTES_MAX);
+        let text = if too_long { None } else { std::fs::read_to_string(path).ok() };
+        let Some(text) = text else {
+            return Err(vec![Fault::of_file("TR-CFG-FILE", "the file cannot be read as text of at most 1 MiB")]);
+        };
+        Self::parse(&text, path.parent().unwrap_or(Path::new(".")))
+    }
+
+    /// Checks a text; files that it names are relative to `folder`.
+    ///
+    /// # Errors
+    /// Every fault of the text.
+    pub(crate) fn parse(text: &str, folder: &Path) -> Result<Self, Vec<Fault>> {
+        read::config(text, folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> Vec<String> {
+        let faults = Config::parse(text, Path::new(".")).err().unwrap_or_default();
+        faults.iter().map(|fault| format!("{} {}:{} {}", fault.code, fault.line, fault.column, fault.what)).collect()
+    }
+
+    #[test]
+    fn every_fault_is_reported_at_once_with_its_place() {
+        let text = "\
+schema = 2
+[box]
+country = \"zz\"
+nmae = \"x\"
+[[line]]
+name = \"desk\"
+kind = \"sip-phone\"
+number = \"201\"
+[[line]]
+name = \"desk\"
+kind = \"pots\"
+[[flow]]
+name = \"office\"
+dialect = \"opentact\"
+url = \"ftp://x\"
+timeout = 5
+";
+        let faults = faults(text);
+        for expected in [
+            "TR-CFG-SCHEMA 1:10",
+            "TR-CFG-CHOICE 3:11",
+            "TR-CFG-UNKNOWN 4:1 unknown key, did you mean `name`?",
+            "TR-CFG-MISSING 5:1",
+            "TR-CFG-DUPLICATE 10:8",
+            "TR-CFG-CHOICE 11:8",
+            "TR-CFG-MALFORMED 15:7",
+            "TR-CFG-TYPE 16:11",
+        ] {
+            assert!(faults.iter().any(|fault| fault.starts_with(expected)), "{expected} not in {faults:#?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_toml_is_one_fault_with_its_place() {
+        let faults = faults("schema = 1\n[box\n");
+        assert_eq!(faults.len(), 1);
+        assert!(faults[0].starts_with("TR-CFG-SYNTAX 2:"), "{faults:?}");
+    }
+
+    #[test]
+    fn references_must_lead_somewhere() {
+        let faults = faults(
+            "schema = 1\n[[line]]\nname = \"t\"\nkind = \"sip-trunk\"\nhost = \"127.0.0.1:5070\"\nflow = \"none\"\n",
+        );
+        assert!(faults.iter().any(|fault| fault.starts_with("TR-CFG-REFERENCE 6:8")), "{faults:?}");
+    }
+}

@@ -1,0 +1,503 @@
+//! From TOML to [`Config`].
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use tipring_flows::DIALECTS;
+use tipring_lines::DRIVERS;
+use tipring_lines::sip::Networks;
+use tipring_model::settings::{Field, FieldError, FieldKind, Problem, RawSettings, RawValue};
+use toml_edit::{Document, Item, Table, Value};
+
+use super::report::code_of;
+use super::{Config, Fault, Fetch, FlowEntry, General, Line, Sip};
+use crate::{countries, fetch};
+
+const LINES_MAX: usize = 256;
+const FLOWS_MAX: usize = 256;
+const DOCUMENT_BYTES_MAX: u64 = 65_536;
+
+pub(super) fn config(text: &str, folder: &Path) -> Result<Config, Vec<Fault>> {
+    let document = Document::parse(text).map_err(|error| {
+        let span = error.span().unwrap_or(0..0);
+        vec![Faults::new(text).at(&span, "TR-CFG-SYNTAX", error.message().to_owned(), None)]
+    })?;
+    let mut reader = Reader { faults: Faults::new(text), folder };
+    let config = reader.whole(document.as_table());
+    let mut faults = reader.faults.found;
+    faults.sort_by_key(|fault| (fault.line, fault.column));
+    match config {
+        Some(config) if faults.is_empty() => Ok(config),
+        Some(_) | None => Err(faults),
+    }
+}
+
+/// Faults found so far, and the text that places are counted in.
+struct Faults<'a> {
+    text: &'a str,
+    found: Vec<Fault>,
+}
+
+impl<'a> Faults<'a> {
+    const fn new(text: &'a str) -> Self {
+        Self { text, found: Vec::new() }
+    }
+
+    fn at(&self, span: &Range<usize>, code: &'static str, what: String, help: Option<String>) -> Fault {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        let meant = self.text.get(span.clone()).unwrap_or("").lines().next().unwrap_or("");
+        Fault { code, line, column, length: meant.chars().count().max(1), what, help }
+    }
+
+    fn add(&mut self, span: &Range<usize>, code: &'static str, what: String, help: Option<String>) {
+        let fault = self.at(span, code, what, help);
+        self.found.push(fault);
+    }
+}
+
+/// One table of the file with its values and places.
+struct Group {
+    span: Range<usize>,
+    raw: RawSettings,
+    keys: HashMap<String, Range<usize>>,
+    values: HashMap<String, Range<usize>>,
+}
+
+impl Group {
+    fn place(&self, key: &str, problem: &Problem) -> Range<usize> {
+        let of_key = matches!(problem, Problem::Unknown { .. });
+        let known = if of_key { self.keys.get(key) } else { self.values.get(key) };
+        known.unwrap_or(&self.span).clone()
+    }
+}
+
+struct Reader<'a> {
+    faults: Faults<'a>,
+    folder: &'a Path,
+}
+
+const fn text_field(key: &'static str, help: &'static str, bytes_max: usize) -> Field {
+    Field { key, label: key, help, kind: FieldKind::Text { bytes_max }, default: None, required: false }
+}
+
+const fn needed(mut field: Field) -> Field {
+    field.required = true;
+    field
+}
+
+const fn list_field(key: &'static str, help: &'static str, entries_max: usize) -> Field {
+    Field { key, label: key, help, kind: FieldKind::List { entries_max }, default: None, required: false }
+}
+
+const BOX_FIELDS: &[Field] = &[
+    text_field("name", "Name on the network.", 63),
+    text_field("country", "Two letters; sets tones and emergency numbers.", 2),
+    text_field("timezone", "IANA name, for example Europe/Berlin.", 64),
+    text_field("data_dir", "Where records and recordings live.", 512),
+    text_field("control_socket", "Where the command line reaches the daemon.", 100),
+    list_field("emergency_numbers", "Numbers that always leave.", 32),
+    text_field("prompts_dir", "Folder of stored prompts.", 512),
+];
+
+const SIP_FIELDS: &[Field] = &[
+    text_field("udp", "Address and port for SIP over UDP.", 64),
+    text_field("tcp", "Address and port for SIP over TCP.", 64),
+    text_field("rtp_udp_ports", "First and last port for audio.", 16),
+    text_field("public_address", "Address that peers must use, behind a router.", 64),
+    list_field("phones_from", "Networks from which telephones may register.", 32),
+];
+
+const FETCH_FIELDS: &[Field] = &[list_field("allow", "Private addresses that flows may reach.", 64)];
+
+const LIMIT_FIELDS: &[Field] = &[Field {
+    key: "calls_max",
+    label: "Calls at one time",
+    help: "More are refused with 503.",
+    kind: FieldKind::Number { min: 1, max: 10_000, unit: "calls" },
+    default: Some("64"),
+    required: false,
+}];
+
+/// What every line has, whatever its kind.
+const LINE_FIELDS: &[Field] = &[
+    needed(text_field("name", "Name in logs and pages.", 64)),
+    needed(text_field("kind", "Kind of line.", 32)),
+    text_field("flow", "Flow for calls that arrive.", 64),
+    text_field("dial_out", "Trunk over which it may call out.", 64),
+];
+
+/// What every flow has, whatever its dialect.
+const FLOW_FIELDS: &[Field] = &[
+    needed(text_field("name", "Name in logs and pages.", 64)),
+    needed(text_field("dialect", "Language of the flow.", 32)),
+    list_field("numbers", "Numbers that reach it.", 64),
+    text_field("file", "File that holds the document.", 512),
+    text_field("fallback_file", "File that holds the fallback document.", 512),
+];
+
+impl Reader<'_> {
+    fn whole(&mut self, root: &Table) -> Option<Config> {
+        for (key, item) in root.iter() {
+            let known = ["schema", "box", "sip", "fetch", "limits", "line", "flow"];
+            if !known.contains(&key) {
+                let span = root.key(key).and_then(toml_edit::Key::span).or(item.span()).unwrap_or(0..0);
+                let near = known.iter().find(|known| tipring_model::settings::edits(known, key) <= 2);
+                let what = near.map_or_else(|| "unknown key".to_owned(), |near| format!("unknown key, did you mean `{near}`?"));
+                self.faults.add(&span, "TR-CFG-UNKNOWN", what, None);
+            }
+        }
+        self.schema(root);
+        let general = self.general(root);
+        let sip = self.sip(root);
+        let fetch = self.fetch(root);
+        let limits = self.group(root, "limits", LIMIT_FIELDS);
+        let calls_max = limits.raw.number("calls_max").and_then(|n| usize::try_from(n).ok()).unwrap_or(64);
+        let zone = general.as_ref().map_or_else(|| "UTC".to_owned(), |general| general.timezone.clone());
+        let flows = self.flows(root, &zone);
+        let lines = self.lines(root, &flows);
+        Some(Config { general: general?, sip: sip?, fetch, calls_max, lines: lines?, flows: flows.into_iter().map(|(_, flow)| flow).collect::<Option<_>>()? })
+    }
+
+    fn schema(&mut self, root: &Table) {
+        let item = root.get("schema");
+        if item.and_then(Item::as_integer) != Some(1) {
+            let span = item.and_then(Item::span).unwrap_or(0..0);
+            let help = Some("write `schema = 1` as the first line".to_owned());
+            self.faults.add(&span, "TR-CFG-SCHEMA", "the file must say `schema = 1`".to_owned(), help);
+        }
+    }
+
+    fn general(&mut self, root: &Table) -> Option<General> {
+        let group = self.group(root, "box", BOX_FIELDS);
+        let code = group.raw.text("country").unwrap_or("us");
+        let country = countries::find(code);
+        if country.is_none() {
+            let known: Vec<&str> = countries::all().iter().map(|country| country.code.as_str()).collect();
+            let help = Some(format!("known countries: {}", known.join(" ")));
+            self.value_fault(&group, "country", "TR-CFG-CHOICE", format!("no country `{code}`"), help);
+        }
+        let timezone = group.raw.text("timezone").unwrap_or("UTC").to_owned();
+        if jiff::tz::TimeZone::get(&timezone).is_err() {
+            let what = format!("no time zone `{timezone}`");
+            self.value_fault(&group, "timezone", "TR-CFG-MALFORMED", what, Some("write a name such as Europe/Berlin".to_owned()));
+        }
+        let data_dir = self.path(group.raw.text("data_dir").unwrap_or("/var/lib/tipring"));
+        let country = country?;
+        let listed = group.raw.list("emergency_numbers");
+        Some(General {
+            name: group.raw.text("name").unwrap_or("tipring").to_owned(),
+            country,
+            timezone,
+            control_socket: group
+                .raw
+                .text("control_socket")
+                .map_or_else(|| PathBuf::from(crate::cli::CONTROL_SOCKET), |path| self.path(path)),
+            data_dir,
+            emergency_numbers: if listed.is_empty() { country.emergency.clone() } else { listed.to_vec() },
+            prompts_dir: group.raw.text("prompts_dir").map(|path| self.path(path)),
+        })
+    }
+
+    fn sip(&mut self, root: &Table) -> Option<Sip> {
+        let group = self.group(root, "sip", SIP_FIELDS);
+        let mut address = |key: &str, default: Option<&str>| -> Option<Option<SocketAddr>> {
+            let Some(text) = group.raw.text(key).or(default).filter(|text| *text != "off") else { return Some(None) };
+            let parsed = text.parse().ok();
+            if parsed.is_none() {
+                let help = Some("write an address and a port, such as \"0.0.0.0:5060\", or \"off\"".to_owned());
+                self.value_fault(&group, key, "TR-CFG-MALFORMED", format!("`{text}` is not an address with a port"), help);
+            }
+            parsed.map(Some)
+        };
+        let udp = address("udp", Some("0.0.0.0:5060"));
+        let tcp = address("tcp", Some("0.0.0.0:5060"));
+        let ports = match group.raw.text("rtp_udp_ports").unwrap_or("16384-16511") {
+            "0" => Some(None),
+            text => {
+                let range = text.split_once('-').and_then(|(first, last)| {
+                    let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+                    (first >= 1_024 && first < last).then_some((first, last))
+                });
+                if range.is_none() {
+                    let help = Some("write two ports from 1024 up, such as \"16384-16511\", or \"0\"".to_owned());
+                    let what = format!("`{text}` is not a range of ports");
+                    self.value_fault(&group, "rtp_udp_ports", "TR-CFG-MALFORMED", what, help);
+                }
+                range.map(Some)
+            }
+        };
+        let public = group.raw.text("public_address").map(str::parse::<IpAddr>);
+        if matches!(public, Some(Err(_))) {
+            self.value_fault(&group, "public_address", "TR-CFG-MALFORMED", "not an IP address".to_owned(), None);
+        }
+        let phones_from = match Networks::parse(group.raw.list("phones_from")) {
+            Ok(networks) => Some(networks).filter(|networks| !networks.is_empty()),
+            Err(_) => {
+                let what = "a list of networks such as 192.168.1.0/24 is needed".to_owned();
+                self.value_fault(&group, "phones_from", "TR-CFG-MALFORMED", what, None);
+                None
+            }
+        };
+        Some(Sip { phones_from, udp: udp?, tcp: tcp?, rtp_udp_ports: ports?, public_address: public.and_then(Result::ok) })
+    }
+
+    fn fetch(&mut self, root: &Table) -> Fetch {
+        let group = self.group(root, "fetch", FETCH_FIELDS);
+        let allow = group.raw.list("allow").to_vec();
+        for entry in &allow {
+            if fetch::AllowList::parse(std::slice::from_ref(entry)).is_err() {
+                let what = format!("`{entry}` is neither host:port nor a network such as 192.168.1.0/24");
+                self.value_fault(&group, "allow", "TR-CFG-MALFORMED", what, None);
+            }
+        }
+        Fetch { allow }
+    }
+
+    fn flows(&mut self, root: &Table, zone: &str) -> Vec<(String, Option<FlowEntry>)> {
+        let mut flows: Vec<(String, Option<FlowEntry>)> = Vec::new();
+        for table in self.tables(root, "flow", FLOWS_MAX) {
+            let mut group = self.read(table);
+            let name = group.raw.text("name").unwrap_or("").to_owned();
+            if flows.iter().any(|(known, _)| *known == name) {
+                let what = format!("two flows are named `{name}`");
+                self.value_fault(&group, "name", "TR-CFG-DUPLICATE", what, None);
+            }
+            let dialect_name = group.raw.text("dialect").unwrap_or("").to_owned();
+            let Some(dialect) = tipring_flows::dialect(&dialect_name) else {
+                let known: Vec<&str> = DIALECTS.iter().map(|dialect| dialect.name).collect();
+                let mut fields = FLOW_FIELDS.to_vec();
+                // Without a dialect its own keys cannot be judged.
+                fields.extend(DIALECTS.iter().flat_map(|dialect| dialect.fields));
+                self.check(&group, &fields);
+                if !dialect_name.is_empty() {
+                    let help = Some(format!("known dialects: {}", known.join(" ")));
+                    let what = format!("no dialect `{dialect_name}`");
+                    self.value_fault(&group, "dialect", "TR-CFG-CHOICE", what, help);
+                }
+                flows.push((name, None));
+                continue;
+            };
+            let mut own = RawSettings::new();
+            for (key, document) in [("file", "document"), ("fallback_file", "fallback_document")] {
+                if let Some(text) = self.document(&group, key) {
+                    own.set(document, RawValue::Text(text));
+                    let place = group.values.get(key).cloned().unwrap_or_else(|| group.span.clone());
+                    group.values.insert(document.to_owned(), place);
+                }
+            }
+            let mut fields = FLOW_FIELDS.to_vec();
+            fields.extend(dialect.fields.iter().filter(|field| field.key != "name"));
+            let kinds_ok = self.check(&group, &fields);
+            for key in group.raw.keys().map(str::to_owned).collect::<Vec<_>>() {
+                let of_dialect = dialect.fields.iter().any(|field| field.key == key);
+                if let Some(value) = group.raw.get(&key).filter(|_| of_dialect) {
+                    own.set(&key, value.clone());
+                }
+            }
+            let has_zone = dialect.fields.iter().any(|field| field.key == "timezone");
+            if has_zone && own.get("timezone").is_none() {
+                own.set("timezone", RawValue::Text(zone.to_owned()));
+            }
+            let program = if kinds_ok { (dialect.open)(&own).map_err(|errors| self.field_faults(&group, &errors)).ok() } else { (dialect.open)(&own).ok() };
+            let numbers = group.raw.list("numbers").to_vec();
+            let entry = program.map(|program| FlowEntry { name: name.clone(), dialect: dialect.name, numbers, program });
+            flows.push((name, entry));
+        }
+        flows
+    }
+
+    /// The text of a document that a flow names.
+    fn document(&mut self, group: &Group, key: &str) -> Option<String> {
+        let path = self.path(group.raw.text(key)?);
+        let too_long = std::fs::metadata(&path).is_ok_and(|file| file.len() > DOCUMENT_BYTES_MAX);
+        let text = if too_long { None } else { std::fs::read_to_string(&path).ok() };
+        if text.is_none() {
+            let what = format!("`{}` cannot be read as text of at most 64 KiB", path.display());
+            self.value_fault(group, key, "TR-CFG-FILE", what, None);
+        }
+        text
+    }
+
+    fn lines(&mut self, root: &Table, flows: &[(String, Option<FlowEntry>)]) -> Option<Vec<Line>> {
+        let tables = self.tables(root, "line", LINES_MAX);
+        let groups: Vec<Group> = tables.into_iter().map(|table| self.read(table)).collect();
+        let names: Vec<String> = groups.iter().map(|group| group.raw.text("name").unwrap_or("").to_owned()).collect();
+        let mut numbers: HashMap<String, usize> = HashMap::new();
+        let mut lines = Some(Vec::new());
+        for (at, group) in groups.iter().enumerate() {
+            if names.iter().take(at).any(|name| Some(name) == names.get(at)) {
+                let what = format!("two lines are named `{}`", group.raw.text("name").unwrap_or(""));
+                self.value_fault(group, "name", "TR-CFG-DUPLICATE", what, None);
+            }
+            let number = group.raw.text("number").map(str::to_owned);
+            if let Some(number) = &number
+                && numbers.insert(number.clone(), at).is_some()
+            {
+                self.value_fault(group, "number", "TR-CFG-DUPLICATE", format!("two lines have the number {number}"), None);
+            }
+            let flow = self.reference(group, "flow", &flows.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
+            let dial_out = self.reference(group, "dial_out", &names);
+            let line = self.line(group).map(|(kind, settings)| Line {
+                name: names.get(at).cloned().unwrap_or_default(),
+                number,
+                kind,
+                flow,
+                dial_out,
+                settings,
+            });
+            match (line, &mut lines) {
+                (Some(line), Some(lines)) => lines.push(line),
+                (Some(_) | None, _) => lines = None,
+            }
+        }
+        lines
+    }
+
+    fn line(&mut self, group: &Group) -> Option<(&'static str, tipring_lines::LineSettings)> {
+        let kind = group.raw.text("kind").unwrap_or("");
+        let Some(driver) = DRIVERS.iter().find(|driver| driver.kind == kind) else {
+            let known: Vec<&str> = DRIVERS.iter().map(|driver| driver.kind).collect();
+            let help = Some(format!("known kinds: {}", known.join(" ")));
+            self.value_fault(group, "kind", "TR-CFG-CHOICE", format!("no kind of line `{kind}`"), help);
+            return None;
+        };
+        let mut fields = LINE_FIELDS.to_vec();
+        fields.extend(driver.fields.iter());
+        let kinds_ok = self.check(group, &fields);
+        let mut own = RawSettings::new();
+        for field in driver.fields {
+            if let Some(value) = group.raw.get(field.key) {
+                own.set(field.key, value.clone());
+            }
+        }
+        match (driver.parse)(&own) {
+            Ok(settings) => kinds_ok.then_some((driver.kind, settings)),
+            Err(errors) => {
+                if kinds_ok {
+                    self.field_faults(group, &errors);
+                }
+                None
+            }
+        }
+    }
+
+    /// The position of the thing that a key names.
+    fn reference(&mut self, group: &Group, key: &str, names: &[String]) -> Option<usize> {
+        let name = group.raw.text(key)?;
+        let at = names.iter().position(|known| known == name);
+        if at.is_none() {
+            let help = Some(format!("defined here: {}", names.join(", ")));
+            self.value_fault(group, key, "TR-CFG-REFERENCE", format!("`{name}` is not defined"), help);
+        }
+        at
+    }
+
+    // --- Tables.
+
+    fn group(&mut self, root: &Table, key: &str, fields: &[Field]) -> Group {
+        let group = match root.get(key) {
+            None => Group { span: 0..0, raw: RawSettings::new(), keys: HashMap::new(), values: HashMap::new() },
+            Some(Item::Table(table)) => self.read(table),
+            Some(other @ (Item::None | Item::Value(_) | Item::ArrayOfTables(_))) => {
+                let span = other.span().unwrap_or(0..0);
+                self.faults.add(&span, "TR-CFG-TYPE", format!("`{key}` must be a table: [{key}]"), None);
+                return Group { span, raw: RawSettings::new(), keys: HashMap::new(), values: HashMap::new() };
+            }
+        };
+        self.check(&group, fields);
+        group
+    }
+
+    fn tables<'t>(&mut self, root: &'t Table, key: &str, most: usize) -> Vec<&'t Table> {
+        match root.get(key) {
+            None => Vec::new(),
+            Some(Item::ArrayOfTables(tables)) => {
+                if tables.len() > most {
+                    let span = tables.span().unwrap_or(0..0);
+                    self.faults.add(&span, "TR-CFG-TOO-MANY", format!("more than {most} [[{key}]]"), None);
+                }
+                tables.iter().take(most).collect()
+            }
+            Some(other @ (Item::None | Item::Value(_) | Item::Table(_))) => {
+                let span = other.span().unwrap_or(0..0);
+                self.faults.add(&span, "TR-CFG-TYPE", format!("write [[{key}]] with two brackets"), None);
+                Vec::new()
+            }
+        }
+    }
+
+    fn read(&mut self, table: &Table) -> Group {
+        let span = table.span().unwrap_or(0..0);
+        let mut group = Group { span, raw: RawSettings::new(), keys: HashMap::new(), values: HashMap::new() };
+        for (key, item) in table.iter() {
+            let place = item.span().unwrap_or(0..0);
+            if let Some(span) = table.key(key).and_then(toml_edit::Key::span) {
+                group.keys.insert(key.to_owned(), span);
+            }
+            group.values.insert(key.to_owned(), place.clone());
+            match item.as_value().and_then(raw_value) {
+                Some(value) => group.raw.set(key, value),
+                None => self.faults.add(&place, "TR-CFG-TYPE", "a text, number, true, false or list of texts is needed".to_owned(), None),
+            }
+        }
+        group
+    }
+
+    /// Checks keys and kinds; true if nothing was wrong.
+    fn check(&mut self, group: &Group, fields: &[Field]) -> bool {
+        match group.raw.check(fields) {
+            Ok(()) => true,
+            Err(errors) => {
+                self.field_faults(group, &errors);
+                false
+            }
+        }
+    }
+
+    fn field_faults(&mut self, group: &Group, errors: &[FieldError]) {
+        for error in errors {
+            let place = group.place(&error.key, &error.problem);
+            let what = match &error.problem {
+                Problem::Missing => format!("`{}` is needed here", error.key),
+                Problem::Unknown { .. }
+                | Problem::WrongKind { .. }
+                | Problem::TooLong { .. }
+                | Problem::OutOfRange { .. }
+                | Problem::NotATime
+                | Problem::TimeOutOfRange { .. }
+                | Problem::NotAChoice { .. }
+                | Problem::TooMany { .. }
+                | Problem::Malformed { .. }
+                | Problem::Conflict { .. }
+                | Problem::Document { .. } => error.problem.to_string(),
+            };
+            self.faults.add(&place, code_of(&error.problem), what, None);
+        }
+    }
+
+    fn value_fault(&mut self, group: &Group, key: &str, code: &'static str, what: String, help: Option<String>) {
+        let place = group.values.get(key).unwrap_or(&group.span).clone();
+        self.faults.add(&place, code, what, help);
+    }
+
+    fn path(&self, text: &str) -> PathBuf {
+        let path = Path::new(text);
+        if path.is_absolute() { path.to_owned() } else { self.folder.join(path) }
+    }
+}
+
+fn raw_value(value: &Value) -> Option<RawValue> {
+    match value {
+        Value::String(text) => Some(RawValue::Text(text.value().clone())),
+        Value::Integer(number) => Some(RawValue::Number(*number.value())),
+        Value::Boolean(on) => Some(RawValue::Toggle(*on.value())),
+        Value::Array(array) => {
+            array.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>().map(RawValue::List)
+        }
+        Value::Float(_) | Value::Datetime(_) | Value::InlineTable(_) => None,
+    }
+}

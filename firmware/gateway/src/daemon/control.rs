@@ -1,0 +1,170 @@
+//! The control socket: one JSON request a line, one JSON answer a line.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tipring_model::line::DownReason;
+use tipring_model::{CallId, LineId};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::spawn_local;
+
+use super::switchboard::Switchboard;
+
+/// Longest request, in bytes.
+const REQUEST_BYTES_MAX: u64 = 65_536;
+/// Clients at one time.
+const CLIENTS_MAX: usize = 16;
+/// Who may speak: the daemon's own user and its group.
+const MODE: u32 = 0o660;
+
+/// Opens the socket. One that nobody listens on any more is replaced.
+pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_err() {
+        match std::fs::remove_file(path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE))?;
+    Ok(listener)
+}
+
+/// Serves clients, for ever.
+pub(super) async fn serve(board: Switchboard, listener: UnixListener) {
+    let clients = Arc::new(tokio::sync::Semaphore::new(CLIENTS_MAX));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok(permit) = Arc::clone(&clients).acquire_owned().await else { return };
+        let board = board.clone();
+        spawn_local(async move {
+            // A client that goes away is no fault.
+            let _ = client(&board, stream).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn client(board: &Switchboard, stream: UnixStream) -> io::Result<()> {
+    let (reading, mut writing) = stream.into_split();
+    let mut reading = BufReader::new(reading);
+    loop {
+        let mut line = String::new();
+        let read = (&mut reading).take(REQUEST_BYTES_MAX).read_line(&mut line).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        let answer = match serde_json::from_str::<Value>(&line) {
+            Ok(request) => answer(board, &request),
+            Err(_) => fault("TR-CONTROL-REQUEST"),
+        };
+        writing.write_all(format!("{answer}\n").as_bytes()).await?;
+    }
+}
+
+fn fault(code: &str) -> Value {
+    json!({ "error": code })
+}
+
+fn answer(board: &Switchboard, request: &Value) -> Value {
+    let text = |key: &str| request.get(key).and_then(Value::as_str);
+    match text("do") {
+        Some("status") => status(board),
+        Some("calls") => json!({ "calls": calls(board) }),
+        Some("call-start") => {
+            let Some(to) = text("to") else { return fault("TR-CONTROL-REQUEST") };
+            match board.start_call(to, text("from"), text("flow")) {
+                Ok(id) => json!({ "id": id.to_string() }),
+                Err(cause) => json!({ "error": "TR-CALL-NOT-ALLOWED", "cause": cause.name() }),
+            }
+        }
+        Some("call-hangup") => match text("id").and_then(CallId::parse) {
+            Some(id) if board.hang_up(id) => json!({ "ok": true }),
+            Some(_) | None => fault("TR-CONTROL-NO-CALL"),
+        },
+        Some(_) | None => fault("TR-CONTROL-REQUEST"),
+    }
+}
+
+fn calls(board: &Switchboard) -> Vec<Value> {
+    let state = board.0.state.borrow();
+    state
+        .calls
+        .values()
+        .map(|entry| {
+            let facts = entry.call.facts();
+            json!({
+                "id": facts.id.to_string(),
+                "state": if entry.call.is_answered() { "live" } else { "ringing" },
+                "direction": facts.direction.as_str(),
+                "from": facts.from.number_or_anonymous(),
+                "to": facts.to.as_str(),
+                "line": board.line_name(entry.line),
+                "legs": entry.call.live_legs().map(|leg| leg.to_string()).collect::<Vec<_>>(),
+                "age_ms": u64::try_from(entry.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            })
+        })
+        .collect()
+}
+
+fn status(board: &Switchboard) -> Value {
+    let calls = calls(board);
+    let lines: Vec<Value> = board.0.lines.status().iter().map(|status| line(board, status)).collect();
+    let sip = board.0.lines.counters();
+    let state = board.0.state.borrow();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "ready": !state.stopping,
+        "sip": {
+            "udp": board.0.lines.udp().map(|address| address.to_string()),
+            "tcp": board.0.lines.tcp().map(|address| address.to_string()),
+        },
+        "lines": lines,
+        "calls": calls,
+        "counters": {
+            "calls_total": state.calls_total,
+            "calls_active": state.calls.len(),
+            "calls_panicked": state.panics,
+            "legs_active": state.legs.len(),
+            "rtp_sockets": sip.legs,
+            "sip_dialogs": sip.dialogs,
+            "sip_transactions": sip.transactions,
+            "timers": sip.timers,
+            "fetches_active": board.0.fetcher.active() + board.0.fetcher.queued(),
+            "sip_silent_drops": sip.silent_drops,
+            "sip_malformed": sip.malformed,
+            "sip_auth_failures": sip.auth_failures,
+            "sip_overloaded": sip.overloaded,
+            "media_commands_refused": board.0.media.refused(),
+        },
+    })
+}
+
+fn line(board: &Switchboard, status: &tipring_lines::LineStatus) -> Value {
+    let detail = match status.state {
+        Ok(()) => "",
+        Err(DownReason::NotRegistered) => "not registered",
+        Err(DownReason::CredentialsRefused) => "TR-SIP-401",
+        Err(DownReason::Unreachable) => "TR-SIP-UNREACH",
+        Err(DownReason::Unplugged) => "TR-LINE-NOVOLT",
+        Err(DownReason::Status(403)) => "TR-SIP-403",
+        Err(DownReason::Status(404)) => "TR-SIP-404",
+        Err(DownReason::Status(_)) => "TR-SIP-503",
+    };
+    let LineId(at) = status.line;
+    json!({
+        "name": board.line_name(Some(status.line)),
+        "kind": board.0.line_kinds.get(usize::from(at)),
+        "state": if status.state.is_ok() { "up" } else { "down" },
+        "detail": detail,
+        "contacts": status.contacts,
+    })
+}

@@ -1,0 +1,281 @@
+//! The daemon: brings everything up, and down again.
+
+mod audio;
+mod control;
+mod playing;
+mod recordings;
+mod records;
+pub(crate) mod route;
+mod switchboard;
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+
+use tipring_lines::sip::{Networks, SipError, SipLines, SipOptions};
+use tipring_lines::{LineSettings, MediaPort};
+use tipring_media::{Engine, EventReceiver, Granted, Limits, MediaThread, SpawnError, ThreadOptions};
+use tipring_model::LineId;
+use tokio::net::unix::pipe;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::{LocalSet, spawn_local};
+
+use crate::config::{Config, STOP_GRACE};
+use crate::fetch::{AllowList, FetchSettings, Fetcher};
+use crate::prompts::{PromptSettings, PromptStore};
+use recordings::Recorder;
+use records::RecordWriter;
+use route::{Plan, PlannedLine};
+use switchboard::{Parts, Switchboard};
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// Another one runs on the same folder.
+    #[error("another daemon (process {pid}) uses the same data folder")]
+    Locked {
+        /// Its process, as far as it said.
+        pid: String,
+    },
+    /// A folder or file cannot be used.
+    #[error("{path} cannot be used")]
+    Storage {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The SIP sockets cannot be opened.
+    #[error(transparent)]
+    Sip(#[from] SipError),
+    /// The media thread cannot be started.
+    #[error(transparent)]
+    Media(#[from] SpawnError),
+    /// The system gives no runtime.
+    #[error("the system gives no event queue")]
+    Runtime(#[source] io::Error),
+}
+
+impl StartError {
+    /// The code of the message catalogue.
+    #[must_use]
+    pub(crate) const fn code(&self) -> &'static str {
+        match self {
+            Self::Locked { .. } => "TR-DAEMON-LOCKED",
+            Self::Storage { .. } => "TR-DAEMON-STORAGE",
+            Self::Sip(_) => "TR-DAEMON-BIND",
+            Self::Media(_) | Self::Runtime(_) => "TR-DAEMON-SYSTEM",
+        }
+    }
+}
+
+/// Where recordings are kept.
+fn recordings_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("recordings")
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// See [`StartError`].
+pub(crate) fn run(config: Config) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(8)
+        .build()
+        .map_err(StartError::Runtime)?;
+    let result = LocalSet::new().block_on(&runtime, serve(config));
+    // Blocking jobs that still run, such as a decode, are nobody's any more.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(config: Config) -> Result<(), StartError> {
+    let data_dir = config.general.data_dir.clone();
+    let storage = |path: PathBuf| move |source| StartError::Storage { path, source };
+    std::fs::create_dir_all(&data_dir).map_err(storage(data_dir.clone()))?;
+    let _lock = lock(&data_dir)?;
+
+    let legs_max = config.calls_max.saturating_mul(4).clamp(64, 16_384);
+    let limits = Limits { legs_max, ..Limits::default() };
+    let (engine, sender, events) = Engine::new(limits);
+    let thread = MediaThread::spawn(engine, ThreadOptions::default())?;
+    if thread.realtime() == Granted::No {
+        tracing::warn!(code = "TR-RTP-LATE", "no real-time priority for the media thread; timing is less certain");
+    }
+    let media = MediaPort::new(sender);
+
+    let lines: Vec<(LineId, LineSettings)> = config
+        .lines
+        .iter()
+        .zip(0u16..)
+        .map(|(line, at)| (LineId(at), line.settings.clone()))
+        .collect();
+    let options = SipOptions {
+        udp: config.sip.udp,
+        tcp: config.sip.tcp,
+        rtp_udp_ports: config.sip.rtp_udp_ports,
+        public_address: config.sip.public_address,
+        phones_from: config.sip.phones_from.clone().unwrap_or_else(Networks::local),
+        calls_max: config.calls_max.saturating_mul(2),
+        realm: config.general.name.clone(),
+    };
+    let lines = SipLines::open(options, lines, media.clone()).await?;
+
+    // Checked with the file; here it cannot fail.
+    let allow = AllowList::parse(&config.fetch.allow).unwrap_or_default();
+    let fetcher = Fetcher::new(FetchSettings { allow, ..FetchSettings::default() });
+    fetcher.set_own([lines.udp(), lines.tcp()].into_iter().flatten().collect());
+    let cache_dir = data_dir.join("cache");
+    let prompts = PromptStore::new(
+        PromptSettings { library_dir: config.general.prompts_dir.clone(), cache_dir, ..PromptSettings::default() },
+        fetcher.clone(),
+    );
+
+    let (finished, mut recordings) = mpsc::channel(256);
+    let folder = recordings_dir(&data_dir);
+    let recorder = Recorder::start(folder.clone(), move |recording| {
+        // It fails only when the daemon is going down.
+        let _ = finished.blocking_send(recording);
+    })
+    .map_err(storage(folder))?;
+    let records_path = data_dir.join("cdr.jsonl");
+    let records = RecordWriter::open(&records_path).map_err(storage(records_path))?;
+
+    let control_path = config.general.control_socket.clone();
+    let plan = plan(&config);
+    let parts = Parts { media: media.clone(), lines: lines.clone(), fetcher, prompts, recorder, records };
+    let board = Switchboard::new(config, plan, parts);
+    let control = control::listen(&control_path).map_err(storage(control_path.clone()))?;
+
+    spawn_local(board.clone().serve_lines());
+    spawn_local(board.clone().keep_time());
+    spawn_local(control::serve(board.clone(), control));
+    spawn_local(serve_media(board.clone(), events, media));
+    spawn_local({
+        let board = board.clone();
+        async move {
+            while let Some(recording) = recordings.recv().await {
+                board.recorded(recording);
+            }
+        }
+    });
+
+    tracing::info!(
+        sip_udp = lines.udp().map(tracing::field::display),
+        sip_tcp = lines.tcp().map(tracing::field::display),
+        control = %control_path.display(),
+        "ready"
+    );
+    notify(&[sd_notify::NotifyState::Ready]);
+    spawn_local(keep_watchdog());
+    told_to_stop().await;
+
+    tracing::info!(code = "TR-DAEMON-STOPPING", "stopping");
+    notify(&[sd_notify::NotifyState::Stopping]);
+    tokio::select! {
+        () = board.stop(STOP_GRACE) => {}
+        () = told_to_stop() => {}
+    }
+    lines.close().await;
+    thread.stop();
+    // Only a socket of our own is in the way of the next start.
+    let _ = std::fs::remove_file(&control_path);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Holds the data folder for this process alone.
+fn lock(data_dir: &Path) -> Result<File, StartError> {
+    let path = data_dir.join("lock");
+    let fail = |source| StartError::Storage { path: path.clone(), source };
+    let mut file =
+        File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(fail)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let pid = std::fs::read_to_string(&path).unwrap_or_default();
+            return Err(StartError::Locked { pid: pid.trim().to_owned() });
+        }
+        Err(TryLockError::Error(source)) => return Err(fail(source)),
+    }
+    file.set_len(0).map_err(fail)?;
+    writeln!(file, "{}", std::process::id()).map_err(fail)?;
+    Ok(file)
+}
+
+fn plan(config: &Config) -> Plan {
+    let lines = config
+        .lines
+        .iter()
+        .map(|line| PlannedLine {
+            number: line.number.clone(),
+            trunk: match &line.settings {
+                LineSettings::SipTrunk(trunk) => Some((trunk.host.clone(), trunk.port)),
+                LineSettings::SipPhone(_) => None,
+            },
+            flow: line.flow,
+            dial_out: line.dial_out,
+        })
+        .collect();
+    let flow_numbers = config
+        .flows
+        .iter()
+        .enumerate()
+        .flat_map(|(at, flow)| flow.numbers.iter().map(move |number| (number.clone(), at)))
+        .collect();
+    Plan { lines, flow_numbers, emergency: config.general.emergency_numbers.clone() }
+}
+
+/// Passes what the engine reports to the calls, for ever.
+async fn serve_media(board: Switchboard, mut events: EventReceiver, media: MediaPort) {
+    let descriptor = events.descriptor().and_then(|descriptor| descriptor.as_fd().try_clone_to_owned().ok());
+    // An event descriptor reads like a pipe: eight bytes when something waits.
+    let Some(Ok(waits)) = descriptor.map(|descriptor| pipe::Receiver::from_file_unchecked(descriptor.into())) else {
+        tracing::error!(code = "TR-DAEMON-SYSTEM", "the media thread cannot be heard");
+        return;
+    };
+    loop {
+        if waits.readable().await.is_err() {
+            return;
+        }
+        // Nothing to read: only woken to find that out.
+        if waits.try_read(&mut [0; 8]).is_err() {
+            continue;
+        }
+        while let Some(event) = events.poll() {
+            board.media_event(event);
+        }
+        media.flush();
+    }
+}
+
+/// SIGTERM or SIGINT.
+async fn told_to_stop() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(states);
+}
+
+/// Tells systemd that the main thread lives.
+async fn keep_watchdog() {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    loop {
+        notify(&[sd_notify::NotifyState::Watchdog]);
+        tokio::time::sleep(limit / 3).await;
+    }
+}

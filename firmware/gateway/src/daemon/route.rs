@@ -1,0 +1,219 @@
+//! The dial plan: where an arriving call goes, and over which line a placed leg
+//! leaves. Pure.
+
+use tipring_model::flow::Target;
+use tipring_model::{Cause, LineId, Number};
+
+/// What the dial plan knows of a line.
+#[derive(Clone, Debug)]
+pub(crate) struct PlannedLine {
+    /// The number that reaches it from inside.
+    pub number: Option<String>,
+    /// Host and port of a trunk's next hop.
+    pub trunk: Option<(String, u16)>,
+    /// Flow for calls that arrive.
+    pub flow: Option<usize>,
+    /// Trunk over which it may call out.
+    pub dial_out: Option<usize>,
+}
+
+/// The dial plan of one configuration.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    /// Lines by their ids.
+    pub lines: Vec<PlannedLine>,
+    /// Numbers that reach a flow, with its position.
+    pub flow_numbers: Vec<(String, usize)>,
+    /// Numbers that always leave.
+    pub emergency: Vec<String>,
+}
+
+/// Where an arriving call goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Arrival {
+    /// To this flow.
+    Flow(usize),
+    /// To whom the built-in flow connects it.
+    Connect(Target),
+    /// Out, before and above everything else.
+    Emergency(String),
+    /// Nowhere.
+    Refuse(Cause),
+}
+
+/// How a placed leg leaves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Departure {
+    /// Over this line, to this number.
+    Line(LineId, Number),
+    /// Over the first of these lines that can carry it.
+    AnyOf(Vec<LineId>, Number),
+    /// Not at all.
+    Refuse(Cause),
+}
+
+impl Plan {
+    /// True for a number that always leaves.
+    #[must_use]
+    pub(crate) fn is_emergency(&self, number: &str) -> bool {
+        self.emergency.iter().any(|known| known == number)
+    }
+
+    /// Where a call that arrived on `line` and dialled `to` goes.
+    #[must_use]
+    pub(crate) fn arrival(&self, line: LineId, to: &Number) -> Arrival {
+        let Some(planned) = self.line(line) else { return Arrival::Refuse(Cause::Unallocated) };
+        let is_phone = planned.trunk.is_none();
+        if is_phone && self.is_emergency(to.as_str()) {
+            return Arrival::Emergency(to.to_string());
+        }
+        if let Some((_, flow)) = self.flow_numbers.iter().find(|(number, _)| number == to.as_str()) {
+            return Arrival::Flow(*flow);
+        }
+        if self.phone(to.as_str()).is_some() {
+            return Arrival::Connect(Target::Number(to.to_string()));
+        }
+        match (is_phone, planned.flow, planned.dial_out) {
+            (false, Some(flow), _) => Arrival::Flow(flow),
+            (true, _, Some(_)) if !to.is_empty() => Arrival::Connect(Target::Number(to.to_string())),
+            (true, Some(flow), _) => Arrival::Flow(flow),
+            (true | false, _, _) => Arrival::Refuse(Cause::Unallocated),
+        }
+    }
+
+    /// How a leg to `target` leaves, for a call that arrived on `from`.
+    #[must_use]
+    pub(crate) fn departure(&self, from: Option<LineId>, target: &Target) -> Departure {
+        match target {
+            Target::Number(number) => self.number_departure(from, number),
+            Target::Sip(address) => {
+                let Some((user, host)) = address.split_once('@') else {
+                    return Departure::Refuse(Cause::InvalidNumber);
+                };
+                let trunk = self.lines.iter().position(|line| {
+                    line.trunk.as_ref().is_some_and(|(name, port)| is_host(host, name, *port))
+                });
+                match trunk.and_then(line_id) {
+                    Some(line) => Departure::Line(line, Number::new(user)),
+                    // Strange hosts are not called: a flow may only use configured lines.
+                    None => Departure::Refuse(Cause::NotAllowed),
+                }
+            }
+        }
+    }
+
+    fn number_departure(&self, from: Option<LineId>, number: &str) -> Departure {
+        let to = Number::new(number);
+        if self.is_emergency(number) {
+            return Departure::AnyOf(self.trunks(), to);
+        }
+        if let Some(phone) = self.phone(number).and_then(line_id) {
+            return Departure::Line(phone, to);
+        }
+        let arrived = from.and_then(|line| self.line(line).map(|planned| (line, planned)));
+        let trunk = match arrived {
+            Some((line, planned)) if planned.trunk.is_some() => Some(line),
+            Some((_, planned)) if planned.dial_out.is_some() => planned.dial_out.and_then(line_id),
+            Some(_) | None => match self.trunks().as_slice() {
+                [only] => Some(*only),
+                [] | [_, _, ..] => None,
+            },
+        };
+        match trunk {
+            Some(trunk) => Departure::Line(trunk, to),
+            None => Departure::Refuse(Cause::Unallocated),
+        }
+    }
+
+    fn line(&self, line: LineId) -> Option<&PlannedLine> {
+        self.lines.get(usize::from(line.0))
+    }
+
+    fn phone(&self, number: &str) -> Option<usize> {
+        self.lines.iter().position(|line| line.trunk.is_none() && line.number.as_deref() == Some(number))
+    }
+
+    fn trunks(&self) -> Vec<LineId> {
+        let trunks = self.lines.iter().enumerate().filter(|(_, line)| line.trunk.is_some());
+        trunks.filter_map(|(at, _)| line_id(at)).collect()
+    }
+}
+
+fn line_id(at: usize) -> Option<LineId> {
+    u16::try_from(at).ok().map(LineId)
+}
+
+/// True if `written` (`host` or `host:port`) names the host and port of a trunk.
+fn is_host(written: &str, name: &str, port: u16) -> bool {
+    const SIP_PORT: u16 = 5060;
+    let bare = written.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (host, written_port) = match bare {
+        Some((host, after)) => (host, after.strip_prefix(':')),
+        None => match written.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (written, None),
+        },
+    };
+    let written_port = written_port.map_or(Some(SIP_PORT), |text| text.parse().ok());
+    host.eq_ignore_ascii_case(name) && written_port == Some(port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn phone(number: &str, dial_out: Option<usize>) -> PlannedLine {
+        PlannedLine { number: Some(number.to_owned()), trunk: None, flow: None, dial_out }
+    }
+
+    fn trunk(host: &str, flow: Option<usize>) -> PlannedLine {
+        PlannedLine { number: None, trunk: Some((host.to_owned(), 5060)), flow, dial_out: None }
+    }
+
+    fn plan() -> Plan {
+        Plan {
+            lines: vec![trunk("sip.a.test", Some(0)), phone("201", Some(0)), phone("202", None), trunk("sip.b.test", None)],
+            flow_numbers: vec![("100".to_owned(), 1)],
+            emergency: vec!["112".to_owned()],
+        }
+    }
+
+    #[test]
+    fn arriving_calls_go_where_the_plan_says() {
+        let to = |number: &str| Arrival::Connect(Target::Number(number.to_owned()));
+        for (line, number, expected) in [
+            (0, "15550199", Arrival::Flow(0)),
+            (0, "100", Arrival::Flow(1)),
+            (0, "201", to("201")),
+            // A caller from outside cannot make the box dial out, emergency or not.
+            (0, "112", Arrival::Flow(0)),
+            (3, "15550199", Arrival::Refuse(Cause::Unallocated)),
+            (1, "202", to("202")),
+            (1, "100", Arrival::Flow(1)),
+            (1, "15550123", to("15550123")),
+            (2, "15550123", Arrival::Refuse(Cause::Unallocated)),
+            (2, "112", Arrival::Emergency("112".to_owned())),
+            (9, "100", Arrival::Refuse(Cause::Unallocated)),
+        ] {
+            assert_eq!(plan().arrival(LineId(line), &Number::new(number)), expected, "{line} {number}");
+        }
+    }
+
+    #[test]
+    fn placed_legs_leave_over_configured_lines_alone() {
+        let over = |line, number: &str| Departure::Line(LineId(line), Number::new(number));
+        for (from, target, expected) in [
+            (Some(0), Target::Number("201".into()), over(1, "201")),
+            (Some(0), Target::Number("15550123".into()), over(0, "15550123")),
+            (Some(1), Target::Number("15550123".into()), over(0, "15550123")),
+            (Some(2), Target::Number("15550123".into()), Departure::Refuse(Cause::Unallocated)),
+            (None, Target::Number("112".into()), Departure::AnyOf(vec![LineId(0), LineId(3)], Number::new("112"))),
+            (Some(2), Target::Sip("ann@sip.b.test".into()), over(3, "ann")),
+            (Some(2), Target::Sip("ann@SIP.B.TEST:5060".into()), over(3, "ann")),
+            (Some(2), Target::Sip("ann@sip.b.test:5070".into()), Departure::Refuse(Cause::NotAllowed)),
+            (Some(2), Target::Sip("ann@evil.test".into()), Departure::Refuse(Cause::NotAllowed)),
+        ] {
+            assert_eq!(plan().departure(from.map(LineId), &target), expected, "{from:?} {target}");
+        }
+    }
+}

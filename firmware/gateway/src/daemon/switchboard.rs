@@ -1,0 +1,757 @@
+//! Joins calls with lines, audio, fetches and records. Everything here runs on the
+//! main thread; nothing here waits.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaEvent, Request};
+use tipring_flows::connect::Connect;
+use tipring_lines::sip::SipLines;
+use tipring_lines::MediaPort;
+use tipring_media::{Event, LegStats};
+use tipring_model::call::{CallFacts, Cdr, Direction, EndedBy};
+use tipring_model::flow::{Flow, Moment, Target};
+use tipring_model::line::{LineCommand, LineEvent, Offer};
+use tipring_model::{CallId, CallerId, Cause, LegId, LineId, Number};
+use tokio::sync::Notify;
+use tokio::task::spawn_local;
+
+use super::playing::PlayQueue;
+use super::records::{LegFacts, Record, RecordWriter, StepRecord};
+use super::recordings::{Finished, Recorder};
+use super::route::{Arrival, Departure, Plan};
+use crate::config::{Config, FlowEntry};
+use crate::countries::Country;
+use crate::fetch::Fetcher;
+use crate::prompts::PromptStore;
+
+/// Longest ringing of the built-in flow that connects two parties.
+const CONNECT_RING_MAX: Duration = Duration::from_secs(120);
+/// Steps kept for the record of one call.
+const STEPS_MAX: usize = 1_000;
+
+/// The heart of the daemon. Cloning gives another handle.
+#[derive(Clone)]
+pub(crate) struct Switchboard(pub(super) Rc<Board>);
+
+pub(super) struct Board {
+    pub(super) plan: Plan,
+    pub(super) flows: Vec<FlowEntry>,
+    pub(super) line_names: Vec<String>,
+    pub(super) line_kinds: Vec<&'static str>,
+    pub(super) calls_max: usize,
+    pub(super) country: &'static Country,
+    pub(super) media: MediaPort,
+    pub(super) lines: SipLines,
+    pub(super) fetcher: Fetcher,
+    pub(super) prompts: PromptStore,
+    pub(super) recorder: Recorder,
+    pub(super) records: RecordWriter,
+    pub(super) recordings_dir: std::path::PathBuf,
+    pub(super) state: RefCell<State>,
+    timer_changed: Notify,
+    idle: Notify,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) calls: HashMap<u32, Entry>,
+    /// Calls that are over and whose legs' counters are still on their way.
+    closing: HashMap<u32, Closing>,
+    pub(super) legs: HashMap<LegId, LegEntry>,
+    timers: BTreeSet<(Instant, u32)>,
+    next_call: u32,
+    pub(super) calls_total: u64,
+    pub(super) panics: u64,
+    pub(super) stopping: bool,
+}
+
+pub(super) struct Entry {
+    pub(super) call: Call,
+    pub(super) line: Option<LineId>,
+    pub(super) flow: Option<usize>,
+    pub(super) began: Instant,
+    due: Option<Instant>,
+    steps: Vec<StepRecord>,
+    legs: Vec<LegId>,
+    stats: HashMap<LegId, LegStats>,
+    codecs: HashMap<LegId, &'static str>,
+    lines: HashMap<LegId, LineId>,
+}
+
+struct Closing {
+    entry: Box<Entry>,
+    cdr: Box<Cdr>,
+    waiting: usize,
+}
+
+pub(super) struct LegEntry {
+    pub(super) call: u32,
+    pub(super) line: Option<LineId>,
+    pub(super) queue: PlayQueue<Ready, tipring_model::flow::ActionFailure>,
+}
+
+/// Audio that the engine can be given, and how often it plays.
+pub(super) struct Ready {
+    pub(super) source: tipring_media::PlaySource,
+    pub(super) loops: u32,
+}
+
+/// What a switchboard is made of.
+pub(crate) struct Parts {
+    /// The way to the engine.
+    pub media: MediaPort,
+    /// The lines.
+    pub lines: SipLines,
+    /// HTTP for flows.
+    pub fetcher: Fetcher,
+    /// Audio for prompts.
+    pub prompts: PromptStore,
+    /// Writes recordings.
+    pub recorder: Recorder,
+    /// Writes call records.
+    pub records: RecordWriter,
+}
+
+/// Both clocks, now.
+#[must_use]
+pub(crate) fn moment() -> Moment {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Moment { instant: Instant::now(), unix_ms: i64::try_from(unix.as_millis()).unwrap_or(i64::MAX) }
+}
+
+/// A new name for a call.
+pub(super) fn new_call_id() -> CallId {
+    let mut bytes = [0; 16];
+    // The lines have read from the same source at their start.
+    let _ = getrandom::fill(&mut bytes);
+    CallId::from_random(u128::from_ne_bytes(bytes))
+}
+
+impl Switchboard {
+    /// A switchboard for this configuration.
+    #[must_use]
+    pub(crate) fn new(config: Config, plan: Plan, parts: Parts) -> Self {
+        let Parts { media, lines, fetcher, prompts, recorder, records } = parts;
+        Self(Rc::new(Board {
+            plan,
+            flows: config.flows,
+            line_names: config.lines.iter().map(|line| line.name.clone()).collect(),
+            line_kinds: config.lines.iter().map(|line| line.kind).collect(),
+            calls_max: config.calls_max,
+            country: config.general.country,
+            recordings_dir: super::recordings_dir(&config.general.data_dir),
+            media,
+            lines,
+            fetcher,
+            prompts,
+            recorder,
+            records,
+            state: RefCell::new(State::default()),
+            timer_changed: Notify::new(),
+            idle: Notify::new(),
+        }))
+    }
+
+    /// Takes the events of the lines, for ever.
+    pub(crate) async fn serve_lines(self) {
+        loop {
+            let (line, event) = self.0.lines.event().await;
+            self.line_event(line, event);
+            while let Some((line, event)) = self.0.lines.try_event() {
+                self.line_event(line, event);
+            }
+        }
+    }
+
+    /// Keeps the timers of calls, for ever.
+    pub(crate) async fn keep_time(self) {
+        /// Wakes at least this often, whatever is due.
+        const IDLE: Duration = Duration::from_secs(60);
+        loop {
+            let due = self.0.state.borrow().timers.first().map(|(due, _)| *due);
+            let until = due.unwrap_or_else(|| Instant::now() + IDLE);
+            tokio::select! {
+                () = tokio::time::sleep_until(until.into()) => self.timers_due(),
+                () = self.0.timer_changed.notified() => {}
+            }
+        }
+    }
+
+    fn timers_due(&self) {
+        loop {
+            let now = Instant::now();
+            let due = {
+                let mut state = self.0.state.borrow_mut();
+                match state.timers.first().copied() {
+                    Some((at, call)) if at <= now => {
+                        state.timers.pop_first();
+                        if let Some(entry) = state.calls.get_mut(&call) {
+                            entry.due = None;
+                        }
+                        call
+                    }
+                    Some(_) | None => return,
+                }
+            };
+            self.handle(due, CallInput::Timeout);
+        }
+    }
+
+    /// Tells the calls that no new ones come, and waits until they are over.
+    pub(crate) async fn stop(&self, grace: Duration) {
+        self.0.state.borrow_mut().stopping = true;
+        let over = async {
+            while !self.is_idle() {
+                self.0.idle.notified().await;
+            }
+        };
+        if tokio::time::timeout(grace, over).await.is_err() {
+            let running: Vec<u32> = self.0.state.borrow().calls.keys().copied().collect();
+            for call in running {
+                self.handle(call, CallInput::Request(Request::HangUp(EndedBy::Operator)));
+            }
+            /// Enough for the far ends to answer.
+            const LAST: Duration = Duration::from_secs(2);
+            let over = async {
+                while !self.is_idle() {
+                    self.0.idle.notified().await;
+                }
+            };
+            let _ = tokio::time::timeout(LAST, over).await;
+        }
+        self.close_all();
+    }
+
+    fn is_idle(&self) -> bool {
+        let state = self.0.state.borrow();
+        state.calls.is_empty() && state.closing.is_empty()
+    }
+
+    /// Writes what is left without waiting for counters.
+    fn close_all(&self) {
+        let left: Vec<Closing> = self.0.state.borrow_mut().closing.drain().map(|(_, closing)| closing).collect();
+        for closing in left {
+            self.write_record(&closing.entry, &closing.cdr);
+        }
+    }
+
+    // --- Lines.
+
+    fn line_event(&self, line: LineId, event: LineEvent) {
+        match event {
+            LineEvent::Offered(offer) => self.offered(line, offer),
+            LineEvent::Up => tracing::info!(line = self.line_name(Some(line)), "line up"),
+            LineEvent::Down(reason) => {
+                tracing::warn!(line = self.line_name(Some(line)), ?reason, "line down");
+            }
+            LineEvent::Alerting { leg, .. }
+            | LineEvent::Answered { leg, .. }
+            | LineEvent::Digit { leg, .. }
+            | LineEvent::Held { leg, .. } => self.leg_input(leg, event),
+            LineEvent::Released { leg, .. } => {
+                self.leg_input(leg, event);
+                self.leg_gone(leg);
+            }
+        }
+    }
+
+    fn leg_input(&self, leg: LegId, event: LineEvent) {
+        let call = self.0.state.borrow().legs.get(&leg).map(|entry| entry.call);
+        if let Some(call) = call {
+            self.handle(call, CallInput::Line(event));
+        }
+    }
+
+    /// What was still being prepared for a leg will not be heard.
+    fn leg_gone(&self, leg: LegId) {
+        let left = {
+            let mut state = self.0.state.borrow_mut();
+            state.legs.remove(&leg).map(|mut entry| (entry.call, entry.queue.drain()))
+        };
+        let Some((call, plays)) = left else { return };
+        for play in plays {
+            self.handle(call, CallInput::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
+        }
+    }
+
+    fn offered(&self, line: LineId, offer: Offer) {
+        let arrival = self.0.plan.arrival(line, &offer.to);
+        let emergency = matches!(arrival, Arrival::Emergency(_));
+        let (full, stopping) = {
+            let state = self.0.state.borrow();
+            (state.calls.len() >= self.0.calls_max, state.stopping)
+        };
+        if (full || stopping) && !emergency {
+            tracing::warn!(code = "TR-CALL-LIMIT", line = self.line_name(Some(line)), "call refused");
+            let release = LineCommand::Release { leg: offer.leg, cause: Cause::NoCircuit };
+            return self.0.lines.command(line, release);
+        }
+        let (flow, flow_at): (Box<dyn Flow>, Option<usize>) = match arrival {
+            Arrival::Flow(at) => match self.0.flows.get(at) {
+                Some(entry) => (entry.program.start(), Some(at)),
+                None => return self.0.lines.command(line, LineCommand::Release { leg: offer.leg, cause: Cause::Unallocated }),
+            },
+            Arrival::Connect(target) => (Box::new(Connect::new(target, CONNECT_RING_MAX)), None),
+            Arrival::Emergency(number) => {
+                tracing::warn!(line = self.line_name(Some(line)), "emergency call");
+                (Box::new(Connect::new(Target::Number(number), CONNECT_RING_MAX)), None)
+            }
+            Arrival::Refuse(cause) => {
+                tracing::info!(code = "TR-CALL-NO-ROUTE", line = self.line_name(Some(line)), "call refused");
+                return self.0.lines.command(line, LineCommand::Release { leg: offer.leg, cause });
+            }
+        };
+        let now = moment();
+        let facts = CallFacts {
+            id: new_call_id(),
+            leg: Some(offer.leg),
+            direction: Direction::Inbound,
+            from: offer.from,
+            to: offer.to,
+            answered: false,
+            codec: offer.codec,
+            started_unix_ms: now.unix_ms,
+        };
+        let number = self.next_number();
+        let call = Call::new(number, facts, flow, Limits::default(), now);
+        self.begin(number, call, Some(line), flow_at, Some((offer.leg, offer.codec)));
+    }
+
+    /// Places a call of the box's own: rings `to`, and runs the flow when it answers.
+    ///
+    /// # Errors
+    /// [`Cause::NoCircuit`] when there are as many calls as there may be,
+    /// [`Cause::Unallocated`] when there is no such flow.
+    pub(crate) fn start_call(&self, to: &str, from: Option<&str>, flow: Option<&str>) -> Result<CallId, Cause> {
+        let full = {
+            let state = self.0.state.borrow();
+            state.calls.len() >= self.0.calls_max || state.stopping
+        };
+        if full {
+            return Err(Cause::NoCircuit);
+        }
+        let at = match flow {
+            None => self.0.flows.first().map(|_| 0),
+            Some(name) => self.0.flows.iter().position(|entry| entry.name == name),
+        };
+        let at = at.ok_or(Cause::Unallocated)?;
+        let program = self.0.flows.get(at).ok_or(Cause::Unallocated)?;
+        let now = moment();
+        let id = new_call_id();
+        let caller = from.map_or_else(CallerId::default, CallerId::of);
+        let facts = CallFacts {
+            id,
+            leg: None,
+            direction: Direction::Outbound,
+            from: caller.clone(),
+            to: Number::new(to),
+            answered: false,
+            codec: "",
+            started_unix_ms: now.unix_ms,
+        };
+        let target = match to.strip_prefix("sip:") {
+            Some(address) => Target::Sip(address.to_owned()),
+            None => Target::Number(to.to_owned()),
+        };
+        let number = self.next_number();
+        let call =
+            Call::placing(number, facts, target, caller, program.program.start(), Limits::default(), now);
+        self.begin(number, call, None, Some(at), None);
+        Ok(id)
+    }
+
+    fn next_number(&self) -> u32 {
+        let mut state = self.0.state.borrow_mut();
+        // 31 bits: the top one tells placed legs from offered ones.
+        state.next_call = (state.next_call + 1) & 0x7fff_ffff;
+        state.next_call
+    }
+
+    fn begin(
+        &self,
+        number: u32,
+        call: Call,
+        line: Option<LineId>,
+        flow: Option<usize>,
+        first: Option<(LegId, &'static str)>,
+    ) {
+        tracing::info!(
+            call = %call.facts().id,
+            line = self.line_name(line),
+            flow = flow.and_then(|at| self.0.flows.get(at)).map(|entry| entry.name.as_str()),
+            from = %masked(call.facts().from.number_or_anonymous()),
+            to = %masked(call.facts().to.as_str()),
+            "call began"
+        );
+        let entry = Entry {
+            call,
+            line,
+            flow,
+            began: Instant::now(),
+            due: None,
+            steps: Vec::new(),
+            legs: first.iter().map(|(leg, _)| *leg).collect(),
+            stats: HashMap::new(),
+            codecs: first.into_iter().collect(),
+            lines: first.zip(line).map(|((leg, _), line)| (leg, line)).into_iter().collect(),
+        };
+        {
+            let mut state = self.0.state.borrow_mut();
+            state.calls_total += 1;
+            if let Some((leg, _)) = first {
+                state.legs.insert(leg, LegEntry { call: number, line, queue: PlayQueue::default() });
+            }
+            state.calls.insert(number, entry);
+        }
+        self.handle(number, CallInput::Start);
+    }
+
+    // --- Media.
+
+    /// Takes an event of the engine.
+    pub(crate) fn media_event(&self, event: Event) {
+        match event {
+            Event::DigitBegan { leg, digit, .. } => self.leg_media(leg, MediaEvent::Digit(digit)),
+            Event::Played { leg, play, .. } => self.leg_media(leg, MediaEvent::PlayEnded(play, Ok(()))),
+            Event::Detached { leg, stats, .. } => self.leg_stats(leg, stats),
+            Event::Refused { leg, why, .. } => {
+                tracing::debug!(%leg, %why, "the engine refused a command");
+            }
+            // The ring's writer is dropped with the event, which ends the recording.
+            Event::RecordEnded { leg, dropped, .. } => {
+                if dropped > 0 {
+                    tracing::warn!(code = "TR-DAEMON-STORAGE", %leg, dropped, "a recording has gaps");
+                }
+            }
+            Event::Digit { .. } | Event::NoMedia { .. } | Event::Returned(_) => {}
+        }
+    }
+
+    fn leg_media(&self, leg: LegId, event: MediaEvent) {
+        let call = self.0.state.borrow().legs.get(&leg).map(|entry| entry.call);
+        if let Some(call) = call {
+            self.handle(call, CallInput::Media(leg, event));
+        }
+    }
+
+    /// A recording is on disk, or is not.
+    pub(crate) fn recorded(&self, finished: Finished) {
+        let failure = tipring_model::flow::ActionFailure::Storage;
+        let event = MediaEvent::RecordEnded(finished.record, finished.result.ok_or(failure));
+        // The leg may be gone by now: its call is found by the legs it ever had.
+        let call = {
+            let state = self.0.state.borrow();
+            state.calls.iter().find(|(_, entry)| entry.legs.contains(&finished.leg)).map(|(call, _)| *call)
+        };
+        if let Some(call) = call {
+            self.handle(call, CallInput::Media(finished.leg, event));
+        }
+    }
+
+    fn leg_stats(&self, leg: LegId, stats: LegStats) {
+        let mut state = self.0.state.borrow_mut();
+        if let Some(entry) = state.calls.values_mut().find(|entry| entry.legs.contains(&leg)) {
+            entry.stats.insert(leg, stats);
+            return;
+        }
+        let owner = state.closing.iter_mut().find(|(_, closing)| closing.entry.legs.contains(&leg));
+        let Some((call, closing)) = owner else { return };
+        let call = *call;
+        closing.entry.stats.insert(leg, stats);
+        closing.waiting = closing.waiting.saturating_sub(1);
+        if closing.waiting > 0 {
+            return;
+        }
+        let closed = state.closing.remove(&call);
+        drop(state);
+        if let Some(Closing { entry, cdr, .. }) = closed {
+            self.write_record(&entry, &cdr);
+            self.0.idle.notify_one();
+        }
+    }
+
+    // --- Calls.
+
+    /// Gives a call an input and does what it asks for. A panic inside ends that
+    /// call and no other.
+    pub(super) fn handle(&self, number: u32, input: CallInput<'_>) {
+        let now = moment();
+        let mut outputs = Vec::new();
+        let survived = {
+            let mut state = self.0.state.borrow_mut();
+            let Some(entry) = state.calls.get_mut(&number) else { return };
+            let survived = catch_unwind(AssertUnwindSafe(|| {
+                entry.call.handle(now, input);
+                while let Some(output) = entry.call.poll() {
+                    outputs.push(output);
+                }
+                entry.call.poll_timeout()
+            }));
+            if let Ok(due) = survived {
+                let old = std::mem::replace(&mut entry.due, due);
+                if old != due {
+                    if let Some(old) = old {
+                        state.timers.remove(&(old, number));
+                    }
+                    if let Some(due) = due {
+                        let first = state.timers.first().is_none_or(|(first, _)| due < *first);
+                        state.timers.insert((due, number));
+                        if first {
+                            self.0.timer_changed.notify_one();
+                        }
+                    }
+                }
+            }
+            survived.is_ok()
+        };
+        for output in outputs {
+            self.perform(number, output);
+        }
+        if !survived {
+            self.call_panicked(number);
+        }
+    }
+
+    /// Ends a call whose program broke: its legs are let go, its record is written.
+    fn call_panicked(&self, number: u32) {
+        let entry = {
+            let mut state = self.0.state.borrow_mut();
+            state.panics += 1;
+            let entry = state.calls.remove(&number);
+            if let Some(due) = entry.as_ref().and_then(|entry| entry.due) {
+                state.timers.remove(&(due, number));
+            }
+            entry
+        };
+        let Some(entry) = entry else { return };
+        tracing::error!(code = "TR-CALL-PANIC", call = %entry.call.facts().id, "internal fault; the call is ended");
+        for leg in &entry.legs {
+            let line = self.0.state.borrow_mut().legs.remove(leg).and_then(|leg| leg.line);
+            if let Some(line) = line {
+                self.0.lines.command(line, LineCommand::Release { leg: *leg, cause: Cause::TemporaryFailure });
+            }
+        }
+        let facts = entry.call.facts();
+        let cdr = Cdr {
+            id: facts.id,
+            direction: facts.direction,
+            from: facts.from.clone(),
+            to: facts.to.clone(),
+            started_unix_ms: facts.started_unix_ms,
+            answered_after: None,
+            supervision: None,
+            lasted: entry.began.elapsed(),
+            cause: Cause::TemporaryFailure,
+            ended_by: EndedBy::Limit,
+            label: "internal_fault".to_owned(),
+            legs: Vec::new(),
+            recordings: Vec::new(),
+        };
+        self.write_record(&entry, &cdr);
+        self.0.idle.notify_one();
+    }
+
+    fn perform(&self, number: u32, output: CallOutput) {
+        match output {
+            CallOutput::Place { leg, to, from } => self.place(number, leg, &to, from),
+            CallOutput::Line(command) => {
+                let leg = leg_of(&command);
+                let line = self.0.state.borrow().legs.get(&leg).and_then(|entry| entry.line);
+                if let Some(line) = line {
+                    self.0.lines.command(line, command);
+                }
+            }
+            CallOutput::Media(leg, command) => self.media_command(number, leg, command),
+            CallOutput::Connect { from, to } => self.0.media.send(tipring_media::Command::Connect { from, to }),
+            CallOutput::Disconnect { from, to } => {
+                self.0.media.send(tipring_media::Command::Disconnect { from, to });
+            }
+            CallOutput::Fetch { id, request } => {
+                let board = self.clone();
+                let answer = self.0.fetcher.fetch(request);
+                spawn_local(async move {
+                    let answer = answer.await.unwrap_or(Err(tipring_model::fetch::FetchError::Overload));
+                    board.handle(number, CallInput::Fetched(id, answer.as_ref().map_err(|error| *error)));
+                });
+            }
+            // Nobody waits for the answer, and nobody can be told that there is none.
+            CallOutput::Notify(notice) => drop(self.0.fetcher.fetch(notice.request)),
+            CallOutput::Reply(..) => {}
+            CallOutput::Step { after, step } => self.step(number, after, step),
+            CallOutput::Warn(warning) => {
+                tracing::debug!(call = %self.call_name(number), code = warning.code, path = warning.path, "flow warning");
+            }
+            CallOutput::Over(cdr) => self.over(number, cdr),
+        }
+    }
+
+    fn step(&self, number: u32, after: Duration, step: tipring_model::flow::Step) {
+        let mut state = self.0.state.borrow_mut();
+        let Some(entry) = state.calls.get_mut(&number) else { return };
+        tracing::debug!(
+            call = %entry.call.facts().id,
+            path = step.path,
+            success = step.success,
+            reason = step.reason,
+            "flow step"
+        );
+        if entry.steps.len() < STEPS_MAX {
+            entry.steps.push(StepRecord {
+                at_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+                command: step.command,
+                path: step.path,
+                success: step.success,
+                reason: step.reason,
+            });
+        }
+    }
+
+    fn place(&self, number: u32, leg: LegId, to: &Target, from: CallerId) {
+        let arrived = {
+            let mut state = self.0.state.borrow_mut();
+            state.legs.insert(leg, LegEntry { call: number, line: None, queue: PlayQueue::default() });
+            let entry = state.calls.get_mut(&number);
+            entry.and_then(|entry| {
+                entry.legs.push(leg);
+                entry.line
+            })
+        };
+        let departure = self.0.plan.departure(arrived, to);
+        let (line, number_to) = match departure {
+            Departure::Line(line, to) => (Some(line), to),
+            Departure::AnyOf(lines, to) => {
+                let up = |line: &LineId| {
+                    self.0.lines.status().iter().any(|status| status.line == *line && status.state.is_ok())
+                };
+                // One that is down may still carry it: better to try than to refuse.
+                (lines.iter().copied().find(up).or(lines.first().copied()), to)
+            }
+            Departure::Refuse(cause) => return self.leg_refused(number, leg, cause),
+        };
+        let Some(line) = line else { return self.leg_refused(number, leg, Cause::NoCircuit) };
+        {
+            let mut state = self.0.state.borrow_mut();
+            if let Some(entry) = state.legs.get_mut(&leg) {
+                entry.line = Some(line);
+            }
+            if let Some(entry) = state.calls.get_mut(&number) {
+                entry.lines.insert(leg, line);
+            }
+        }
+        self.0.lines.command(line, LineCommand::Place { leg, to: number_to, from });
+    }
+
+    /// No line takes the leg. The call learns it after it has said all it had to say.
+    fn leg_refused(&self, number: u32, leg: LegId, cause: Cause) {
+        let board = self.clone();
+        spawn_local(async move {
+            board.handle(number, CallInput::Line(LineEvent::Released { leg, cause }));
+            board.leg_gone(leg);
+        });
+    }
+
+    fn over(&self, number: u32, cdr: Box<Cdr>) {
+        let entry = {
+            let mut state = self.0.state.borrow_mut();
+            let entry = state.calls.remove(&number);
+            if let Some(due) = entry.as_ref().and_then(|entry| entry.due) {
+                state.timers.remove(&(due, number));
+            }
+            entry
+        };
+        let Some(entry) = entry else { return };
+        tracing::info!(
+            call = %cdr.id,
+            cause = %cdr.cause,
+            by = cdr.ended_by.as_str(),
+            label = cdr.label,
+            ms = u64::try_from(cdr.lasted.as_millis()).unwrap_or(u64::MAX),
+            "call over"
+        );
+        // The engine lets go of a leg a few milliseconds after the line.
+        let answered = cdr.legs.iter().filter(|leg| leg.answered_after.is_some());
+        let waiting = answered.filter(|leg| !entry.stats.contains_key(&leg.leg)).count();
+        if waiting == 0 {
+            self.write_record(&entry, &cdr);
+        } else {
+            let closing = Closing { entry: Box::new(entry), cdr, waiting };
+            self.0.state.borrow_mut().closing.insert(number, closing);
+        }
+        self.0.idle.notify_one();
+    }
+
+    fn write_record(&self, entry: &Entry, cdr: &Cdr) {
+        let line = entry.line.map(|line| self.line_name(Some(line)).to_owned());
+        let flow = entry.flow.and_then(|at| self.0.flows.get(at)).map(|entry| entry.name.clone());
+        let record = Record::new(cdr, line, flow, entry.steps.clone(), |leg| LegFacts {
+            line: entry.lines.get(&leg).map(|line| self.line_name(Some(*line)).to_owned()),
+            codec: entry.codecs.get(&leg).copied(),
+            stats: entry.stats.get(&leg).copied(),
+        });
+        self.0.records.write(&record);
+    }
+
+    // --- Names.
+
+    pub(super) fn line_name(&self, line: Option<LineId>) -> &str {
+        let name = line.and_then(|line| self.0.line_names.get(usize::from(line.0)));
+        name.map_or("", String::as_str)
+    }
+
+    fn call_name(&self, number: u32) -> String {
+        let state = self.0.state.borrow();
+        state.calls.get(&number).map_or_else(String::new, |entry| entry.call.facts().id.to_string())
+    }
+
+    pub(super) fn codec_of(&self, number: u32, leg: LegId) -> Option<&'static str> {
+        let state = self.0.state.borrow();
+        state.calls.get(&number).and_then(|entry| entry.codecs.get(&leg).copied())
+    }
+
+    /// Ends a call at somebody's wish; false if there is none of that name.
+    #[must_use]
+    pub(crate) fn hang_up(&self, id: CallId) -> bool {
+        let found = {
+            let state = self.0.state.borrow();
+            state.calls.iter().find(|(_, entry)| entry.call.facts().id == id).map(|(number, _)| *number)
+        };
+        if let Some(number) = found {
+            self.handle(number, CallInput::Request(Request::HangUp(EndedBy::Operator)));
+        }
+        found.is_some()
+    }
+}
+
+/// The leg that a command names.
+const fn leg_of(command: &LineCommand) -> LegId {
+    match command {
+        LineCommand::Place { leg, .. }
+        | LineCommand::Alert { leg, .. }
+        | LineCommand::Answer { leg }
+        | LineCommand::SendDigits { leg, .. }
+        | LineCommand::Release { leg, .. } => *leg,
+    }
+}
+
+/// A number as logs may show it: the last three characters alone.
+fn masked(number: &str) -> String {
+    let shown = number.char_indices().rev().nth(2).map_or(0, |(at, _)| at);
+    let hidden = number.get(..shown).unwrap_or("").chars().count();
+    format!("{}{}", "*".repeat(hidden), number.get(shown..).unwrap_or(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_show_the_last_three_digits_alone() {
+        for (number, shown) in [("15550100", "*****100"), ("112", "112"), ("", ""), ("ünö", "ünö"), ("aünö", "*ünö")] {
+            assert_eq!(masked(number), shown);
+        }
+    }
+}

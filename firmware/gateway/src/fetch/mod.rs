@@ -1,0 +1,335 @@
+//! The one HTTP client for everything that flows can set off.
+//!
+//! Requests run on a few threads that block, since a thread that waits costs little
+//! and every wait in it has an end. The number of threads and of waiting requests is
+//! bounded; beyond, a request fails at once.
+//!
+//! - `guard.rs` says which addresses may be talked to, `resolve.rs` asks it about each
+//!   address that is connected to.
+//! - `connect.rs` holds the settings of the client, `http.rs` one request with its
+//!   redirects.
+
+mod connect;
+mod guard;
+mod http;
+mod resolve;
+#[cfg(test)]
+pub(crate) mod test_server;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tipring_model::fetch::{FetchError, HttpRequest, HttpResponse};
+use tokio::sync::oneshot;
+use ureq::Agent;
+
+pub(crate) use guard::AllowList;
+pub(crate) use http::{Answer, Keeping};
+use resolve::{GuardedResolver, Lookup};
+
+/// How long a thread without work is kept.
+const IDLE: Duration = Duration::from_secs(30);
+/// Stack of a worker, in bytes: TLS and decompression need some.
+const WORKER_STACK_BYTES: usize = 512 * 1024;
+/// The end of a wait that is too long for the clock to say.
+const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Settings of a [`Fetcher`].
+#[derive(Clone, Debug)]
+pub(crate) struct FetchSettings {
+    /// What flows may talk to beyond the public internet.
+    pub allow: AllowList,
+    /// What is the box's own; see [`AllowList::set_own`].
+    pub own: Vec<SocketAddr>,
+    /// Most requests at a time, at least 1.
+    pub threads_max: usize,
+    /// Most requests that wait for a thread.
+    pub queue_max: usize,
+}
+
+impl Default for FetchSettings {
+    fn default() -> Self {
+        Self { allow: AllowList::default(), own: Vec::new(), threads_max: 16, queue_max: 256 }
+    }
+}
+
+/// The client. Clones share threads, connections and limits. When the last is gone,
+/// waiting requests are dropped and running ones end by their timeouts.
+#[derive(Clone)]
+pub(crate) struct Fetcher {
+    owner: Arc<Owner>,
+}
+
+/// Closes the queue when the last [`Fetcher`] goes; the threads hold only what is
+/// inside.
+struct Owner(Arc<Shared>);
+
+struct Shared {
+    agent: Agent,
+    allow: Arc<RwLock<AllowList>>,
+    threads_max: usize,
+    queue_max: usize,
+    state: Mutex<State>,
+    /// There is work, or the queue is closed.
+    ready: Condvar,
+    /// A request waits that perhaps expires before the others, or the queue is closed.
+    expiry: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Job>,
+    /// Workers that exist.
+    threads: usize,
+    /// Workers that wait for work.
+    idle: usize,
+    /// Requests that run.
+    active: usize,
+    /// A thread answers requests that expire in the queue.
+    watched: bool,
+    closed: bool,
+}
+
+struct Job {
+    request: HttpRequest,
+    reply: Reply,
+    since: Instant,
+}
+
+enum Reply {
+    Plain(oneshot::Sender<Result<HttpResponse, FetchError>>),
+    Kept(oneshot::Sender<Result<Answer, FetchError>>),
+}
+
+impl Fetcher {
+    /// A client that resolves names as the system does. Reads the system's
+    /// certificates; opens nothing and starts no thread yet.
+    #[must_use]
+    pub(crate) fn new(settings: FetchSettings) -> Self {
+        Self::with_lookup(settings, resolve::system_lookup())
+    }
+
+    /// A client that resolves names by `lookup`.
+    pub(crate) fn with_lookup(settings: FetchSettings, lookup: Arc<Lookup>) -> Self {
+        let mut allow = settings.allow;
+        allow.set_own(settings.own);
+        let allow = Arc::new(RwLock::new(allow));
+        let shared = Shared {
+            agent: connect::agent(GuardedResolver::new(Arc::clone(&allow), lookup)),
+            allow,
+            threads_max: settings.threads_max.max(1),
+            queue_max: settings.queue_max,
+            state: Mutex::new(State::default()),
+            ready: Condvar::new(),
+            expiry: Condvar::new(),
+        };
+        Self { owner: Arc::new(Owner(Arc::new(shared))) }
+    }
+
+    /// Sends `request` as soon as a thread is free, and answers through the receiver.
+    /// The request's timeout includes the wait for a thread. It is sent all the same if
+    /// the receiver is dropped: that is how a notice is sent.
+    ///
+    /// The receiver fails only if the client is dropped meanwhile. [`FetchError`]
+    /// comes as the answer; `Overload` at once.
+    pub(crate) fn fetch(&self, request: HttpRequest) -> oneshot::Receiver<Result<HttpResponse, FetchError>> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(request, Reply::Plain(reply));
+        answer
+    }
+
+    /// As [`fetch`](Self::fetch), with what the answer says about keeping it.
+    pub(crate) fn fetch_kept(&self, request: HttpRequest) -> oneshot::Receiver<Result<Answer, FetchError>> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(request, Reply::Kept(reply));
+        answer
+    }
+
+    /// Requests that run.
+    #[must_use]
+    pub(crate) fn active(&self) -> usize {
+        self.owner.0.state().active
+    }
+
+    /// Requests that wait for a thread.
+    #[must_use]
+    pub(crate) fn queued(&self) -> usize {
+        self.owner.0.state().queue.len()
+    }
+
+    /// Replaces the owner's list. What is the box's own stays as it was set.
+    pub(crate) fn set_allow(&self, mut allow: AllowList) {
+        let mut current = self.owner.0.allow.write().unwrap_or_else(PoisonError::into_inner);
+        allow.set_own(current.own().to_vec());
+        *current = allow;
+    }
+
+    /// Sets what is the box's own; see [`AllowList::set_own`].
+    pub(crate) fn set_own(&self, own: Vec<SocketAddr>) {
+        self.owner.0.allow.write().unwrap_or_else(PoisonError::into_inner).set_own(own);
+    }
+
+    fn submit(&self, request: HttpRequest, reply: Reply) {
+        let shared = &self.owner.0;
+        let job = Job { request, reply, since: Instant::now() };
+        let mut state = shared.state();
+        let room = shared.threads_max.saturating_add(shared.queue_max);
+        if state.active + state.queue.len() >= room {
+            drop(state);
+            job.reply.send(Err(FetchError::Overload));
+            return;
+        }
+        state.queue.push_back(job);
+        if state.queue.len() <= state.idle {
+            shared.ready.notify_one();
+        } else if state.threads < shared.threads_max && Shared::start_worker(shared) {
+            state.threads += 1;
+        } else if state.threads == 0 {
+            // Not even one thread could be started.
+            let refused = state.queue.pop_back();
+            drop(state);
+            if let Some(job) = refused {
+                job.reply.send(Err(FetchError::Overload));
+            }
+        } else if state.watched {
+            shared.expiry.notify_one();
+        } else {
+            state.watched = Shared::start_watch(shared);
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let dropped = {
+            let mut state = self.0.state();
+            state.closed = true;
+            std::mem::take(&mut state.queue)
+        };
+        drop(dropped);
+        self.0.ready.notify_all();
+        self.0.expiry.notify_all();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Counters stay right: nothing that can panic runs under the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start_worker(shared: &Arc<Self>) -> bool {
+        let shared = Arc::clone(shared);
+        thread::Builder::new()
+            .name("fetch".to_owned())
+            .stack_size(WORKER_STACK_BYTES)
+            .spawn(move || shared.work())
+            .is_ok()
+    }
+
+    fn start_watch(shared: &Arc<Self>) -> bool {
+        let shared = Arc::clone(shared);
+        thread::Builder::new().name("fetch-expiry".to_owned()).spawn(move || shared.watch()).is_ok()
+    }
+
+    /// A worker's life.
+    fn work(&self) {
+        while let Some(job) = self.next_job() {
+            let waited = job.since.elapsed();
+            let result = match job.request.timeout.checked_sub(waited) {
+                Some(left) if !left.is_zero() => {
+                    // A fault in the client costs one request, not a thread.
+                    catch_unwind(AssertUnwindSafe(|| http::run(&self.agent, &job.request, left)))
+                        .unwrap_or(Err(FetchError::Protocol))
+                }
+                Some(_) | None => Err(FetchError::Timeout),
+            };
+            // Whoever hears the answer finds the request no longer running.
+            self.state().active -= 1;
+            job.reply.send(result);
+        }
+    }
+
+    /// Waits for work; none when the thread is no longer needed.
+    fn next_job(&self) -> Option<Job> {
+        let mut state = self.state();
+        loop {
+            if let Some(job) = state.queue.pop_front() {
+                state.active += 1;
+                return Some(job);
+            }
+            if state.closed {
+                state.threads -= 1;
+                return None;
+            }
+            state.idle += 1;
+            let (woken, wait) = self.ready.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            state.idle -= 1;
+            if wait.timed_out() && state.queue.is_empty() {
+                state.threads -= 1;
+                return None;
+            }
+        }
+    }
+
+    /// Answers requests that expire while all threads are busy; ends when none waits.
+    fn watch(&self) {
+        let mut state = self.state();
+        loop {
+            let now = Instant::now();
+            let (expired, waiting): (VecDeque<_>, VecDeque<_>) =
+                std::mem::take(&mut state.queue).into_iter().partition(|job: &Job| job.expires() <= now);
+            state.queue = waiting;
+            let Some(next) = state.queue.iter().map(Job::expires).min() else {
+                state.watched = false;
+                drop(state);
+                expire(expired);
+                return;
+            };
+            if expired.is_empty() {
+                (state, _) = self
+                    .expiry
+                    .wait_timeout(state, next.saturating_duration_since(now))
+                    .unwrap_or_else(PoisonError::into_inner);
+            } else {
+                drop(state);
+                expire(expired);
+                state = self.state();
+            }
+        }
+    }
+}
+
+impl Job {
+    fn expires(&self) -> Instant {
+        self.since + self.request.timeout.min(FAR)
+    }
+}
+
+impl Reply {
+    fn send(self, result: Result<Answer, FetchError>) {
+        // Who dropped the receiver does not want the answer.
+        match self {
+            Self::Plain(reply) => {
+                let _ = reply.send(result.map(|answer| answer.response));
+            }
+            Self::Kept(reply) => {
+                let _ = reply.send(result);
+            }
+        }
+    }
+}
+
+fn expire(jobs: VecDeque<Job>) {
+    for job in jobs {
+        job.reply.send(Err(FetchError::Timeout));
+    }
+}
+
+#[cfg(test)]
+mod tests;

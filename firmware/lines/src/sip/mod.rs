@@ -1,0 +1,17 @@
+//! SIP lines: trunks to providers and telephones that register here.
+//!
+//! `legs.rs` keeps legs and their session descriptions, `screening.rs` decides who
+//! is answered at all, `stack.rs` joins the two with the protocol of `tipring-sip`
+//! and owns nothing that waits; `transport.rs` owns the sockets and the clock.
+
+mod legs;
+mod screening;
+mod settings;
+mod sockets;
+mod stack;
+mod transport;
+
+pub use screening::Networks;
+pub use settings::{PHONE, PhoneSettings, TRUNK, TrunkSettings};
+pub use stack::{SipCounters, SipOptions};
+pub use transport::{SipError, SipLines};

@@ -1,0 +1,17 @@
+//! Signal processing, one piece a file: samples in, facts out, or facts in, samples
+//! out. Nothing here knows of legs or packets.
+
+pub mod dtmf_detect;
+pub mod dtmf_generate;
+pub mod plc;
+pub mod resample;
+pub mod tone;
+
+/// Peak of a sine of 0 dBm0, 3.14 dB below full scale (ITU-T G.711 §5, µ-law 3.17).
+pub const PEAK_0_DBM0: f32 = 22_827.0;
+
+/// Peak of a sine of `level_dbm0`.
+#[must_use]
+pub fn peak_of(level_dbm0: f32) -> f32 {
+    PEAK_0_DBM0 * 10f32.powf(level_dbm0 / 20.0)
+}

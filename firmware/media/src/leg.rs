@@ -1,0 +1,189 @@
+//! One leg inside the engine: its endpoint and everything that happens to it.
+
+use std::time::{Duration, Instant};
+
+use rtrb::Producer;
+use tipring_model::{LegId, RecordId};
+
+use crate::{
+    command::RecordWhat,
+    dsp::{
+        dtmf_detect::DtmfDetector,
+        resample::{Doubler, Halver},
+    },
+    endpoint::Endpoint,
+    frame::{Frame, Rate},
+    play::PlayQueue,
+};
+
+/// Speakers that one leg can hear, and hearers that one leg can have.
+pub const SOURCES_MAX: usize = 16;
+/// Recordings that one leg can have at once.
+pub const RECORDS_MAX: usize = 2;
+
+/// A running recording.
+pub(crate) struct Recording {
+    pub(crate) record: RecordId,
+    pub(crate) what: RecordWhat,
+    pub(crate) sink: Producer<Frame>,
+    pub(crate) frames: u64,
+    pub(crate) dropped: u64,
+}
+
+/// The state of one leg. Allocated with its command, given back with its last event.
+pub(crate) struct Leg {
+    pub(crate) id: LegId,
+    pub(crate) endpoint: Box<dyn Endpoint>,
+    pub(crate) plays: PlayQueue,
+    pub(crate) records: [Option<Recording>; RECORDS_MAX],
+    /// Places of those this leg hears, and of those that hear it.
+    pub(crate) sources: Places,
+    pub(crate) hearers: Places,
+    /// Payload of this leg goes untouched to that place.
+    pub(crate) relays_to: Option<usize>,
+    /// This leg's payload comes untouched from that place.
+    pub(crate) relayed_from: Option<usize>,
+    /// What the party said in the last 20 ms, at the leg's rate.
+    pub(crate) heard: Frame,
+    /// The same at the other rate, if anybody needs it.
+    pub(crate) heard_other: Frame,
+    pub(crate) other_needed: bool,
+    pub(crate) heard_converter: Converter,
+    pub(crate) play_converter: Converter,
+    pub(crate) detector: Option<DtmfDetector>,
+    /// A named event has been heard: digits in the sound are its echo.
+    pub(crate) events_heard: bool,
+    pub(crate) phase: usize,
+    /// Place in the list of its phase.
+    pub(crate) in_phase: usize,
+    /// The slot after the last one in which datagrams were waiting, and how many may be
+    /// read at a time.
+    pub(crate) drained: u64,
+    pub(crate) quota: u32,
+    pub(crate) attached: Option<Instant>,
+    pub(crate) watch: Option<Duration>,
+    pub(crate) watch_told: bool,
+}
+
+impl Leg {
+    pub(crate) fn new(id: LegId, endpoint: Box<dyn Endpoint>) -> Self {
+        let rate = endpoint.rate();
+        Self {
+            id,
+            endpoint,
+            plays: PlayQueue::default(),
+            records: [const { None }; RECORDS_MAX],
+            sources: Places::default(),
+            hearers: Places::default(),
+            relays_to: None,
+            relayed_from: None,
+            heard: Frame::silence(rate),
+            heard_other: Frame::silence(rate.other()),
+            other_needed: false,
+            heard_converter: Converter::default(),
+            play_converter: Converter::default(),
+            detector: None,
+            events_heard: false,
+            phase: 0,
+            in_phase: 0,
+            drained: 0,
+            quota: 1,
+            attached: None,
+            watch: None,
+            watch_told: false,
+        }
+    }
+
+    pub(crate) fn records_in(&self) -> bool {
+        self.records.iter().flatten().any(|r| r.what.hears_in())
+    }
+
+    pub(crate) fn records_out(&self) -> bool {
+        self.records.iter().flatten().any(|r| r.what.hears_out())
+    }
+
+    /// Whether anybody needs the leg's sound in linear form.
+    pub(crate) fn sound_needed(&self) -> bool {
+        let hearers = !self.hearers.is_empty() && self.relays_to.is_none();
+        hearers || self.records_in() || (self.detector.is_some() && !self.events_heard)
+    }
+
+    /// True if the leg sends something of its own accord every 20 ms.
+    pub(crate) fn sends(&self) -> bool {
+        !self.plays.is_empty() || !self.sources.is_empty()
+    }
+
+    /// The frame last heard, at `rate`.
+    pub(crate) fn heard_at(&self, rate: Rate) -> Option<&Frame> {
+        if self.heard.rate() == rate {
+            Some(&self.heard)
+        } else if self.other_needed && self.heard_other.rate() == rate {
+            Some(&self.heard_other)
+        } else {
+            None
+        }
+    }
+}
+
+/// A short list of places in the engine's table.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Places {
+    places: [u32; SOURCES_MAX],
+    count: usize,
+}
+
+impl Places {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.places[..self.count].iter().map(|place| *place as usize)
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(crate) const fn is_full(&self) -> bool {
+        self.count == SOURCES_MAX
+    }
+
+    pub(crate) fn contains(&self, place: usize) -> bool {
+        self.iter().any(|one| one == place)
+    }
+
+    /// The only place, if there is just one.
+    pub(crate) fn only(&self) -> Option<usize> {
+        (self.count == 1).then_some(self.places[0] as usize)
+    }
+
+    pub(crate) fn insert(&mut self, place: usize) {
+        if !self.is_full() && !self.contains(place) {
+            self.places[self.count] = place as u32;
+            self.count += 1;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, place: usize) {
+        let at = self.iter().position(|one| one == place);
+        if let Some(at) = at {
+            self.count -= 1;
+            self.places.swap(at, self.count);
+        }
+    }
+}
+
+/// Brings frames from one rate to the other.
+#[derive(Default)]
+pub(crate) struct Converter {
+    up: Doubler,
+    down: Halver,
+}
+
+impl Converter {
+    /// Writes `from` into `to` at the other rate.
+    pub(crate) fn convert(&mut self, from: &Frame, to: &mut Frame) {
+        to.reset(from.rate().other());
+        match from.rate() {
+            Rate::Narrow => self.up.process(from.samples(), to.samples_mut()),
+            Rate::Wide => self.down.process(from.samples(), to.samples_mut()),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Architecture invariant 2: the tick allocates nothing and frees nothing.
+//!
+//! A counting allocator watches a whole life of legs over real sockets: attach, play in
+//! every form, digits both ways, bridge, relay, record, update, detach. A control
+//! proves that the counter counts.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![expect(clippy::disallowed_methods, reason = "endpoints need an instant to count from")]
+#![expect(unsafe_code, reason = "an allocator cannot be counted without being one")]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    net::UdpSocket,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rtrb::RingBuffer;
+use tipring_media::{
+    Command, CommandSender, Endpoint, Engine, Event, EventReceiver, Frame, Limits, PlaySource, Prompt, Rate,
+    Received, RecordWhat, ToneSegment, ToneSpec,
+    codec::{CODECS, CodecId},
+    rtp::{RtpEndpoint, RtpMedia, RtpUpdate, endpoint::Events},
+};
+use tipring_model::{Digits, LegId, LineId, PlayId, RecordId};
+
+struct Counting;
+
+thread_local! {
+    /// What this thread has allocated and freed while `WATCHED`.
+    static COUNTED: Cell<u64> = const { Cell::new(0) };
+    static WATCHED: Cell<bool> = const { Cell::new(false) };
+}
+
+fn count() {
+    if WATCHED.get() {
+        COUNTED.set(COUNTED.get() + 1);
+    }
+}
+
+// SAFETY: every call is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract, which is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+struct Rig {
+    engine: Engine,
+    commands: CommandSender,
+    events: EventReceiver,
+    now: Instant,
+    counted: u64,
+    seen: Vec<&'static str>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let (engine, commands, events) = Engine::new(Limits::default());
+        Self { engine, commands, events, now: Instant::now(), counted: 0, seen: Vec::new() }
+    }
+
+    fn send(&mut self, command: Command) {
+        self.commands.send(command).unwrap();
+    }
+
+    /// Goes through `ms` of virtual time; only the engine is watched.
+    fn run(&mut self, ms: u64) {
+        for _ in 0..ms / 5 {
+            self.now += Duration::from_millis(5);
+            COUNTED.set(0);
+            WATCHED.set(true);
+            self.engine.drain(self.now);
+            self.engine.tick(self.now);
+            WATCHED.set(false);
+            self.counted += COUNTED.get();
+            while let Some(event) = self.events.poll() {
+                self.seen.push(match event {
+                    Event::DigitBegan { .. } => "began",
+                    Event::Digit { .. } => "digit",
+                    Event::Played { .. } => "played",
+                    Event::RecordEnded { .. } => "recorded",
+                    Event::NoMedia { .. } => "no media",
+                    Event::Detached { .. } => "detached",
+                    Event::Refused { .. } => "refused",
+                    Event::Returned(_) => "returned",
+                });
+            }
+        }
+    }
+
+    fn saw(&self, what: &str) -> usize {
+        self.seen.iter().filter(|seen| **seen == what).count()
+    }
+}
+
+fn leg(seq: u32) -> LegId {
+    LegId::offered(LineId(1), seq)
+}
+
+/// What loops back to the engine: leg 1 with leg 2, leg 3 with leg 4.
+fn endpoints(codec: CodecId, now: Instant) -> Vec<Box<dyn Endpoint>> {
+    let mut all: Vec<Box<dyn Endpoint>> = Vec::new();
+    for _ in 0..2 {
+        let sockets = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        let addresses = [0, 1].map(|at| sockets[at].local_addr().unwrap());
+        for (at, socket) in sockets.into_iter().enumerate() {
+            all.push(RtpEndpoint::new(socket, media(codec, addresses[1 - at]), 77, now).unwrap());
+        }
+    }
+    all
+}
+
+fn media(codec: CodecId, remote: std::net::SocketAddr) -> RtpMedia {
+    let row = codec.codec();
+    let mut media = RtpMedia::new(codec, row.payload_type.unwrap_or(96), remote);
+    media.events = Some(Events { payload_type: 101, clock_hz: row.clock_hz });
+    media
+}
+
+fn life(codec: CodecId) {
+    let mut rig = Rig::new();
+    for (at, endpoint) in endpoints(codec, rig.now).into_iter().enumerate() {
+        rig.send(Command::attach(leg(at as u32 + 1), endpoint));
+    }
+    let prompt = Arc::new(Prompt::new(Rate::Narrow, vec![3_000; 8_000]));
+    let prepared = Arc::new(Prompt::new(Rate::Wide, vec![3_000; 16_000]));
+    prepared.prepare(codec).unwrap();
+    let (mut writer, reader) = RingBuffer::new(20);
+    for _ in 0..20 {
+        writer.push(Frame::silence(Rate::Wide)).unwrap();
+    }
+    drop(writer);
+    let tone = ToneSpec::once(&[ToneSegment {
+        hz: [350.0, 440.0, 0.0, 0.0],
+        level_dbm0: -13.0,
+        on_ms: 200,
+        off_ms: 100,
+    }]);
+    let sources = [
+        PlaySource::Prompt(prompt),
+        PlaySource::Prompt(prepared),
+        PlaySource::Stream(reader),
+        PlaySource::Tone(tone),
+        PlaySource::Silence { ms: 100 },
+    ];
+    let (sink, _recorded) = RingBuffer::new(500);
+    rig.send(Command::Record { leg: leg(2), record: RecordId(1), what: RecordWhat::Both, sink });
+    rig.send(Command::Listen { leg: leg(2), inband: true });
+    for (at, source) in sources.into_iter().enumerate() {
+        rig.send(Command::Play { leg: leg(1), play: PlayId(at as u32), source, loops: 1 });
+    }
+    rig.send(Command::SendDigits {
+        leg: leg(1),
+        play: PlayId(50),
+        digits: Digits::parse("159#").unwrap(),
+        on_ms: 100,
+        gap_ms: 100,
+    });
+    rig.run(4_000);
+    assert_eq!((rig.saw("played"), rig.saw("digit")), (6, 4), "{codec:?}");
+
+    // A bridge 1 - 2 | 3 - 4 in the middle, which relays, while 1 plays to 2.
+    rig.send(Command::StopRecord { leg: leg(2), record: RecordId(1) });
+    for (from, to) in [(2, 3), (3, 2)] {
+        rig.send(Command::Connect { from: leg(from), to: leg(to) });
+    }
+    rig.send(Command::Play {
+        leg: leg(1),
+        play: PlayId(60),
+        source: PlaySource::Silence { ms: 400 },
+        loops: 0,
+    });
+    rig.run(1_000);
+    assert!(rig.engine.counters().relayed >= 40, "{codec:?}");
+    // Mixing: the other end joins, and another codec with it.
+    let other = CODECS[(codec.index() + 1) % CODECS.len()].id;
+    let somewhere = "127.0.0.1:9".parse().unwrap();
+    rig.send(Command::Update { leg: leg(4), update: RtpUpdate::new(media(other, somewhere)).unwrap() });
+    rig.send(Command::Connect { from: leg(2), to: leg(4) });
+    rig.send(Command::Connect { from: leg(3), to: leg(4) });
+    // Leg 4 now sends elsewhere, so 3 hears nothing.
+    rig.send(Command::Watch { leg: leg(3), silent: Some(Duration::from_millis(100)) });
+    rig.run(1_000);
+    rig.send(Command::StopPlay { leg: leg(1), play: PlayId(60) });
+    for n in 1..=5 {
+        rig.send(Command::Detach { leg: leg(n) });
+    }
+    rig.run(100);
+    for (what, times) in
+        [("detached", 4), ("refused", 1), ("recorded", 1), ("played", 7), ("returned", 1), ("no media", 1)]
+    {
+        assert_eq!(rig.saw(what), times, "{codec:?}: {what}");
+    }
+    assert_eq!(rig.counted, 0, "{codec:?}: the tick allocated or freed");
+    assert!(rig.engine.is_idle());
+}
+
+#[test]
+fn a_whole_life_of_legs_allocates_nothing() {
+    for codec in &CODECS {
+        life(codec.id);
+    }
+}
+
+/// Breaks the rule on purpose.
+struct Wasteful;
+
+impl Endpoint for Wasteful {
+    fn rate(&self) -> Rate {
+        Rate::Narrow
+    }
+
+    fn receive(&mut self, _: Instant, frame: &mut Frame) -> Received {
+        let waste = std::hint::black_box(vec![1i16; 160]);
+        *frame = Frame::from_samples(Rate::Narrow, &waste);
+        Received::Audio
+    }
+
+    fn send(&mut self, _: Instant, _: &Frame) {}
+}
+
+#[test]
+fn control_an_endpoint_that_allocates_is_noticed() {
+    let mut rig = Rig::new();
+    rig.send(Command::attach(leg(1), Box::new(Wasteful)));
+    rig.send(Command::Listen { leg: leg(1), inband: true });
+    rig.run(200);
+    // One vector made and freed in each of ten frames.
+    assert_eq!(rig.counted, 20);
+}

@@ -1,0 +1,123 @@
+//! Facts about a call: at its start, while it runs, and when it is over.
+
+use core::time::Duration;
+
+use crate::line::Supervision;
+use crate::{CallId, CallerId, Cause, LegId, Number};
+
+/// What is known when a flow begins.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CallFacts {
+    /// The call's name.
+    pub id: CallId,
+    /// The leg that arrived or was placed first; `None` for a flow that starts
+    /// with none.
+    pub leg: Option<LegId>,
+    /// Which way the first leg goes.
+    pub direction: Direction,
+    /// Who calls.
+    pub from: CallerId,
+    /// What was dialled.
+    pub to: Number,
+    /// True if the leg is already answered.
+    pub answered: bool,
+    /// Codec of the first leg.
+    pub codec: &'static str,
+    /// When the call began, milliseconds since 1970 UTC.
+    pub started_unix_ms: i64,
+}
+
+/// Which way a call goes, seen from the box.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[expect(missing_docs, reason = "the variants say it")]
+pub enum Direction {
+    Inbound,
+    Outbound,
+}
+
+impl Direction {
+    /// `inbound` or `outbound`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
+/// The call detail record: exactly one for each call.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Cdr {
+    /// The call's name.
+    pub id: CallId,
+    /// Which way the first leg went.
+    pub direction: Direction,
+    /// Who called.
+    pub from: CallerId,
+    /// What was dialled.
+    pub to: Number,
+    /// When it began, milliseconds since 1970 UTC.
+    pub started_unix_ms: i64,
+    /// How long until the first leg was answered; `None` if it never was.
+    pub answered_after: Option<Duration>,
+    /// How the answer is known.
+    pub supervision: Option<Supervision>,
+    /// How long the call existed.
+    pub lasted: Duration,
+    /// Why it ended.
+    pub cause: Cause,
+    /// Who ended it.
+    pub ended_by: EndedBy,
+    /// The program's own word for the end.
+    pub label: String,
+    /// Every leg, in the order of their beginning.
+    pub legs: Vec<LegRecord>,
+    /// Recordings kept, by file name.
+    pub recordings: Vec<String>,
+}
+
+/// Who ended a call.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum EndedBy {
+    /// The party of the first leg.
+    Caller,
+    /// The program.
+    Flow,
+    /// A limit of the box.
+    Limit,
+    /// Somebody at the box: command line, page, shutdown.
+    Operator,
+}
+
+impl EndedBy {
+    /// `caller`, `flow`, `limit` or `operator`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Flow => "flow",
+            Self::Limit => "limit",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+/// One leg in a [`Cdr`].
+#[derive(Clone, PartialEq, Debug)]
+pub struct LegRecord {
+    /// Its name.
+    pub leg: LegId,
+    /// Whom it was to; empty for the leg that arrived.
+    pub to: String,
+    /// How long after the beginning of the call it began.
+    pub began_after: Duration,
+    /// How long after its own beginning it was answered.
+    pub answered_after: Option<Duration>,
+    /// How the answer is known.
+    pub supervision: Option<Supervision>,
+    /// How long it existed.
+    pub lasted: Duration,
+    /// Why it ended.
+    pub cause: Cause,
+}

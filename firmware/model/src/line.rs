@@ -1,0 +1,130 @@
+//! The contract between a line and the calls: commands in, events out.
+
+use crate::{CallerId, Cause, Digit, Digits, LegId, Number};
+
+/// What a call asks of a line.
+#[derive(Clone, PartialEq, Debug)]
+pub enum LineCommand {
+    /// Place a leg to `to`, presenting `from`.
+    Place {
+        /// Name of the new leg.
+        leg: LegId,
+        /// Whom to reach.
+        to: Number,
+        /// Who calls.
+        from: CallerId,
+    },
+    /// Tell the offering side that somebody is being alerted.
+    Alert {
+        /// An offered leg.
+        leg: LegId,
+        /// Open the audio path before the answer.
+        early_media: bool,
+    },
+    /// Answer an offered leg.
+    Answer {
+        /// An offered leg.
+        leg: LegId,
+    },
+    /// Send digits by the line's own signalling. Digits in the audio path are
+    /// the media engine's.
+    SendDigits {
+        /// A leg with signalling of its own for digits.
+        leg: LegId,
+        /// What to send.
+        digits: Digits,
+    },
+    /// Refuse, cancel or hang up, as the leg's state demands.
+    Release {
+        /// Any leg of this line.
+        leg: LegId,
+        /// Why.
+        cause: Cause,
+    },
+}
+
+/// What a line reports.
+#[derive(Clone, PartialEq, Debug)]
+pub enum LineEvent {
+    /// The line can carry calls.
+    Up,
+    /// The line can carry no calls.
+    Down(DownReason),
+    /// A leg arrived.
+    Offered(Offer),
+    /// The far end of a placed leg is alerted.
+    Alerting {
+        /// A placed leg.
+        leg: LegId,
+        /// True when audio from the far end already flows.
+        early_media: bool,
+    },
+    /// A placed leg was answered, or the answer to an offered leg is confirmed.
+    Answered {
+        /// The leg.
+        leg: LegId,
+        /// How that is known.
+        supervision: Supervision,
+    },
+    /// A digit that came by signalling: pulses, SIP INFO.
+    Digit {
+        /// The leg.
+        leg: LegId,
+        /// The key.
+        digit: Digit,
+    },
+    /// The far end put the leg on hold, or took it back.
+    Held {
+        /// The leg.
+        leg: LegId,
+        /// True while it is held.
+        held: bool,
+    },
+    /// The leg is gone. Sent exactly once for each leg, also for one that the
+    /// box released itself.
+    Released {
+        /// The leg.
+        leg: LegId,
+        /// Why.
+        cause: Cause,
+    },
+}
+
+/// A leg that arrived.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Offer {
+    /// Its name.
+    pub leg: LegId,
+    /// Who calls.
+    pub from: CallerId,
+    /// What was dialled.
+    pub to: Number,
+    /// The network's own name for the call (SIP Call-ID), for logs.
+    pub network_id: String,
+    /// Name of the audio codec in use, for example `PCMU`.
+    pub codec: &'static str,
+}
+
+/// How an answer is known.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Supervision {
+    /// The network said so: 200 OK, battery reversal, an off-hook telephone.
+    Signalled,
+    /// Guessed from tone, voice or time.
+    Inferred,
+}
+
+/// Why a line can carry no calls.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum DownReason {
+    /// Nobody is registered (a phone), or not registered yet (a trunk).
+    NotRegistered,
+    /// The registrar or peer refused the credentials.
+    CredentialsRefused,
+    /// The registrar or peer does not answer.
+    Unreachable,
+    /// The peer answered with this SIP status.
+    Status(u16),
+    /// The wire is not plugged in or carries no battery.
+    Unplugged,
+}

@@ -1,0 +1,206 @@
+//! Lines that begin with `>`.
+
+use std::time::Duration;
+
+use tipring_model::call::Direction;
+use tipring_model::fetch::{FetchError, HttpResponse};
+use tipring_model::flow::{
+    ActionFailure, CollectEnd, Collected, Dialed, LegEvent, Message, Outcome, Recorded,
+};
+use tipring_model::line::Supervision;
+use tipring_model::{ActionId, Cause, Digit, Digits, FetchId, LegId, LineId, MessageId};
+
+use super::{LEG, milliseconds};
+
+/// One line that begins with `>`.
+pub(crate) enum Input {
+    Clock(i64),
+    Wait(Duration),
+    Started { from: Option<String>, to: String, answered: bool, direction: Option<Direction> },
+    Ended(ActionId, Outcome),
+    Leg(LegId, LegEvent),
+    Fetched(FetchId, Result<HttpResponse, FetchError>),
+    Message(MessageId, Message),
+}
+
+impl Input {
+    pub(crate) fn parse(line: &str, body: &mut dyn FnMut() -> String) -> Self {
+        let mut words = line.split(' ');
+        let kind = words.next().unwrap_or("");
+        let rest: Vec<&str> = words.collect();
+        match kind {
+            "clock" => Self::Clock(unix_ms(word(&rest, 0))),
+            "wait" => Self::Wait(milliseconds(word(&rest, 0))),
+            "started" => started(&rest),
+            "ended" => Self::Ended(ActionId(number(word(&rest, 0))), outcome(&rest[1..])),
+            "leg" => leg(&rest),
+            "fetched" => fetched(&rest, body),
+            "message" => Self::Message(
+                MessageId(number(word(&rest, 0))),
+                Message {
+                    method: word(&rest, 1).to_owned(),
+                    path: word(&rest, 2).to_owned(),
+                    headers: Vec::new(),
+                    body: body().into_bytes(),
+                },
+            ),
+            _ => panic!("not an input: {line}"),
+        }
+    }
+}
+
+fn word<'a>(words: &[&'a str], at: usize) -> &'a str {
+    words.get(at).copied().unwrap_or_else(|| panic!("a word is missing: {words:?}"))
+}
+
+fn number(text: &str) -> u32 {
+    text.parse().unwrap_or_else(|_| panic!("not a number: {text}"))
+}
+
+fn unix_ms(text: &str) -> i64 {
+    let at: jiff::Timestamp = text.parse().unwrap_or_else(|_| panic!("not a time: {text}"));
+    at.as_millisecond()
+}
+
+fn value<'a>(words: &[&'a str], key: &str) -> Option<&'a str> {
+    words.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+}
+
+fn digit(text: &str) -> Digit {
+    text.chars().next().and_then(Digit::from_char).unwrap_or_else(|| panic!("not a key: {text}"))
+}
+
+fn cause(text: &str) -> Cause {
+    Cause::from_name(text).unwrap_or_else(|| panic!("not a cause: {text}"))
+}
+
+fn started(words: &[&str]) -> Input {
+    Input::Started {
+        from: match value(words, "from") {
+            None => Some("15550100".to_owned()),
+            Some("") => None,
+            Some(number) => Some(number.to_owned()),
+        },
+        to: value(words, "to").unwrap_or("15550199").to_owned(),
+        answered: words.contains(&"answered"),
+        direction: value(words, "direction").map(|direction| match direction {
+            "outbound" => Direction::Outbound,
+            _ => Direction::Inbound,
+        }),
+    }
+}
+
+fn leg(words: &[&str]) -> Input {
+    // `leg released busy` is the first leg, `leg p1.2 released busy` another.
+    let named = words.first().filter(|word| word.contains('.')).map(|name| leg_id(name));
+    let words = if named.is_some() { &words[1..] } else { words };
+    let event = match word(words, 0) {
+        "placed" => LegEvent::Placed { by: ActionId(number(value(words, "by").unwrap_or("0"))) },
+        "alerting" => LegEvent::Alerting,
+        "answered" => LegEvent::Answered(Supervision::Signalled),
+        "digit" => LegEvent::Digit(digit(word(words, 1))),
+        "released" => LegEvent::Released(cause(word(words, 1))),
+        other => panic!("not a leg event: {other}"),
+    };
+    Input::Leg(named.unwrap_or(LEG), event)
+}
+
+/// The leg that [`LegId`]'s `Display` writes so.
+pub(crate) fn leg_id(name: &str) -> LegId {
+    let (kind, numbers) = name.split_at(1);
+    let (owner, seq) = numbers.split_once('.').unwrap_or_else(|| panic!("not a leg: {name}"));
+    match kind {
+        "o" => LegId::offered(LineId(owner.parse().unwrap_or(0)), number(seq)),
+        "p" => LegId::placed(number(owner), number(seq)),
+        _ => panic!("not a leg: {name}"),
+    }
+}
+
+fn outcome(words: &[&str]) -> Outcome {
+    match word(words, 0) {
+        "done" => Outcome::Done,
+        "interrupted" => Outcome::Interrupted(digit(word(words, 1))),
+        "collected" => {
+            let digits = match word(words, 1) {
+                "-" => Digits::new(),
+                digits => Digits::parse(digits).unwrap_or_else(|| panic!("not digits: {digits}")),
+            };
+            let by = match (word(words, 2), value(words, "finish")) {
+                (_, Some(key)) => CollectEnd::Finish(digit(key)),
+                ("full", None) => CollectEnd::Full,
+                ("timeout", None) => CollectEnd::Timeout,
+                (other, None) => panic!("not an end: {other}"),
+            };
+            Outcome::Collected(Collected { digits, by })
+        }
+        "recorded" => Outcome::Recorded(Recorded {
+            length: milliseconds(word(words, 1)),
+            file: value(words, "file").map(str::to_owned),
+            finish: value(words, "finish").map(digit),
+        }),
+        "dialed" => Outcome::Dialed(Dialed {
+            answered: value(words, "answered").map(|at| number(at) as usize),
+            cause: cause(value(words, "cause").unwrap_or("normal-clearing")),
+            talked: value(words, "talked").map_or(Duration::ZERO, milliseconds),
+        }),
+        "cancelled" => Outcome::Cancelled,
+        "leg-gone" => Outcome::LegGone,
+        "failed" => Outcome::Failed(failure(&words[1..])),
+        other => panic!("not an outcome: {other}"),
+    }
+}
+
+fn failure(words: &[&str]) -> ActionFailure {
+    let code = word(words, 0);
+    let plain = [
+        ActionFailure::LegState,
+        ActionFailure::NoLeg,
+        ActionFailure::Decode,
+        ActionFailure::NoVoice,
+        ActionFailure::Speech,
+        ActionFailure::NoSuchAudio,
+        ActionFailure::Storage,
+        ActionFailure::Limit,
+    ];
+    if let Some(failure) = plain.into_iter().find(|failure| failure.code() == code) {
+        return failure;
+    }
+    match code {
+        "TR-HOOK-STATUS" => ActionFailure::Status(word(words, 1).parse().unwrap_or(500)),
+        "TR-DIAL-NO-TARGET" => ActionFailure::NoTarget(cause(word(words, 1))),
+        _ => ActionFailure::Fetch(fetch_error(code)),
+    }
+}
+
+fn fetch_error(code: &str) -> FetchError {
+    FetchError::ALL
+        .into_iter()
+        .find(|error| error.code() == code)
+        .unwrap_or_else(|| panic!("not a fetch error: {code}"))
+}
+
+fn fetched(words: &[&str], body: &mut dyn FnMut() -> String) -> Input {
+    let id = FetchId(number(word(words, 0)));
+    if word(words, 1) == "error" {
+        return Input::Fetched(id, Err(fetch_error(word(words, 2))));
+    }
+    let in_hex = word(words, 1) == "bytes";
+    let words = if in_hex { &words[2..] } else { &words[1..] };
+    let status = word(words, 0).parse().unwrap_or(0);
+    // The media type may hold a space before its charset.
+    let (media_words, last) = match words.get(1..).unwrap_or(&[]) {
+        [media @ .., last] if in_hex => (media, Some(*last)),
+        [media @ .., "empty"] => (media, None),
+        media => (media, None),
+    };
+    let media_type = Some(media_words.join(" ")).filter(|media| media != "-" && !media.is_empty());
+    let bytes = match last {
+        Some(hex) => (0..hex.len() / 2)
+            .map(|at| {
+                u8::from_str_radix(&hex[at * 2..at * 2 + 2], 16).unwrap_or_else(|_| panic!("not hex: {hex}"))
+            })
+            .collect(),
+        None => body().into_bytes(),
+    };
+    Input::Fetched(id, Ok(HttpResponse { status, url: String::new(), media_type, body: bytes }))
+}

@@ -1,0 +1,187 @@
+//! Transcripts: scripted runs of a flow as text, so that refactoring never
+//! touches them.
+//!
+//! A transcript holds what the flow is told (`>`), what it must ask for (`<`),
+//! settings (`set`), a static document (`document`) and comments (`#`).
+//! [`replay`] runs it and returns the same text with the outputs that really
+//! came; a golden test compares the two.
+
+mod input;
+mod output;
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use tipring_model::call::{CallFacts, Direction};
+use tipring_model::flow::{Flow, FlowInput, FlowOutput};
+use tipring_model::settings::{FieldError, RawSettings, RawValue};
+use tipring_model::{CallId, CallerId, LegId, LineId, Number};
+
+use crate::Clock;
+use input::Input;
+
+/// The call of every transcript.
+pub const CALL: CallId = CallId(0x1111_1111_2222_4333_8444_5555_5555_5555);
+
+/// The first leg of every transcript.
+pub const LEG: LegId = LegId::offered(LineId(0), 1);
+
+/// Runs a transcript. `open` makes the flow of the settings that it names; refused
+/// settings are written out as `< refused KEY: WHY`.
+///
+/// # Panics
+/// On a line that is no transcript line.
+#[must_use]
+pub fn replay(
+    text: &str,
+    open: impl FnOnce(&RawSettings) -> Result<Box<dyn Flow>, Vec<FieldError>>,
+) -> String {
+    let mut lines = text.lines().peekable();
+    let mut settings = RawSettings::new();
+    let mut real = String::new();
+    let mut clock = Clock::new();
+    let mut open = Some(open);
+    let mut flow: Option<Box<dyn Flow>> = None;
+    let mut asked = HashMap::new();
+    while let Some(line) = lines.next() {
+        if line.starts_with('<') {
+            continue; // Written anew below.
+        }
+        let _ = writeln!(real, "{line}");
+        let mut body = || {
+            let mut body = String::new();
+            while let Some(line) = lines.next_if(|line| line.starts_with('|')) {
+                let _ = writeln!(real, "{line}");
+                body.push_str(line.strip_prefix("| ").unwrap_or(&line[1..]));
+                body.push('\n');
+            }
+            body
+        };
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if let Some(setting) = line.strip_prefix("set ") {
+            let (key, value) = setting.split_once(' ').unwrap_or((setting, ""));
+            settings.set(key, raw_value(value));
+            continue;
+        }
+        if line == "document" {
+            settings.set("document", RawValue::Text(body()));
+            continue;
+        }
+        let Some(input) = line.strip_prefix("> ") else { panic!("not a transcript line: {line}") };
+        let input = Input::parse(input, &mut body);
+        if let Input::Clock(unix_ms) = input {
+            clock = Clock::at(unix_ms);
+            continue;
+        }
+        if let Some(open) = open.take() {
+            match open(&settings) {
+                Ok(opened) => flow = Some(opened),
+                Err(errors) => {
+                    for error in errors {
+                        let _ = writeln!(real, "< refused {}: {}", error.key, error.problem);
+                    }
+                }
+            }
+        }
+        let Some(flow) = flow.as_mut() else { continue };
+        let mut input = input;
+        if let Input::Fetched(id, Ok(answer)) = &mut input {
+            // The hop that answers is the one that was asked.
+            answer.url = asked.get(id).cloned().unwrap_or_default();
+        }
+        let mut record = |output: &FlowOutput| {
+            if let FlowOutput::Fetch { id, request } = output {
+                asked.insert(*id, request.url.clone());
+            }
+            output::write(&mut real, output, LEG);
+        };
+        deliver(flow.as_mut(), &mut clock, input, &mut record);
+    }
+    real
+}
+
+fn deliver(flow: &mut dyn Flow, clock: &mut Clock, input: Input, record: &mut dyn FnMut(&FlowOutput)) {
+    match input {
+        Input::Clock(_) => {}
+        Input::Wait(by) => {
+            let until = clock.now().instant + by;
+            while let Some(due) = flow.poll_timeout().filter(|due| *due <= until) {
+                clock.advance_to(due);
+                flow.handle(clock.now(), FlowInput::Timeout);
+                drain(flow, record);
+            }
+            clock.advance_to(until);
+        }
+        Input::Started { from, to, answered, direction } => {
+            let facts = CallFacts {
+                id: CALL,
+                leg: (direction != Some(Direction::Outbound) || answered).then_some(LEG),
+                direction: direction.unwrap_or(Direction::Inbound),
+                from: from.map_or_else(CallerId::default, |from| CallerId::of(&from)),
+                to: Number::new(&to),
+                answered,
+                codec: "PCMU",
+                started_unix_ms: clock.now().unix_ms,
+            };
+            flow.handle(clock.now(), FlowInput::Started(&facts));
+        }
+        Input::Ended(id, outcome) => flow.handle(clock.now(), FlowInput::Ended(id, outcome)),
+        Input::Leg(leg, event) => flow.handle(clock.now(), FlowInput::Leg(leg, event)),
+        Input::Fetched(id, answer) => {
+            let answer = answer.as_ref().map_err(|error| *error);
+            flow.handle(clock.now(), FlowInput::Fetched(id, answer));
+        }
+        Input::Message(id, message) => flow.handle(clock.now(), FlowInput::Message(id, &message)),
+    }
+    drain(flow, record);
+}
+
+fn drain(flow: &mut dyn Flow, record: &mut dyn FnMut(&FlowOutput)) {
+    /// A flow that asks for more than this after one input is in a circle.
+    const OUTPUTS_MAX: usize = 10_000;
+    for _ in 0..OUTPUTS_MAX {
+        let Some(output) = flow.poll() else { return };
+        record(&output);
+    }
+    panic!("the flow asks without end");
+}
+
+fn raw_value(text: &str) -> RawValue {
+    match text {
+        "true" => RawValue::Toggle(true),
+        "false" => RawValue::Toggle(false),
+        _ => text.parse().map_or_else(|_| RawValue::Text(text.to_owned()), RawValue::Number),
+    }
+}
+
+/// `1500ms` as a duration.
+pub(crate) fn milliseconds(text: &str) -> Duration {
+    let number = text.strip_suffix("ms").unwrap_or_else(|| panic!("not a time: {text}"));
+    Duration::from_millis(number.parse().unwrap_or_else(|_| panic!("not a time: {text}")))
+}
+
+/// Compares a transcript file with what really happens. With `UPDATE_EXPECT=1`
+/// the file is rewritten instead, and the difference is for a person to review.
+///
+/// # Errors
+/// The first line that differs, with its number.
+pub fn check(
+    path: &std::path::Path,
+    open: impl FnOnce(&RawSettings) -> Result<Box<dyn Flow>, Vec<FieldError>>,
+) -> Result<(), String> {
+    let expected = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let real = replay(&expected, open);
+    if real.trim_end() == expected.trim_end() {
+        return Ok(());
+    }
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        return std::fs::write(path, real).map_err(|error| error.to_string());
+    }
+    let differs = expected.lines().zip(real.lines()).position(|(a, b)| a != b);
+    let at = differs.unwrap_or_else(|| expected.lines().count().min(real.lines().count()));
+    let line = |text: &str| text.lines().nth(at).unwrap_or("(nothing)").to_owned();
+    Err(format!("{}:{}\n  expected {}\n  got      {}", path.display(), at + 1, line(&expected), line(&real)))
+}

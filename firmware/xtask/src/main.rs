@@ -1,0 +1,86 @@
+//! Every command that developers use: `cargo xtask --help`.
+
+#![expect(clippy::print_stdout, reason = "what these commands say is for a terminal")]
+
+mod bench;
+mod check;
+mod demo;
+mod fuzz;
+mod packages;
+mod run;
+mod tests;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Commands for developers of Tipring.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Format, lints, who may see whom, conventions, licences, linkage.
+    Check,
+    /// Runs the tests: every layer, or those that are named.
+    Test {
+        /// check, unit, sip, fuzz
+        layers: Vec<String>,
+    },
+    /// Runs one fuzz target.
+    Fuzz {
+        /// Its name, as in fuzz/fuzz_targets/.
+        target: String,
+        /// How long.
+        #[arg(long, default_value_t = fuzz::SECONDS)]
+        seconds: u64,
+    },
+    /// A call on this machine, from beginning to end, with its sound checked.
+    Demo {
+        /// End when the call is over, with exit code 0 only if all was as expected.
+        #[arg(long)]
+        once: bool,
+        /// After the call, keep running this long instead of until Ctrl-C.
+        #[arg(long = "for", value_name = "SECONDS", conflicts_with = "once")]
+        seconds: Option<u64>,
+    },
+    /// Measurements.
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// How many calls the daemon carries.
+    Calls {
+        /// Shorter and less exact.
+        #[arg(long)]
+        quick: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Command::Check => check::run(),
+        Command::Test { layers } => tests::run(&layers),
+        Command::Fuzz { target, seconds } => fuzz::run(&target, seconds),
+        Command::Demo { once, seconds } => demo::run(once, seconds),
+        Command::Bench { what: Bench::Calls { quick } } => bench::calls(quick),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

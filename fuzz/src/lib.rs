@@ -1,0 +1,4 @@
+//! What the targets share: cutting the input up, and running a flow on it.
+
+pub mod flow_run;
+pub mod input;

@@ -1,0 +1,165 @@
+"""Fixtures for tests of the whole daemon. See ../README.md."""
+import signal
+
+import pytest
+
+import box as boxes
+from baresip import Baresip
+from flow_server import FlowServer
+from rtp_party import RtpParty
+from sip_party import SipParty
+from sipp import Sipp
+
+TEST_LIMIT_S = 150          # no test hangs: a longer one says so with @pytest.mark.limit(seconds)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "limit(seconds): how long this test may take before it is failed")
+    config.addinivalue_line("markers", "load: many calls or messages; takes tens of seconds")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    mark = item.get_closest_marker("limit")
+    seconds = mark.args[0] if mark else TEST_LIMIT_S
+
+    def expired(*_):
+        raise AssertionError(f"the test ran longer than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, expired)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test shows what the box logged and what came over SIP."""
+    report = (yield).get_result()
+    if not report.failed:
+        return
+    item.has_failed = True
+    for box in getattr(item, "boxes", []):
+        report.sections.append((f"tipring's log ({box.log_path})", box.log()[-8000:]))
+    for party in getattr(item, "parties", []):
+        ladder = "\n".join(f"{m.at:.3f} {m!r}" for m in party.seen[-25:])
+        report.sections.append((f"received by SIP party {party.address}", ladder))
+
+
+class _Kept:
+    """Closes what a test opened, newest first, whatever happens."""
+
+    def __init__(self):
+        self.items = []
+
+    def add(self, item):
+        self.items.append(item)
+        return item
+
+    def close(self):
+        errors = []
+        for item in reversed(self.items):
+            try:
+                (getattr(item, "stop", None) or item.close)()
+            except Exception as error:      # the others must be closed too
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+
+@pytest.fixture
+def _boxes(request):
+    """Outermost, so that the parties are gone (and have hung up) before the box is asked to end."""
+    request.node.boxes = []
+    yield request.node.boxes
+    errors = []
+    for box in request.node.boxes:
+        try:
+            if box.process is None or getattr(box, "ended", False):
+                continue
+            if getattr(request.node, "has_failed", False):
+                assert not box.panic_lines(), f"panic in the log: {box.panic_lines()[:3]}"
+            else:
+                box.finish()
+        except AssertionError as error:
+            errors.append(error)
+        finally:
+            box.kill() if box.process else None
+    if errors:
+        raise errors[0]
+
+
+@pytest.fixture
+def _kept(request, _boxes):
+    kept = _Kept()
+    yield kept
+    kept.close()
+
+
+@pytest.fixture
+def server(_kept):
+    """The application's web server; nothing is answered but what the test scripted."""
+    return _kept.add(FlowServer())
+
+
+@pytest.fixture
+def tipring(request, tmp_path, server, _boxes):
+    """start(table, ..., key=value): a box with a trunk whose calls run the flow at /flow.
+
+    Tables come from box.trunk, box.phone and box.flow; without a trunk or a flow
+    among them the usual one is added.
+    """
+    def start(*tables, started=True, **keys):
+        tables = list(tables)
+        if not any('kind = "sip-trunk"' in t for t in tables):
+            tables.append(boxes.trunk())
+        if not any(t.startswith("[[flow]]") for t in tables):
+            tables.append(boxes.flow(url=server.url("/flow")))
+        keys.setdefault("allow", [server.authority])
+        directory = tmp_path / f"box{len(_boxes) + 1}"
+        directory.mkdir()
+        box = boxes.Box(directory, boxes.config(directory, *tables, **keys))
+        _boxes.append(box)
+        return box.start() if started else box
+
+    return start
+
+
+@pytest.fixture
+def party(request, _kept):
+    """party(ip, ...): a hand-written SIP end."""
+    request.node.parties = []
+
+    def make(*args, **keys):
+        made = _kept.add(SipParty(*args, **keys))
+        request.node.parties.append(made)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def provider(party):
+    """The far end of the trunk: its calls are let in."""
+    return party("127.0.0.2")
+
+
+@pytest.fixture
+def rtp(_kept):
+    """rtp(ip, codec): a media end."""
+    return lambda *args, **keys: _kept.add(RtpParty(*args, **keys))
+
+
+@pytest.fixture
+def sipp(tmp_path, _kept):
+    """sipp(scenario, box, ...): SIPp, running."""
+    return lambda *args, **keys: _kept.add(Sipp(tmp_path, *args, **keys))
+
+
+@pytest.fixture
+def baresip(tmp_path, _kept):
+    """baresip(user, password, box, ...): a phone, running."""
+    return lambda *args, **keys: _kept.add(Baresip(tmp_path, *args, **keys))

@@ -1,0 +1,28 @@
+"""The programs that the tests drive. One that is missing fails the test and names its package."""
+import os
+import pathlib
+import shutil
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+PACKAGES = {"sipp": "sip-tester", "baresip": "baresip-core", "espeak-ng": "espeak-ng", "lame": "lame", "cc": "gcc"}
+
+
+class Missing(AssertionError):
+    pass
+
+
+def program(name):
+    path = shutil.which(name)
+    if not path:
+        raise Missing(f"{name} is not installed: apt-get install {PACKAGES[name]}")
+    return path
+
+
+def tipring():
+    """The daemon's binary: $TIPRING_BIN, else the newest build of this tree."""
+    named = os.environ.get("TIPRING_BIN")
+    found = [pathlib.Path(named)] if named else sorted(
+        REPOSITORY.glob("target/*/tipring"), key=lambda path: path.stat().st_mtime)
+    if not found or not found[-1].is_file():
+        raise Missing(f"no tipring binary ({named or 'target/*/tipring'}): build it, or set TIPRING_BIN")
+    return str(found[-1].resolve())

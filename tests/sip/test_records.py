@@ -1,0 +1,262 @@
+"""Every call leaves exactly one record, with who ended it and why; and the operator's commands on calls."""
+import json
+import re
+import signal
+import subprocess
+import time
+from datetime import datetime, timezone
+
+import audio
+import programs
+import pytest
+from box import flow, phone, trunk
+from waiting import until
+
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+LONG = "<Pause length='60000'/>"
+KEYS = {"id", "direction", "from", "to", "line", "flow", "started", "answered_after_ms", "lasted_ms", "cause", "q850", "ended_by", "label", "legs", "recordings", "steps"}
+LEG_KEYS = {"leg", "line", "to", "answered_after_ms", "lasted_ms", "cause", "codec", "rtp"}
+RTP_KEYS = {"in", "out", "lost", "late", "rejected", "jitter_ms"}
+
+
+def test_the_record_of_a_plain_call(tipring, server, provider):
+    """Shows: every field, with plausible values."""
+    server.flow("/flow", "<Pause length='1000'/><Hangup tag='bye'/>")
+    box = tipring()
+    before = datetime.now(timezone.utc)
+    call = provider.call(box, "18005550123").answered()
+    call.rtp.say(audio.voice(0.6, seed=1))
+    call.hung_up()
+    record = box.cdr()
+    assert KEYS <= set(record)
+    assert UUID.fullmatch(record["id"])
+    assert (record["direction"], record["from"], record["to"]) == ("inbound", "15550100", "18005550123")
+    assert (record["line"], record["flow"]) == ("trunk1", "office")
+    assert abs((datetime.fromisoformat(record["started"].replace("Z", "+00:00")) - before).total_seconds()) < 5
+    assert 0 <= record["answered_after_ms"] < 1000
+    assert 900 <= record["lasted_ms"] <= 2500
+    assert (record["cause"], record["q850"], record["ended_by"], record["label"]) == ("normal-clearing", 16, "flow", "bye")
+    assert record["recordings"] == []
+    [leg] = record["legs"]
+    assert LEG_KEYS <= set(leg) and RTP_KEYS <= set(leg["rtp"])
+    assert leg["codec"] == "PCMU" and leg["line"] == "trunk1"
+    assert 25 <= leg["rtp"]["in"] <= 31 and leg["rtp"]["lost"] == 0 and leg["rtp"]["rejected"] == 0
+
+
+ENDINGS = {
+    "flow": ("<Hangup/>", None, ("flow", "normal-clearing", 16)),
+    "caller": (LONG, "hang_up", ("caller", "normal-clearing", 16)),
+    "operator": (LONG, "operator", ("operator", "normal-clearing", 16)),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_who_ended_it(tipring, server, provider, ending):
+    """Shows: ended_by, the cause and its Q.850 number; one record each."""
+    document, action, expected = ENDINGS[ending]
+    server.flow("/flow", document)
+    box = tipring()
+    call = provider.call(box, "100").answered()
+    if action == "hang_up":
+        call.hang_up()
+    elif action == "operator":
+        [active] = box.calls()
+        box.run("call", "hangup", active["id"], check=0)
+        call.hung_up()
+    else:
+        call.hung_up()
+    record = box.cdr()
+    assert (record["ended_by"], record["cause"], record["q850"]) == expected
+    box.wait_idle()
+    assert len(box.cdrs()) == 1
+
+
+def test_forty_calls_have_forty_records(tipring, server, provider):
+    """Shows: of every kind of end, one record each and no id twice."""
+    server.flow("/flow", "<Hangup/>", LONG, "<Reject reason='busy'/>", LONG, "<Hangup/>")
+    server.answers["/flow"] = server.answers["/flow"] * 8
+    box = tipring(flow(url=server.url("/flow"), auto_answer=False))
+    for number in range(40):
+        call = provider.call(box, "100")
+        if number % 5 in (1, 3):
+            call.ringing().cancel()
+        else:
+            call.refused((486, 603))
+    box.cdr(40)
+    box.wait_idle()
+    records = box.cdrs()
+    assert len(records) == 40 == len({r["id"] for r in records}) == box.counter("calls_total")
+    assert all(r["answered_after_ms"] is None for r in records)
+
+
+def test_status_shows_the_calls_that_are_up(tipring, server, provider):
+    """Shows: status --json: calls with id, state, from, to, legs, age; the counters agree."""
+    server.flow("/flow", LONG)
+    box = tipring()
+    calls = [provider.call(box, "100").answered() for _ in range(3)]
+    status = box.status()
+    assert len(status["calls"]) == 3 == status["counters"]["calls_active"]
+    for call in status["calls"]:
+        assert {"id", "state", "from", "to", "legs", "age_ms"} <= set(call)
+        assert (call["from"], call["to"]) == ("15550100", "100") and call["age_ms"] >= 0
+    assert status["counters"]["rtp_sockets"] >= 3
+    for call in calls:
+        call.hang_up()
+    box.wait_idle()
+    assert box.status()["calls"] == []
+
+
+def test_call_ls_show_and_hangup(tipring, server, provider):
+    """Shows: the operator sees a call, looks at it, ends it; a second time it is not found."""
+    server.flow("/flow", LONG)
+    box = tipring()
+    call = provider.call(box, "18005550123").answered()
+    [active] = box.calls()
+    assert active["id"] in box.run("call", "ls", check=0).stdout
+    shown = box.run("call", "show", active["id"], check=0).stdout
+    assert "18005550123" in shown and "15550100" in shown
+    box.run("call", "hangup", active["id"], check=0)
+    call.hung_up()
+    box.wait_idle()
+    box.run("call", "hangup", active["id"], check=66)
+    box.run("call", "show", "00000000-0000-4000-8000-000000000000", check=66)
+
+
+def test_call_start_rings_a_phone_and_runs_the_flow(tipring, server, party):
+    """Shows: an outbound call by command: the phone rings, the flow plays, --wait returns when it is over; direction outbound."""
+    server.flow("/flow", f"<Play>{server.url('/prompt.wav')}</Play>")
+    prompt = audio.voice(1.5, seed=5)
+    server.sound("/prompt.wav", audio.wav_bytes(prompt))
+    box = tipring(phone("201"))
+    desk = party("127.0.0.11", user="201", password="opensesame")
+    desk.register(box)
+    command = subprocess.Popen([programs.tipring(), "call", "start", "--to", "201", "--from", "15550177", "--flow", "office", "--wait", "--socket", str(box.socket_path)],
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    ringing = desk.expect_call()
+    assert "15550177" in ringing.invite_message.get("from")
+    assert server.seen("/flow") == [], "the flow is asked for when the call is answered"
+    ringing.ring().answer()
+    ringing.hung_up()
+    said, _ = command.communicate(timeout=10)
+    assert command.returncode == 0, said
+    assert audio.likeness(prompt, ringing.rtp.heard()) >= 0.99
+    record = box.cdr()
+    assert (record["direction"], record["to"], record["flow"]) == ("outbound", "201", "office")
+
+
+def test_call_start_to_a_busy_phone(tipring, server, party):
+    """Shows: busy: --wait ends, one record with the cause."""
+    server.flow("/flow", "")
+    box = tipring(phone("201"))
+    desk = party("127.0.0.11", user="201", password="opensesame")
+    desk.register(box)
+    command = subprocess.Popen([programs.tipring(), "call", "start", "--to", "201", "--flow", "office", "--wait", "--socket", str(box.socket_path)],
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    desk.expect_call().refuse(486)
+    command.communicate(timeout=10)
+    record = box.cdr()
+    assert (record["cause"], record["q850"], record["answered_after_ms"]) == ("busy", 17, None)
+
+
+def test_call_start_over_the_trunk(tipring, server, party):
+    """Shows: a number that is nobody's goes out over the trunk."""
+    server.flow("/flow", "<Hangup/>")
+    far = party("127.0.0.2")
+    box = tipring(trunk(host=far.address))
+    box.run("call", "start", "--to", "18005550199", "--flow", "office", check=0)
+    out = far.expect_call()
+    assert out.invite_message.uri.startswith("sip:18005550199@")
+    out.answer()
+    out.hung_up()
+
+
+def test_sigterm_lets_calls_end_within_its_grace(tipring, server, provider):
+    """Shows: WD-06: after SIGTERM a new call is refused, a running one ends by itself within 10 s, its record is written, exit 0."""
+    server.flow("/flow", "<Pause length='3000'/><Hangup tag='in time'/>")
+    box = tipring()
+    call = provider.call(box, "100").answered()
+    box.process.send_signal(signal.SIGTERM)
+    provider.call(box, "100").refused(503)
+    call.hung_up()
+    assert box.process.wait(12) == 0
+    assert [r["label"] for r in box.cdrs() if r["answered_after_ms"] is not None] == ["in time"]
+    box.ended = True
+
+
+def test_sigterm_ends_calls_that_do_not(tipring, server, provider):
+    """Shows: after the grace the rest are hung up properly, with a record; exit 0 within 12 s."""
+    server.flow("/flow", "<Pause length='600000'/>")
+    box = tipring()
+    call = provider.call(box, "100").answered()
+    started = time.monotonic()
+    box.process.send_signal(signal.SIGTERM)
+    call.hung_up(timeout=12)
+    assert box.process.wait(5) == 0
+    assert 8 <= time.monotonic() - started <= 13
+    assert len(box.cdrs()) == 1
+    box.ended = True
+
+
+def test_sigterm_twice_ends_at_once(tipring, server, provider):
+    """Shows: the second SIGTERM does not wait; BYE and record all the same."""
+    server.flow("/flow", LONG)
+    box = tipring()
+    call = provider.call(box, "100").answered()
+    box.process.send_signal(signal.SIGTERM)
+    until(lambda: "stop" in box.log().lower() or "term" in box.log().lower(), what="a word about stopping in the log")
+    box.process.send_signal(signal.SIGTERM)
+    call.hung_up(timeout=3)
+    assert box.process.wait(3) == 0
+    assert len(box.cdrs()) == 1
+    box.ended = True
+
+
+def test_records_survive_a_restart(tipring, server, provider):
+    """Shows: a killed daemon starts again on the same folder, keeps the records it had and adds to them."""
+    server.flow("/flow", "<Hangup/>")
+    box = tipring()
+    provider.call(box, "100").answered().hung_up()
+    box.cdr()
+    box.kill()
+    box.start()
+    provider.call(box, "100").answered().hung_up()
+    box.cdr(2)
+    assert len({r["id"] for r in box.cdrs()}) == 2
+
+
+def test_a_torn_last_line_of_the_records_does_no_harm(tipring, server, provider):
+    """Shows: after a power cut in the middle of a record the next one begins on a line of its own."""
+    server.flow("/flow", "<Hangup/>")
+    box = tipring(started=False)
+    (box.data / "cdr.jsonl").write_text('{"id":"half a rec')
+    box.start()
+    provider.call(box, "100").answered().hung_up()
+    until(lambda: "normal-clearing" in (box.data / "cdr.jsonl").read_text(), what="the record")
+    last = (box.data / "cdr.jsonl").read_text().strip().split("\n")[-1]
+    assert json.loads(last)["cause"] == "normal-clearing"
+
+
+def test_every_log_line_of_a_call_carries_its_id(tipring, server, provider):
+    """Shows: call=UUID, one event a line; numbers and words from outside cannot make lines of their own."""
+    server.flow("/flow", "<Hangup/>")
+    box = tipring()
+    provider.call(box, "100", user="x%0aready%1b[31m", headers=[("User-Agent", "evil\x1b[31m\x07")]).answered().hung_up()
+    record = box.cdr()
+    assert f"call={record['id']}" in box.log()
+    assert "\x1b[31m" not in box.log() and "\x07" not in box.log()
+
+
+def test_passwords_are_never_logged(tipring, server, party):
+    """Shows: J-02: neither a phone's password nor a trunk's nor what is in a URL."""
+    server.flow("/flow", "<Hangup/>")
+    far = party("127.0.0.2")
+    url = server.url("/flow").replace("http://", "http://ann:canary3@")
+    box = tipring(trunk(host=far.address, username="box", password="canary1"), phone("201", password="canary2"), flow(url=url))
+    desk = party("127.0.0.11", user="201", password="canary2")
+    desk.register(box)
+    desk.register(box, password="wrong", expect=None)
+    far.call(box, "100").answered().hung_up()
+    box.cdr()
+    kept = box.log() + (box.data / "cdr.jsonl").read_text() + json.dumps(box.status())
+    for canary in ("canary1", "canary2", "canary3"):
+        assert canary not in kept
