@@ -30,8 +30,7 @@ fn server(value: &[u8], second: &[u8]) {
     let now = Instant::now();
     let account =
         PhoneAccount { username: "201".into(), secret: Secret::Password(PASSWORD.into()), md5: true };
-    let phones =
-        PhoneSettings { realm: "box".into(), accounts: vec![account], expiry: Default::default() };
+    let phones = PhoneSettings { realm: "box".into(), accounts: vec![account], expiry: Default::default() };
     let mut ua = UserAgent::new(now, Settings { phones: Some(phones), ..Settings::default() }, [7; 32]);
     let hop = Hop {
         transport: Transport::Udp,
@@ -41,7 +40,8 @@ fn server(value: &[u8], second: &[u8]) {
     };
     let mut nonce = Vec::new();
     for round in 0..2 {
-        let mut message = b"REGISTER sip:192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK".to_vec();
+        let mut message =
+            b"REGISTER sip:192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK".to_vec();
         message.push(b'a' + round);
         message.extend_from_slice(
             b"\r\nFrom: <sip:201@192.0.2.1>;tag=f\r\nTo: <sip:201@192.0.2.1>\r\nCall-ID: c\r\nCSeq: ",
@@ -84,11 +84,8 @@ fn client(value: &[u8], second: &[u8]) {
     challenge.extend_from_slice(second);
     challenge.extend_from_slice(b"\r\n\r\n");
     let Ok(message) = Message::from_datagram(&challenge) else { return };
-    let mut client = DigestClient::new(Credentials {
-        username: "201".into(),
-        password: PASSWORD.into(),
-        md5_only: false,
-    });
+    let mut client =
+        DigestClient::new(Credentials { username: "201".into(), password: PASSWORD.into(), md5_only: false });
     let mut tries = 0;
     while client.challenged(&message).is_ok() {
         tries += 1;

@@ -28,7 +28,10 @@ fuzz_target!(|bytes: &[u8]| {
                 Output::Send { bytes, .. } => {
                     assert_eq!(peer, Peer::Trusted(1), "a stranger got an answer");
                     // A refusal of what does not parse repeats its broken headers.
-                    assert!(!sound || Message::from_datagram(&bytes).is_ok(), "our own message does not parse");
+                    assert!(
+                        !sound || Message::from_datagram(&bytes).is_ok(),
+                        "our own message does not parse"
+                    );
                     assert!(sound || bytes.starts_with(b"SIP/2.0 4") || bytes.starts_with(b"SIP/2.0 5"));
                 }
                 Output::Event(_) => {}

@@ -11,12 +11,15 @@ fuzz_target!(|bytes: &[u8]| {
         let again = Uri::from_bytes(uri.as_str().as_bytes());
         assert_eq!(again.as_ref(), Ok(&uri), "{} reads differently", uri.as_str());
         // RFC 3261 §19.1.1: a parameter must not appear twice; what two of them mean is open.
-        let twice = |name: &str| uri.params().filter(|(other, _)| other.eq_ignore_ascii_case(name)).count() > 1;
+        let twice =
+            |name: &str| uri.params().filter(|(other, _)| other.eq_ignore_ascii_case(name)).count() > 1;
         let unclear = uri.params().any(|(name, _)| twice(name));
         assert!(unclear || uri.equivalent(&uri), "{} differs from itself", uri.as_str());
         assert!(!uri.as_str().contains(['\r', '\n', '>']), "{} would break its header", uri.as_str());
     }
-    if let Ok(address) = NameAddr::from_bytes(bytes) {
+    // A header value has no control characters: the message parser refuses them.
+    let is_value = !bytes.iter().any(|byte| byte.is_ascii_control());
+    if is_value && let Ok(address) = NameAddr::from_bytes(bytes) {
         let _ = (address.tag(), address.param("tag"));
         let text = address.to_string();
         assert!(!text.contains(['\r', '\n']), "{text:?} would break its header");

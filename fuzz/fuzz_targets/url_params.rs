@@ -40,5 +40,7 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn escaped(text: &str) -> String {
-    text.chars().map(|c| if c.is_alphanumeric() { c.to_string() } else { format!("&#{};", u32::from(c)) }).collect()
+    text.chars()
+        .map(|c| if c.is_alphanumeric() { c.to_string() } else { format!("&#{};", u32::from(c)) })
+        .collect()
 }

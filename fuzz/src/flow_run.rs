@@ -36,7 +36,13 @@ pub fn facts(from: &str, to: &str) -> CallFacts {
 ///
 /// # Panics
 /// When the flow asks without end, or speaks after its end.
-pub fn run(flow: &mut dyn Flow, facts: &CallFacts, choices: &mut Bytes<'_>, body: &[u8], mut seen: impl FnMut(&HttpRequest)) {
+pub fn run(
+    flow: &mut dyn Flow,
+    facts: &CallFacts,
+    choices: &mut Bytes<'_>,
+    body: &[u8],
+    mut seen: impl FnMut(&HttpRequest),
+) {
     let mut now = Moment { instant: Instant::now(), unix_ms: facts.started_unix_ms };
     let mut actions: Vec<ActionId> = Vec::new();
     let mut fetches: Vec<(FetchId, String)> = Vec::new();

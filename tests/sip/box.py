@@ -39,12 +39,15 @@ def flow(name="office", url=None, **keys):
     return _table("[[flow]]", dict(name=name, dialect="opentact", url=url, **keys))
 
 
-def config(directory, *tables, calls_max=64, rtp="0", country="us", allow=(), udp="127.0.0.1:0", tcp="127.0.0.1:0"):
+PHONES_FROM = ("127.0.0.1/32", "127.0.0.8/29", "127.0.0.16/28")      # where telephones are; 127.0.0.66 is not
+
+
+def config(directory, *tables, calls_max=64, rtp="0", country="us", allow=(), udp="127.0.0.1:0", tcp="127.0.0.1:0", phones_from=PHONES_FROM):
     return "\n".join([
         "schema = 1",
         _table("[box]", dict(name="box-1", country=country, timezone="UTC", data_dir=str(directory / "data"),
                              control_socket=str(directory / "control.sock"))),
-        _table("[sip]", dict(udp=udp, tcp=tcp, rtp_udp_ports=rtp)),
+        _table("[sip]", dict(udp=udp, tcp=tcp, rtp_udp_ports=rtp, phones_from=list(phones_from))),
         _table("[fetch]", dict(allow=list(allow))),
         _table("[limits]", dict(calls_max=calls_max)),
         *tables])

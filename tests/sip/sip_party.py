@@ -225,7 +225,7 @@ class SipParty:
 
     def request(self, method, uri=None, *, call_id=None, cseq=1, cseq_method=None, branch=None, from_uri=None, from_tag=None, to_uri=None,
                 to_tag=None, headers=(), body="", content_type=None, max_forwards=70, without=(), version="SIP/2.0"):
-        """The text of a request. `without` names headers to leave out, `headers` are more of them."""
+        """The text of a request. `without` names usual headers to leave out, `headers` are more of them."""
         uri = uri or f"sip:{self.box[0]}:{self.box[1]}"
         body = body.encode() if isinstance(body, str) else body
         lines = [
@@ -239,9 +239,11 @@ class SipParty:
         ]
         if content_type or body:
             lines.append(("Content-Type", content_type or "application/sdp"))
-        lines += list(headers)
         lines.append(("Content-Length", len(body)))
-        text = f"{method} {uri} {version}\r\n" + "".join(f"{n}: {v}\r\n" for n, v in lines if n not in without)
+        lines = [(name, value) for name, value in lines if name not in without]
+        at = len(lines) - 1 if "Content-Length" not in without else len(lines)
+        lines[at:at] = headers
+        text = f"{method} {uri} {version}\r\n" + "".join(f"{n}: {v}\r\n" for n, v in lines)
         return text.encode() + b"\r\n" + body
 
     def response(self, request, status, reason="", *, tag=None, headers=(), body="", content_type="application/sdp"):

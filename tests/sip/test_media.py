@@ -25,7 +25,7 @@ def recording_call(server, tipring, provider):
 
 
 def recorded(box):
-    until(lambda: box.recordings(), what="the recording")
+    box.cdr()           # a recording is whole when its call is over
     return audio.read_wav(box.recordings()[0])[0]
 
 

@@ -136,7 +136,11 @@ impl Call {
             return;
         }
         match input {
-            CallInput::Start => self.start(now),
+            CallInput::Start => {
+                self.start(now);
+                self.tell_pending(now);
+                self.alert_caller();
+            }
             CallInput::Line(event) => self.line_event(now, event),
             CallInput::Media(leg, event) => self.media_event(now, leg, event),
             CallInput::Fetched(id, answer) => {
@@ -180,6 +184,22 @@ impl Call {
                     self.facts.leg = Some(leg);
                 }
             }
+        }
+    }
+
+    /// A caller whose flow neither answers at once nor rings somebody hears that the
+    /// call has arrived.
+    fn alert_caller(&mut self) {
+        let Some(first) = self.legs.first_mut().filter(|leg| leg.purpose == Purpose::First) else { return };
+        let id = first.id;
+        let is_busy = self.running.iter().any(|running| {
+            running.leg == Some(id) && matches!(running.work, Work::Answer | Work::Dial(_) | Work::Release)
+        });
+        if let (LegState::Offered { alerted }, false) = (&mut first.state, is_busy)
+            && !std::mem::replace(alerted, true)
+        {
+            let alert = LineCommand::Alert { leg: id, early_media: false };
+            self.outputs.push_back(CallOutput::Line(alert));
         }
     }
 
@@ -397,7 +417,7 @@ impl Call {
     fn line_event(&mut self, now: Moment, event: LineEvent) {
         match event {
             LineEvent::Alerting { leg, early_media } => self.leg_alerting(leg, early_media),
-            LineEvent::Answered { leg, supervision } => self.leg_answered(now, leg, supervision),
+            LineEvent::Answered { leg, supervision, .. } => self.leg_answered(now, leg, supervision),
             LineEvent::Digit { leg, digit } => self.digit(now, leg, digit),
             LineEvent::Released { leg, cause } => self.leg_released(now, leg, cause),
             // Hold is between the line and the far end; the engine hears silence.

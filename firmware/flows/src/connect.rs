@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tipring_model::flow::{
-    Action, ActionFailure, Dial, DialOrder, Flow, FlowInput, FlowOutput, LegEvent, Moment, Outcome, Step, Target,
+    Action, ActionFailure, Dial, DialOrder, Flow, FlowInput, FlowOutput, LegEvent, Moment, Outcome, Step,
+    Target,
 };
 use tipring_model::{ActionId, Cause, LegId};
 
@@ -74,7 +75,9 @@ impl Flow for Connect {
                 });
             }
             FlowInput::Ended(DIAL, outcome) => self.dialed(&outcome),
-            FlowInput::Leg(leg, LegEvent::Released(cause)) if Some(leg) == self.leg => self.end(cause, "caller"),
+            FlowInput::Leg(leg, LegEvent::Released(cause)) if Some(leg) == self.leg => {
+                self.end(cause, "caller")
+            }
             FlowInput::Ended(..)
             | FlowInput::Leg(..)
             | FlowInput::Fetched(..)

@@ -65,6 +65,8 @@ pub enum LineEvent {
         leg: LegId,
         /// How that is known.
         supervision: Supervision,
+        /// Name of the audio codec in use, for example `PCMU`.
+        codec: &'static str,
     },
     /// A digit that came by signalling: pulses, SIP INFO.
     Digit {

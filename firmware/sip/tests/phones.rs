@@ -41,7 +41,7 @@ fn register_as(user: &str, password: &str, md5_only: bool) -> RegisterSettings {
 #[test]
 fn a_phone_registers_refreshes_and_leaves() {
     for md5 in [false, true] {
-        let mut p = office(vec![account("alice", true)]);
+        let mut p = office(vec![account("alice", md5)]);
         let key = p.a.ua.register(p.now, register_as("alice", "correct horse", md5)).unwrap();
         p.run_ms(100);
         let Some(Event::Registered { expires, public, .. }) = p.a.events.pop_front() else {
@@ -85,11 +85,9 @@ fn a_phone_that_vanishes_expires() {
 #[test]
 fn wrong_passwords_and_missing_names_look_alike() {
     let mut shapes = Vec::new();
-    for (user, password, md5) in
-        [("alice", "wrong", false), ("nobody", "wrong", false), ("bob", "correct horse", true)]
-    {
-        let mut p = office(vec![account("alice", true), account("bob", false)]);
-        p.a.ua.register(p.now, register_as(user, password, md5)).unwrap();
+    for user in ["alice", "nobody", "bob"] {
+        let mut p = office(vec![account("alice", false), account("bob", false)]);
+        p.a.ua.register(p.now, register_as(user, "wrong", false)).unwrap();
         p.run_ms(200);
         assert!(
             matches!(p.a.events.pop_front(), Some(Event::RegistrationFailed { status: Some(401), .. })),

@@ -58,7 +58,8 @@ pub(crate) fn targets() -> Result<Vec<String>> {
 pub(crate) fn build() -> Result<PathBuf> {
     let host = host()?;
     let target = workspace::target_directory()?.join("fuzz");
-    let mut build = run::cargo(&["build", "--locked", "--release", "--bins", "--manifest-path=fuzz/Cargo.toml"]);
+    let mut build =
+        run::cargo(&["build", "--locked", "--release", "--bins", "--manifest-path=fuzz/Cargo.toml"]);
     // With a named target, build scripts and macros are left as they are.
     build.arg(format!("--target={host}"));
     build.env("CARGO_ENCODED_RUSTFLAGS", INSTRUMENTED.join("\u{1f}"));
@@ -113,7 +114,7 @@ pub(crate) fn run_all(seconds: u64) -> Result<Vec<Fuzzed>> {
             let text = String::from_utf8_lossy(&output.stderr).into_owned();
             let fuzzed = Fuzzed {
                 inputs: inputs(&text),
-                fault: (!output.status.success()).then(|| end_of(&text, 40)),
+                fault: (!output.status.success()).then(|| fault(&text)),
                 target,
             };
             println!("  {}: {}", fuzzed.target, said(&fuzzed));
@@ -159,9 +160,23 @@ fn inputs(output: &str) -> Option<u64> {
     output.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:")?.trim().parse().ok())
 }
 
-fn end_of(text: &str, lines: usize) -> String {
-    let all: Vec<&str> = text.lines().collect();
-    all.get(all.len().saturating_sub(lines)..).unwrap_or(&[]).join("\n")
+/// What the target found: the panic with its message, or libFuzzer's own complaint, and the input.
+fn fault(output: &str) -> String {
+    const TOLD: [&str; 4] = ["panicked at", "ERROR: libFuzzer", "Test unit written", "Base64:"];
+    let lines: Vec<&str> = output.lines().collect();
+    let mut found: Vec<&str> = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        if TOLD.iter().any(|word| line.contains(word)) {
+            // The message stands in the line after the place.
+            let more = usize::from(line.contains("panicked at"));
+            found.extend(lines.iter().skip(at).take(1 + more));
+        }
+    }
+    if found.is_empty() {
+        lines.last().copied().unwrap_or("it said nothing").to_owned()
+    } else {
+        found.join("\n")
+    }
 }
 
 #[cfg(test)]
@@ -173,7 +188,16 @@ mod tests {
         let output = "Done 77 runs in 2 second(s)\nstat::number_of_executed_units: 77\nstat::x: 1\n";
         assert_eq!(inputs(output), Some(77));
         assert_eq!(inputs("==1==ERROR"), None);
-        assert_eq!(end_of("a\nb\nc", 2), "b\nc");
+    }
+
+    #[test]
+    fn what_a_target_found_is_cut_out() {
+        let output = "#7 NEW\nthread panicked at a.rs:1:2:\nno address\n  0: frame\n==1== ERROR: libFuzzer: deadly signal\nBase64: AA==\n";
+        assert_eq!(
+            fault(output),
+            "thread panicked at a.rs:1:2:\nno address\n==1== ERROR: libFuzzer: deadly signal\nBase64: AA=="
+        );
+        assert_eq!(fault("killed\n"), "killed");
     }
 
     #[test]

@@ -6,9 +6,9 @@ mod bench;
 mod check;
 mod demo;
 mod fuzz;
+mod layers;
 mod packages;
 mod run;
-mod tests;
 mod workspace;
 
 use std::process::ExitCode;
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Check => check::run(),
-        Command::Test { layers } => tests::run(&layers),
+        Command::Test { layers } => layers::run(&layers),
         Command::Fuzz { target, seconds } => fuzz::run(&target, seconds),
         Command::Demo { once, seconds } => demo::run(once, seconds),
         Command::Bench { what: Bench::Calls { quick } } => bench::calls(quick),

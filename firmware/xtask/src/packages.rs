@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::run;
 
 /// Everything that building, the tests and the demonstration take.
-const PACKAGES: [&str; 11] = [
+const PACKAGES: [&str; 10] = [
     // Building: a linker and C++ for the fuzzer's runtime; readelf for the check of the linkage.
     "build-essential",
     "pkg-config",
@@ -23,7 +23,6 @@ const PACKAGES: [&str; 11] = [
     "python3",
     "python3-pytest",
     "python3-numpy",
-    "procps",
 ];
 
 /// Installs what is missing.
@@ -47,12 +46,13 @@ pub(crate) fn install() -> Result<()> {
         let (program, rest) = words.split_first().context("no command")?;
         run::step(Command::new(program).args(rest))
     };
-    apt(&["update"]).and_then(|()| {
-        let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
-        arguments.extend(&missing);
-        apt(&arguments)
-    })
-    .with_context(|| format!("as root: {by_hand}"))
+    apt(&["update"])
+        .and_then(|()| {
+            let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
+            arguments.extend(&missing);
+            apt(&arguments)
+        })
+        .with_context(|| format!("as root: {by_hand}"))
 }
 
 /// The words before a command that make it root's; none if there is no way.
@@ -75,7 +75,10 @@ fn installed() -> Result<String> {
         .args(["--show", "--showformat=${Package}\t${db:Status-Abbrev}\n"])
         .output()
         .with_context(|| {
-            format!("this is no Debian (dpkg-query is missing); install what these hold: {}", PACKAGES.join(" "))
+            format!(
+                "this is no Debian (dpkg-query is missing); install what these hold: {}",
+                PACKAGES.join(" ")
+            )
         })?;
     ensure!(output.status.success(), "dpkg-query: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -83,9 +86,10 @@ fn installed() -> Result<String> {
 
 fn missing<'a>(wanted: &[&'a str], installed: &str) -> Vec<&'a str> {
     let has = |name: &str| {
-        installed.lines().filter_map(|line| line.split_once('\t')).any(|(package, status)| {
-            package == name && status.starts_with("ii")
-        })
+        installed
+            .lines()
+            .filter_map(|line| line.split_once('\t'))
+            .any(|(package, status)| package == name && status.starts_with("ii"))
     };
     wanted.iter().copied().filter(|name| !has(name)).collect()
 }

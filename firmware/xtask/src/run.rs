@@ -46,11 +46,8 @@ pub(crate) fn step(command: &mut Command) -> Result<()> {
 /// Like [`step`], and gives what the command wrote to its output, which is shown as it comes.
 pub(crate) fn step_read(command: &mut Command) -> Result<(bool, String)> {
     println!("$ {}", typed(command));
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| typed(command))?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().with_context(|| typed(command))?;
     let mut read = String::new();
     if let Some(output) = child.stdout.take() {
         for line in BufReader::new(output).split(b'\n') {
@@ -64,8 +61,17 @@ pub(crate) fn step_read(command: &mut Command) -> Result<(bool, String)> {
     Ok((status.success(), read))
 }
 
+/// Names a daemon that is built already and is to be taken.
+const DAEMON_VARIABLE: &str = "TIPRING_BIN";
+
 /// Builds the daemon for use and gives its path.
 pub(crate) fn release_daemon() -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os(DAEMON_VARIABLE) {
+        let binary = std::path::absolute(PathBuf::from(named))?;
+        ensure!(binary.is_file(), "{DAEMON_VARIABLE} names {}, which is not there", binary.display());
+        println!("{DAEMON_VARIABLE}: {}", binary.display());
+        return Ok(binary);
+    }
     step(&mut cargo(&["build", "--locked", "--release", "--package", "tipring-gateway"]))?;
     daemon("release")
 }

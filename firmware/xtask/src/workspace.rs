@@ -65,7 +65,10 @@ fn from_git(root: &Path) -> Option<Vec<String>> {
         .output()
         .ok()?;
     let listed = String::from_utf8(output.stdout).ok()?;
-    output.status.success().then(|| listed.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect())
+    output
+        .status
+        .success()
+        .then(|| listed.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect())
 }
 
 fn walk(root: &Path, below: &str, paths: &mut Vec<String>) -> Result<()> {
@@ -101,6 +104,7 @@ pub(crate) fn metadata() -> Result<Value> {
 /// Where cargo puts what it builds.
 pub(crate) fn target_directory() -> Result<PathBuf> {
     let metadata = metadata()?;
-    let directory = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
+    let directory =
+        metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
     Ok(PathBuf::from(directory))
 }

@@ -190,7 +190,10 @@ impl Settings for App {
             }
             (Some(url), None, _) => Some(Source::Url {
                 url: url.trim().to_owned(),
-                timeout: raw.time_ms("timeout").filter(|ms| *ms > 0).map_or(FETCH_CEILING, Duration::from_millis),
+                timeout: raw
+                    .time_ms("timeout")
+                    .filter(|ms| *ms > 0)
+                    .map_or(FETCH_CEILING, Duration::from_millis),
             }),
             (None, Some(_), Some(root)) => Some(Source::Static(root)),
             (None, Some(_), None) => None,

@@ -44,7 +44,10 @@ fn check_document(name: &str, bytes: &[u8]) -> u8 {
     let findings = (tipring_flows::opentact::DIALECT.check)(bytes);
     for finding in &findings {
         let kind = if finding.fatal { "error" } else { "warning" };
-        complain(&format!("{kind}[{}]: {name}:{}:{}: {}", finding.code, finding.line, finding.column, finding.subject));
+        complain(&format!(
+            "{kind}[{}]: {name}:{}:{}: {}",
+            finding.code, finding.line, finding.column, finding.subject
+        ));
     }
     if findings.iter().any(|finding| finding.fatal) {
         return BAD;

@@ -64,6 +64,7 @@ const SPEAKS_PER_CHARACTER: Duration = Duration::from_millis(60);
 /// What happens at most before the simulation gives up.
 const EVENTS_MAX: usize = 10_000;
 
+const CODEC: &str = "PCMA";
 const LEG: LegId = LegId::offered(LineId(0), 1);
 
 pub(super) fn run(options: &Options) -> u8 {
@@ -91,12 +92,13 @@ pub(super) fn run(options: &Options) -> u8 {
         from: CallerId::of(&options.from),
         to: Number::new(&options.to),
         answered: false,
-        codec: "PCMA",
+        codec: CODEC,
         started_unix_ms: unix_ms,
     };
     let call = Call::new(1, facts, program.start(), Limits::default(), now);
     let began = now.instant;
-    let mut simulation = Simulation { options, call, now, began, pending: Vec::new(), keys: keys(&options.keys), over: false };
+    let mut simulation =
+        Simulation { options, call, now, began, pending: Vec::new(), keys: keys(&options.keys), over: false };
     simulation.give(CallInput::Start);
     simulation.go_on();
     if simulation.over { OK } else { BAD }
@@ -174,7 +176,9 @@ impl Simulation<'_> {
                 self.tell("stuck", "nothing more happens");
                 return;
             };
-            if due > next_key && let Some(key) = self.keys.pop_front() {
+            if due > next_key
+                && let Some(key) = self.keys.pop_front()
+            {
                 self.advance(next_key);
                 next_key += BETWEEN_KEYS;
                 match key {
@@ -227,24 +231,33 @@ impl Simulation<'_> {
                 match self.options.callee {
                     Callee::Answer => {
                         let supervision = Supervision::Signalled;
-                        self.after(RINGS, Coming::Line(LineEvent::Answered { leg, supervision }));
+                        self.after(
+                            RINGS,
+                            Coming::Line(LineEvent::Answered { leg, supervision, codec: CODEC }),
+                        );
                         let cause = Cause::NormalClearing;
                         self.after(RINGS + TALKS, Coming::Line(LineEvent::Released { leg, cause }));
                     }
                     Callee::Busy => {
-                        self.after(Duration::ZERO, Coming::Line(LineEvent::Released { leg, cause: Cause::Busy }));
+                        self.after(
+                            Duration::ZERO,
+                            Coming::Line(LineEvent::Released { leg, cause: Cause::Busy }),
+                        );
                     }
                     Callee::Silent => {}
                 }
             }
             CallOutput::Line(command) => self.line(&command),
             CallOutput::Media(leg, command) => self.media(leg, command),
-            CallOutput::Connect { from, to } if from.is_placed() => self.tell("connect", &format!("{from} {to}")),
+            CallOutput::Connect { from, to } if from.is_placed() => {
+                self.tell("connect", &format!("{from} {to}"))
+            }
             CallOutput::Connect { .. } | CallOutput::Disconnect { .. } => {}
             CallOutput::Fetch { id, request } => {
                 self.tell("fetch", &format!("{} {}", request.method, request.url));
                 let answer = self.hook(&request);
-                let wait = if matches!(answer, Err(FetchError::Timeout)) { request.timeout } else { Duration::ZERO };
+                let wait =
+                    if matches!(answer, Err(FetchError::Timeout)) { request.timeout } else { Duration::ZERO };
                 self.after(wait, Coming::Fetched(id, answer));
             }
             CallOutput::Notify(notice) => {
@@ -268,14 +281,19 @@ impl Simulation<'_> {
             LineCommand::Answer { leg } => {
                 self.tell("answered", "");
                 let supervision = Supervision::Signalled;
-                self.after(Duration::ZERO, Coming::Line(LineEvent::Answered { leg: *leg, supervision }));
+                self.after(
+                    Duration::ZERO,
+                    Coming::Line(LineEvent::Answered { leg: *leg, supervision, codec: CODEC }),
+                );
             }
             LineCommand::Release { leg, cause } => {
                 self.tell("release", &format!("{leg} {cause}"));
                 // What was still to come from that leg does not.
-                self.pending.retain(|(_, coming)| !matches!(coming,
+                self.pending.retain(|(_, coming)| {
+                    !matches!(coming,
                     Coming::Line(LineEvent::Answered { leg: gone, .. } | LineEvent::Released { leg: gone, .. }
-                        | LineEvent::Alerting { leg: gone, .. }) if gone == leg));
+                        | LineEvent::Alerting { leg: gone, .. }) if gone == leg)
+                });
                 self.after(Duration::ZERO, Coming::Line(LineEvent::Released { leg: *leg, cause: *cause }));
             }
             LineCommand::Alert { .. } | LineCommand::Place { .. } | LineCommand::SendDigits { .. } => {}
@@ -291,7 +309,9 @@ impl Simulation<'_> {
                         let count = u32::try_from(speech.text.chars().count()).unwrap_or(u32::MAX);
                         (format!("\"{}\"", speech.text), SPEAKS_PER_CHARACTER.saturating_mul(count))
                     }
-                    PromptSource::Silence(length) => (format!("{} ms of silence", length.as_millis()), length),
+                    PromptSource::Silence(length) => {
+                        (format!("{} ms of silence", length.as_millis()), length)
+                    }
                     PromptSource::Recording(action) => (format!("recording #{action}"), PLAYS),
                     PromptSource::Library(name) => (name, PLAYS),
                     PromptSource::Tone(tone) => (format!("{tone:?} tone"), PLAYS),
@@ -301,8 +321,10 @@ impl Simulation<'_> {
                 self.after(wait, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
             }
             MediaCommand::StopPlay(play) => {
-                self.pending.retain(|(_, coming)| !matches!(coming,
-                    Coming::Media(on, MediaEvent::PlayEnded(ended, _)) if *on == leg && *ended == play));
+                self.pending.retain(|(_, coming)| {
+                    !matches!(coming,
+                    Coming::Media(on, MediaEvent::PlayEnded(ended, _)) if *on == leg && *ended == play)
+                });
                 self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
             }
             MediaCommand::Record { record, tag, .. } => {
@@ -318,7 +340,8 @@ impl Simulation<'_> {
     }
 
     fn stop_record(&mut self, leg: LegId, record: RecordId) {
-        let recorded = Recorded { length: PLAYS, file: Some(format!("recording-{record}.wav")), finish: None };
+        let recorded =
+            Recorded { length: PLAYS, file: Some(format!("recording-{record}.wav")), finish: None };
         self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::RecordEnded(record, Ok(recorded))));
     }
 
@@ -329,7 +352,8 @@ impl Simulation<'_> {
             // The URL itself may hold `=` in its query: the status begins after the last.
             let at = hook.rmatch_indices('=').map(|(at, _)| at).find(|at| {
                 let rest = hook.get(at + 1..).unwrap_or("");
-                rest == "timeout" || rest.split(':').next().is_some_and(|status| status.parse::<u16>().is_ok())
+                rest == "timeout"
+                    || rest.split(':').next().is_some_and(|status| status.parse::<u16>().is_ok())
             })?;
             let (url, answer) = (hook.get(..at)?, hook.get(at + 1..)?);
             (url == request.url || url == bare).then_some(answer)

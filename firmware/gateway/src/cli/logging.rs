@@ -14,7 +14,11 @@ pub(super) fn start(format: LogFormat, verbose: bool) -> WorkerGuard {
     let (writer, guard) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX).finish(std::io::stdout());
     let level = if verbose { LevelFilter::DEBUG } else { LevelFilter::INFO };
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(false).with_writer(writer);
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(false)
+        .with_writer(writer);
     // It fails only if a second subscriber were set.
     match format {
         LogFormat::Human => {

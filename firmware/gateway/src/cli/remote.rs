@@ -50,7 +50,12 @@ pub(super) fn status(socket: &Path, as_json: bool) -> u8 {
     for line in status["lines"].as_array().into_iter().flatten() {
         let detail = line["detail"].as_str().filter(|detail| !detail.is_empty());
         let detail = detail.map_or_else(String::new, |detail| format!(" ({detail})"));
-        say(&format!("line {:16} {:10} {}{detail}", text(&line["name"]), text(&line["kind"]), text(&line["state"])));
+        say(&format!(
+            "line {:16} {:10} {}{detail}",
+            text(&line["name"]),
+            text(&line["kind"]),
+            text(&line["state"])
+        ));
     }
     list(&status);
     OK
@@ -68,7 +73,9 @@ fn list(answer: &Value) {
 
 pub(super) fn call(socket: &Path, command: &CallCommand) -> u8 {
     match command {
-        CallCommand::Start { to, from, flow, wait } => start(socket, to, from.as_deref(), flow.as_deref(), *wait),
+        CallCommand::Start { to, from, flow, wait } => {
+            start(socket, to, from.as_deref(), flow.as_deref(), *wait)
+        }
         CallCommand::Ls { json: as_json } => match ask(socket, &json!({ "do": "calls" })) {
             Ok(answer) if *as_json => {
                 say(&answer.to_string());

@@ -19,7 +19,8 @@ pub(super) fn run(path: &Path, format: LogFormat, verbose: bool) -> u8 {
     match daemon::run(config) {
         Ok(()) => OK,
         Err(error) => {
-            let because = std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
+            let because =
+                std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
             complain_with(error.code(), &format!("{error}{because}"));
             match error {
                 StartError::Locked { .. } | StartError::Sip(_) => BUSY,

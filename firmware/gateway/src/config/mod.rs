@@ -114,7 +114,10 @@ impl Config {
         let too_long = std::fs::metadata(path).is_ok_and(|file| file.len() > FILE_BYTES_MAX);
         let text = if too_long { None } else { std::fs::read_to_string(path).ok() };
         let Some(text) = text else {
-            return Err(vec![Fault::of_file("TR-CFG-FILE", "the file cannot be read as text of at most 1 MiB")]);
+            return Err(vec![Fault::of_file(
+                "TR-CFG-FILE",
+                "the file cannot be read as text of at most 1 MiB",
+            )]);
         };
         Self::parse(&text, path.parent().unwrap_or(Path::new(".")))
     }
@@ -134,7 +137,10 @@ mod tests {
 
     fn faults(text: &str) -> Vec<String> {
         let faults = Config::parse(text, Path::new(".")).err().unwrap_or_default();
-        faults.iter().map(|fault| format!("{} {}:{} {}", fault.code, fault.line, fault.column, fault.what)).collect()
+        faults
+            .iter()
+            .map(|fault| format!("{} {}:{} {}", fault.code, fault.line, fault.column, fault.what))
+            .collect()
     }
 
     #[test]

@@ -146,7 +146,10 @@ impl Reader<'_> {
             if !known.contains(&key) {
                 let span = root.key(key).and_then(toml_edit::Key::span).or(item.span()).unwrap_or(0..0);
                 let near = known.iter().find(|known| tipring_model::settings::edits(known, key) <= 2);
-                let what = near.map_or_else(|| "unknown key".to_owned(), |near| format!("unknown key, did you mean `{near}`?"));
+                let what = near.map_or_else(
+                    || "unknown key".to_owned(),
+                    |near| format!("unknown key, did you mean `{near}`?"),
+                );
                 self.faults.add(&span, "TR-CFG-UNKNOWN", what, None);
             }
         }
@@ -159,7 +162,14 @@ impl Reader<'_> {
         let zone = general.as_ref().map_or_else(|| "UTC".to_owned(), |general| general.timezone.clone());
         let flows = self.flows(root, &zone);
         let lines = self.lines(root, &flows);
-        Some(Config { general: general?, sip: sip?, fetch, calls_max, lines: lines?, flows: flows.into_iter().map(|(_, flow)| flow).collect::<Option<_>>()? })
+        Some(Config {
+            general: general?,
+            sip: sip?,
+            fetch,
+            calls_max,
+            lines: lines?,
+            flows: flows.into_iter().map(|(_, flow)| flow).collect::<Option<_>>()?,
+        })
     }
 
     fn schema(&mut self, root: &Table) {
@@ -183,7 +193,13 @@ impl Reader<'_> {
         let timezone = group.raw.text("timezone").unwrap_or("UTC").to_owned();
         if jiff::tz::TimeZone::get(&timezone).is_err() {
             let what = format!("no time zone `{timezone}`");
-            self.value_fault(&group, "timezone", "TR-CFG-MALFORMED", what, Some("write a name such as Europe/Berlin".to_owned()));
+            self.value_fault(
+                &group,
+                "timezone",
+                "TR-CFG-MALFORMED",
+                what,
+                Some("write a name such as Europe/Berlin".to_owned()),
+            );
         }
         let data_dir = self.path(group.raw.text("data_dir").unwrap_or("/var/lib/tipring"));
         let country = country?;
@@ -205,11 +221,20 @@ impl Reader<'_> {
     fn sip(&mut self, root: &Table) -> Option<Sip> {
         let group = self.group(root, "sip", SIP_FIELDS);
         let mut address = |key: &str, default: Option<&str>| -> Option<Option<SocketAddr>> {
-            let Some(text) = group.raw.text(key).or(default).filter(|text| *text != "off") else { return Some(None) };
+            let Some(text) = group.raw.text(key).or(default).filter(|text| *text != "off") else {
+                return Some(None);
+            };
             let parsed = text.parse().ok();
             if parsed.is_none() {
-                let help = Some("write an address and a port, such as \"0.0.0.0:5060\", or \"off\"".to_owned());
-                self.value_fault(&group, key, "TR-CFG-MALFORMED", format!("`{text}` is not an address with a port"), help);
+                let help =
+                    Some("write an address and a port, such as \"0.0.0.0:5060\", or \"off\"".to_owned());
+                self.value_fault(
+                    &group,
+                    key,
+                    "TR-CFG-MALFORMED",
+                    format!("`{text}` is not an address with a port"),
+                    help,
+                );
             }
             parsed.map(Some)
         };
@@ -223,7 +248,8 @@ impl Reader<'_> {
                     (first >= 1_024 && first < last).then_some((first, last))
                 });
                 if range.is_none() {
-                    let help = Some("write two ports from 1024 up, such as \"16384-16511\", or \"0\"".to_owned());
+                    let help =
+                        Some("write two ports from 1024 up, such as \"16384-16511\", or \"0\"".to_owned());
                     let what = format!("`{text}` is not a range of ports");
                     self.value_fault(&group, "rtp_udp_ports", "TR-CFG-MALFORMED", what, help);
                 }
@@ -232,7 +258,13 @@ impl Reader<'_> {
         };
         let public = group.raw.text("public_address").map(str::parse::<IpAddr>);
         if matches!(public, Some(Err(_))) {
-            self.value_fault(&group, "public_address", "TR-CFG-MALFORMED", "not an IP address".to_owned(), None);
+            self.value_fault(
+                &group,
+                "public_address",
+                "TR-CFG-MALFORMED",
+                "not an IP address".to_owned(),
+                None,
+            );
         }
         let phones_from = match Networks::parse(group.raw.list("phones_from")) {
             Ok(networks) => Some(networks).filter(|networks| !networks.is_empty()),
@@ -242,7 +274,13 @@ impl Reader<'_> {
                 None
             }
         };
-        Some(Sip { phones_from, udp: udp?, tcp: tcp?, rtp_udp_ports: ports?, public_address: public.and_then(Result::ok) })
+        Some(Sip {
+            phones_from,
+            udp: udp?,
+            tcp: tcp?,
+            rtp_udp_ports: ports?,
+            public_address: public.and_then(Result::ok),
+        })
     }
 
     fn fetch(&mut self, root: &Table) -> Fetch {
@@ -302,9 +340,18 @@ impl Reader<'_> {
             if has_zone && own.get("timezone").is_none() {
                 own.set("timezone", RawValue::Text(zone.to_owned()));
             }
-            let program = if kinds_ok { (dialect.open)(&own).map_err(|errors| self.field_faults(&group, &errors)).ok() } else { (dialect.open)(&own).ok() };
+            let program = if kinds_ok {
+                (dialect.open)(&own).map_err(|errors| self.field_faults(&group, &errors)).ok()
+            } else {
+                (dialect.open)(&own).ok()
+            };
             let numbers = group.raw.list("numbers").to_vec();
-            let entry = program.map(|program| FlowEntry { name: name.clone(), dialect: dialect.name, numbers, program });
+            let entry = program.map(|program| FlowEntry {
+                name: name.clone(),
+                dialect: dialect.name,
+                numbers,
+                program,
+            });
             flows.push((name, entry));
         }
         flows
@@ -325,7 +372,8 @@ impl Reader<'_> {
     fn lines(&mut self, root: &Table, flows: &[(String, Option<FlowEntry>)]) -> Option<Vec<Line>> {
         let tables = self.tables(root, "line", LINES_MAX);
         let groups: Vec<Group> = tables.into_iter().map(|table| self.read(table)).collect();
-        let names: Vec<String> = groups.iter().map(|group| group.raw.text("name").unwrap_or("").to_owned()).collect();
+        let names: Vec<String> =
+            groups.iter().map(|group| group.raw.text("name").unwrap_or("").to_owned()).collect();
         let mut numbers: HashMap<String, usize> = HashMap::new();
         let mut lines = Some(Vec::new());
         for (at, group) in groups.iter().enumerate() {
@@ -337,9 +385,19 @@ impl Reader<'_> {
             if let Some(number) = &number
                 && numbers.insert(number.clone(), at).is_some()
             {
-                self.value_fault(group, "number", "TR-CFG-DUPLICATE", format!("two lines have the number {number}"), None);
+                self.value_fault(
+                    group,
+                    "number",
+                    "TR-CFG-DUPLICATE",
+                    format!("two lines have the number {number}"),
+                    None,
+                );
             }
-            let flow = self.reference(group, "flow", &flows.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
+            let flow = self.reference(
+                group,
+                "flow",
+                &flows.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(),
+            );
             let dial_out = self.reference(group, "dial_out", &names);
             let line = self.line(group).map(|(kind, settings)| Line {
                 name: names.get(at).cloned().unwrap_or_default(),
@@ -400,7 +458,9 @@ impl Reader<'_> {
 
     fn group(&mut self, root: &Table, key: &str, fields: &[Field]) -> Group {
         let group = match root.get(key) {
-            None => Group { span: 0..0, raw: RawSettings::new(), keys: HashMap::new(), values: HashMap::new() },
+            None => {
+                Group { span: 0..0, raw: RawSettings::new(), keys: HashMap::new(), values: HashMap::new() }
+            }
             Some(Item::Table(table)) => self.read(table),
             Some(other @ (Item::None | Item::Value(_) | Item::ArrayOfTables(_))) => {
                 let span = other.span().unwrap_or(0..0);
@@ -441,7 +501,12 @@ impl Reader<'_> {
             group.values.insert(key.to_owned(), place.clone());
             match item.as_value().and_then(raw_value) {
                 Some(value) => group.raw.set(key, value),
-                None => self.faults.add(&place, "TR-CFG-TYPE", "a text, number, true, false or list of texts is needed".to_owned(), None),
+                None => self.faults.add(
+                    &place,
+                    "TR-CFG-TYPE",
+                    "a text, number, true, false or list of texts is needed".to_owned(),
+                    None,
+                ),
             }
         }
         group
@@ -479,7 +544,14 @@ impl Reader<'_> {
         }
     }
 
-    fn value_fault(&mut self, group: &Group, key: &str, code: &'static str, what: String, help: Option<String>) {
+    fn value_fault(
+        &mut self,
+        group: &Group,
+        key: &str,
+        code: &'static str,
+        what: String,
+        help: Option<String>,
+    ) {
         let place = group.values.get(key).unwrap_or(&group.span).clone();
         self.faults.add(&place, code, what, help);
     }
@@ -495,9 +567,11 @@ fn raw_value(value: &Value) -> Option<RawValue> {
         Value::String(text) => Some(RawValue::Text(text.value().clone())),
         Value::Integer(number) => Some(RawValue::Number(*number.value())),
         Value::Boolean(on) => Some(RawValue::Toggle(*on.value())),
-        Value::Array(array) => {
-            array.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>().map(RawValue::List)
-        }
+        Value::Array(array) => array
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned))
+            .collect::<Option<Vec<_>>>()
+            .map(RawValue::List),
         Value::Float(_) | Value::Datetime(_) | Value::InlineTable(_) => None,
     }
 }

@@ -59,7 +59,8 @@ pub(crate) fn render(file: &str, text: &str, faults: &[Fault]) -> String {
         let _ = writeln!(out, "{:margin$}--> {file}:{}:{}", "", fault.line, fault.column);
         let _ = writeln!(out, "{:margin$} |", "");
         let _ = writeln!(out, "{:>margin$} | {line}", fault.line);
-        let _ = writeln!(out, "{:margin$} | {:indent$}{caret}", "", "", indent = fault.column.saturating_sub(1));
+        let _ =
+            writeln!(out, "{:margin$} | {:indent$}{caret}", "", "", indent = fault.column.saturating_sub(1));
         if let Some(help) = &fault.help {
             let _ = writeln!(out, "{:margin$} = help: {help}", "");
         }

@@ -84,7 +84,12 @@ impl Switchboard {
     }
 
     /// The audio of a source, encoded for the leg where that is known.
-    async fn prompt(&self, call: u32, leg: LegId, source: &PromptSource) -> Result<Arc<Prompt>, ActionFailure> {
+    async fn prompt(
+        &self,
+        call: u32,
+        leg: LegId,
+        source: &PromptSource,
+    ) -> Result<Arc<Prompt>, ActionFailure> {
         let prompt = match source {
             PromptSource::Recording(action) => {
                 let file = {

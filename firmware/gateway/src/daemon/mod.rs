@@ -104,16 +104,15 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let (engine, sender, events) = Engine::new(limits);
     let thread = MediaThread::spawn(engine, ThreadOptions::default())?;
     if thread.realtime() == Granted::No {
-        tracing::warn!(code = "TR-RTP-LATE", "no real-time priority for the media thread; timing is less certain");
+        tracing::warn!(
+            code = "TR-RTP-LATE",
+            "no real-time priority for the media thread; timing is less certain"
+        );
     }
     let media = MediaPort::new(sender);
 
-    let lines: Vec<(LineId, LineSettings)> = config
-        .lines
-        .iter()
-        .zip(0u16..)
-        .map(|(line, at)| (LineId(at), line.settings.clone()))
-        .collect();
+    let lines: Vec<(LineId, LineSettings)> =
+        config.lines.iter().zip(0u16..).map(|(line, at)| (LineId(at), line.settings.clone())).collect();
     let options = SipOptions {
         udp: config.sip.udp,
         tcp: config.sip.tcp,
@@ -131,7 +130,11 @@ async fn serve(config: Config) -> Result<(), StartError> {
     fetcher.set_own([lines.udp(), lines.tcp()].into_iter().flatten().collect());
     let cache_dir = data_dir.join("cache");
     let prompts = PromptStore::new(
-        PromptSettings { library_dir: config.general.prompts_dir.clone(), cache_dir, ..PromptSettings::default() },
+        PromptSettings {
+            library_dir: config.general.prompts_dir.clone(),
+            cache_dir,
+            ..PromptSettings::default()
+        },
         fetcher.clone(),
     );
 
@@ -234,7 +237,8 @@ fn plan(config: &Config) -> Plan {
 async fn serve_media(board: Switchboard, mut events: EventReceiver, media: MediaPort) {
     let descriptor = events.descriptor().and_then(|descriptor| descriptor.as_fd().try_clone_to_owned().ok());
     // An event descriptor reads like a pipe: eight bytes when something waits.
-    let Some(Ok(waits)) = descriptor.map(|descriptor| pipe::Receiver::from_file_unchecked(descriptor.into())) else {
+    let Some(Ok(waits)) = descriptor.map(|descriptor| pipe::Receiver::from_file_unchecked(descriptor.into()))
+    else {
         tracing::error!(code = "TR-DAEMON-SYSTEM", "the media thread cannot be heard");
         return;
     };

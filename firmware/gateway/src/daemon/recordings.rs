@@ -53,7 +53,10 @@ impl Recorder {
     ///
     /// # Errors
     /// When the folder cannot be made or the thread not be started.
-    pub(crate) fn start(folder: PathBuf, finished: impl Fn(Finished) + Send + 'static) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        folder: PathBuf,
+        finished: impl Fn(Finished) + Send + 'static,
+    ) -> std::io::Result<Self> {
         std::fs::create_dir_all(&folder)?;
         let (begin, beginnings) = sync_channel(BEGIN_MAX);
         let thread = std::thread::Builder::new()
@@ -173,7 +176,8 @@ impl Open {
         let mut file = self.file.take()?;
         let rate = self.rate.unwrap_or(Rate::Narrow);
         let header = wav::header(rate.hz(), Some(self.samples));
-        let written = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&header)).and_then(|()| file.flush());
+        let written =
+            file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&header)).and_then(|()| file.flush());
         if let Err(error) = written {
             tracing::error!(code = "TR-DAEMON-STORAGE", file = self.name, %error, "a recording cannot be closed");
             return None;

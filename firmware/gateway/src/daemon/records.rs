@@ -178,7 +178,8 @@ impl RecordWriter {
     pub(crate) fn open(path: &Path) -> std::io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let (lines, waiting) = sync_channel(WAITING_MAX);
-        let thread = std::thread::Builder::new().name("records".to_owned()).spawn(move || run(file, &waiting))?;
+        let thread =
+            std::thread::Builder::new().name("records".to_owned()).spawn(move || run(file, &waiting))?;
         Ok(Self { lines: Some(lines), thread: Some(thread) })
     }
 

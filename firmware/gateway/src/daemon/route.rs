@@ -172,7 +172,12 @@ mod tests {
 
     fn plan() -> Plan {
         Plan {
-            lines: vec![trunk("sip.a.test", Some(0)), phone("201", Some(0)), phone("202", None), trunk("sip.b.test", None)],
+            lines: vec![
+                trunk("sip.a.test", Some(0)),
+                phone("201", Some(0)),
+                phone("202", None),
+                trunk("sip.b.test", None),
+            ],
             flow_numbers: vec![("100".to_owned(), 1)],
             emergency: vec!["112".to_owned()],
         }
@@ -207,7 +212,11 @@ mod tests {
             (Some(0), Target::Number("15550123".into()), over(0, "15550123")),
             (Some(1), Target::Number("15550123".into()), over(0, "15550123")),
             (Some(2), Target::Number("15550123".into()), Departure::Refuse(Cause::Unallocated)),
-            (None, Target::Number("112".into()), Departure::AnyOf(vec![LineId(0), LineId(3)], Number::new("112"))),
+            (
+                None,
+                Target::Number("112".into()),
+                Departure::AnyOf(vec![LineId(0), LineId(3)], Number::new("112")),
+            ),
             (Some(2), Target::Sip("ann@sip.b.test".into()), over(3, "ann")),
             (Some(2), Target::Sip("ann@SIP.B.TEST:5060".into()), over(3, "ann")),
             (Some(2), Target::Sip("ann@sip.b.test:5070".into()), Departure::Refuse(Cause::NotAllowed)),

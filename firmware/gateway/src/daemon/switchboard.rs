@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaEvent, Request};
 use tipring_flows::connect::Connect;
-use tipring_lines::sip::SipLines;
 use tipring_lines::MediaPort;
+use tipring_lines::sip::SipLines;
 use tipring_media::{Event, LegStats};
 use tipring_model::call::{CallFacts, Cdr, Direction, EndedBy};
 use tipring_model::flow::{Flow, Moment, Target};
@@ -20,8 +20,8 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
 use super::playing::PlayQueue;
-use super::records::{LegFacts, Record, RecordWriter, StepRecord};
 use super::recordings::{Finished, Recorder};
+use super::records::{LegFacts, Record, RecordWriter, StepRecord};
 use super::route::{Arrival, Departure, Plan};
 use crate::config::{Config, FlowEntry};
 use crate::countries::Country;
@@ -233,7 +233,8 @@ impl Switchboard {
 
     /// Writes what is left without waiting for counters.
     fn close_all(&self) {
-        let left: Vec<Closing> = self.0.state.borrow_mut().closing.drain().map(|(_, closing)| closing).collect();
+        let left: Vec<Closing> =
+            self.0.state.borrow_mut().closing.drain().map(|(_, closing)| closing).collect();
         for closing in left {
             self.write_record(&closing.entry, &closing.cdr);
         }
@@ -248,10 +249,19 @@ impl Switchboard {
             LineEvent::Down(reason) => {
                 tracing::warn!(line = self.line_name(Some(line)), ?reason, "line down");
             }
-            LineEvent::Alerting { leg, .. }
-            | LineEvent::Answered { leg, .. }
-            | LineEvent::Digit { leg, .. }
-            | LineEvent::Held { leg, .. } => self.leg_input(leg, event),
+            LineEvent::Answered { leg, codec, .. } => {
+                {
+                    let mut state = self.0.state.borrow_mut();
+                    let call = state.legs.get(&leg).map(|entry| entry.call);
+                    if let Some(entry) = call.and_then(|call| state.calls.get_mut(&call)) {
+                        entry.codecs.insert(leg, codec);
+                    }
+                }
+                self.leg_input(leg, event);
+            }
+            LineEvent::Alerting { leg, .. } | LineEvent::Digit { leg, .. } | LineEvent::Held { leg, .. } => {
+                self.leg_input(leg, event)
+            }
             LineEvent::Released { leg, .. } => {
                 self.leg_input(leg, event);
                 self.leg_gone(leg);
@@ -293,7 +303,12 @@ impl Switchboard {
         let (flow, flow_at): (Box<dyn Flow>, Option<usize>) = match arrival {
             Arrival::Flow(at) => match self.0.flows.get(at) {
                 Some(entry) => (entry.program.start(), Some(at)),
-                None => return self.0.lines.command(line, LineCommand::Release { leg: offer.leg, cause: Cause::Unallocated }),
+                None => {
+                    return self
+                        .0
+                        .lines
+                        .command(line, LineCommand::Release { leg: offer.leg, cause: Cause::Unallocated });
+                }
             },
             Arrival::Connect(target) => (Box::new(Connect::new(target, CONNECT_RING_MAX)), None),
             Arrival::Emergency(number) => {
@@ -326,7 +341,12 @@ impl Switchboard {
     /// # Errors
     /// [`Cause::NoCircuit`] when there are as many calls as there may be,
     /// [`Cause::Unallocated`] when there is no such flow.
-    pub(crate) fn start_call(&self, to: &str, from: Option<&str>, flow: Option<&str>) -> Result<CallId, Cause> {
+    pub(crate) fn start_call(
+        &self,
+        to: &str,
+        from: Option<&str>,
+        flow: Option<&str>,
+    ) -> Result<CallId, Cause> {
         let full = {
             let state = self.0.state.borrow();
             state.calls.len() >= self.0.calls_max || state.stopping
@@ -532,7 +552,9 @@ impl Switchboard {
         for leg in &entry.legs {
             let line = self.0.state.borrow_mut().legs.remove(leg).and_then(|leg| leg.line);
             if let Some(line) = line {
-                self.0.lines.command(line, LineCommand::Release { leg: *leg, cause: Cause::TemporaryFailure });
+                self.0
+                    .lines
+                    .command(line, LineCommand::Release { leg: *leg, cause: Cause::TemporaryFailure });
             }
         }
         let facts = entry.call.facts();
@@ -566,9 +588,15 @@ impl Switchboard {
                 }
             }
             CallOutput::Media(leg, command) => self.media_command(number, leg, command),
-            CallOutput::Connect { from, to } => self.0.media.send(tipring_media::Command::Connect { from, to }),
+            CallOutput::Connect { from, to } => {
+                // Nobody here waits for keys in the sound of two people talking; without
+                // that wait their packets are passed on untouched.
+                self.0.media.send(tipring_media::Command::Listen { leg: from, inband: false });
+                self.0.media.send(tipring_media::Command::Connect { from, to });
+            }
             CallOutput::Disconnect { from, to } => {
                 self.0.media.send(tipring_media::Command::Disconnect { from, to });
+                self.0.media.send(tipring_media::Command::Listen { leg: from, inband: true });
             }
             CallOutput::Fetch { id, request } => {
                 let board = self.clone();
@@ -750,7 +778,9 @@ mod tests {
 
     #[test]
     fn logs_show_the_last_three_digits_alone() {
-        for (number, shown) in [("15550100", "*****100"), ("112", "112"), ("", ""), ("ünö", "ünö"), ("aünö", "*ünö")] {
+        for (number, shown) in
+            [("15550100", "*****100"), ("112", "112"), ("", ""), ("ünö", "ünö"), ("aünö", "*ünö")]
+        {
             assert_eq!(masked(number), shown);
         }
     }

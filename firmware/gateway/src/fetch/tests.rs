@@ -380,8 +380,9 @@ fn a_kept_connection_that_ends_is_no_failure() {
 
 #[test]
 fn a_name_that_changes_its_address_is_judged_each_time() {
-    let server =
-        TestServer::start(|_| Reaction::Last(b"HTTP/1.1 200 X\r\nContent-Length: 0\r\n\r\n".to_vec()));
+    let server = TestServer::start(|_| {
+        Reaction::Last(b"HTTP/1.1 200 X\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec())
+    });
     let asked = AtomicUsize::new(0);
     let good = server.addr();
     let lookup = move |_: &str, port: u16| {

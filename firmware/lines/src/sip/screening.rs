@@ -223,6 +223,12 @@ impl Screening {
         }
     }
 
+    /// True for an address of a trunk, or one from which telephones may register.
+    pub(super) fn knows(&self, address: IpAddr) -> bool {
+        self.trunk(address).is_some()
+            || self.phones.as_ref().is_some_and(|phones| phones.matching_bits(address).is_some())
+    }
+
     /// The trunk that names this address most closely.
     fn trunk(&self, address: IpAddr) -> Option<u32> {
         let closeness = |trunk: &TrunkPeers| {

@@ -212,6 +212,11 @@ impl Stack {
         SocketAddr::new(public.unwrap_or(local), bound.port())
     }
 
+    /// Whether anybody at this address may have something to say.
+    pub(super) fn knows(&self, address: IpAddr) -> bool {
+        self.screening.knows(address)
+    }
+
     pub(super) fn received(&mut self, now: Instant, hop: Hop, bytes: &[u8]) {
         let peer = self.screening.peer(now, hop.remote, bytes);
         self.ua.handle(now, Input::Received { peer, hop, bytes });
@@ -342,8 +347,9 @@ impl Stack {
     }
 
     fn report_answered(&mut self, line: LineId, leg: LegId) {
+        let codec = self.legs.get_mut(leg).map_or("", |leg| leg.audio.codec_name());
         let supervision = Supervision::Signalled;
-        self.events.push_back((line, LineEvent::Answered { leg, supervision }));
+        self.events.push_back((line, LineEvent::Answered { leg, supervision, codec }));
     }
 
     fn release(&mut self, now: Instant, id: LegId, cause: Cause) {
@@ -353,7 +359,10 @@ impl Stack {
         for key in keys {
             // Both fail only for a call that has just ended.
             let _ = if refuses {
-                self.ua.reject(now, key, cause.sip_status(), "", &[])
+                let status = cause.sip_status();
+                // RFC 3261 §21.5.4: without it the caller takes us for broken.
+                let later: &[(&str, &str)] = if status == 503 { &[("Retry-After", "5")] } else { &[] };
+                self.ua.reject(now, key, status, "", later)
             } else {
                 self.ua.hang_up(now, key, Some(cause.q850()))
             };

@@ -47,8 +47,9 @@ const DATAGRAMS_A_TURN: usize = 64;
 const RECEIVE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// Connections at one time.
 const CONNECTIONS_MAX: usize = 256;
-/// Messages that wait for a slow connection; then it is closed.
-const CONNECTION_QUEUE_MAX: usize = 64;
+/// Messages that wait for a slow connection; then it is closed. One read can bring
+/// some forty requests, each with its answers.
+const CONNECTION_QUEUE_MAX: usize = 256;
 /// A connection that is silent for this long is closed.
 const CONNECTION_IDLE: Duration = Duration::from_secs(3_600);
 /// How often the names of trunks are looked up again, and after a failure.
@@ -67,12 +68,18 @@ struct Shared {
     stack: RefCell<Stack>,
     udp: Option<(UdpSocket, SocketAddr)>,
     tcp: Option<SocketAddr>,
-    connections: RefCell<HashMap<u32, mpsc::Sender<Arc<[u8]>>>>,
+    connections: RefCell<HashMap<u32, Connection>>,
     next_connection: RefCell<u32>,
     /// Events wait for [`SipLines::event`].
     has_events: Notify,
     /// The earliest timer may have changed.
     timer_changed: Notify,
+}
+
+/// A connection as seen from outside its task; dropping this ends it.
+struct Connection {
+    outgoing: mpsc::Sender<Arc<[u8]>>,
+    last_heard: Instant,
 }
 
 impl SipLines {
@@ -204,11 +211,29 @@ impl Shared {
             return;
         }
         let mut connections = self.connections.borrow_mut();
-        let stuck =
-            connections.get(&hop.socket).is_some_and(|connection| connection.try_send(bytes).is_err());
+        let stuck = connections
+            .get(&hop.socket)
+            .is_some_and(|connection| connection.outgoing.try_send(bytes).is_err());
         if stuck {
             // Dropping the sender ends the connection's task.
             connections.remove(&hop.socket);
+        }
+    }
+
+    fn heard(&self, socket: u32) {
+        if let Some(connection) = self.connections.borrow_mut().get_mut(&socket) {
+            connection.last_heard = Instant::now();
+        }
+    }
+
+    /// Makes room for one connection more: the one that was silent longest goes.
+    fn make_room(&self) {
+        let mut connections = self.connections.borrow_mut();
+        if connections.len() >= CONNECTIONS_MAX {
+            let oldest = connections.iter().min_by_key(|(_, connection)| connection.last_heard);
+            if let Some(socket) = oldest.map(|(socket, _)| *socket) {
+                connections.remove(&socket);
+            }
         }
     }
 
@@ -276,8 +301,9 @@ async fn serve_tcp(shared: Rc<Shared>, listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
-                // One too many is closed at once: it is dropped here.
-                if shared.connections.borrow().len() < CONNECTIONS_MAX {
+                // A stranger's is closed at once, by dropping it.
+                if shared.stack.borrow().knows(remote.ip()) {
+                    shared.make_room();
                     let _ = adopt(&shared, stream, remote);
                 }
             }
@@ -300,8 +326,9 @@ fn adopt(shared: &Rc<Shared>, stream: TcpStream, remote: SocketAddr) -> Option<H
     let port = shared.tcp.map_or(bound.port(), |listening| listening.port());
     let local = shared.local_towards(SocketAddr::new(bound.ip(), port), remote);
     let hop = Hop { transport: Transport::Tcp, socket, local, remote };
-    let (sender, receiver) = mpsc::channel(CONNECTION_QUEUE_MAX);
-    shared.connections.borrow_mut().insert(socket, sender);
+    let (outgoing, receiver) = mpsc::channel(CONNECTION_QUEUE_MAX);
+    let connection = Connection { outgoing, last_heard: Instant::now() };
+    shared.connections.borrow_mut().insert(socket, connection);
     let (reading, writing) = stream.into_split();
     spawn_local(serve_connection(Rc::clone(shared), hop, reading, writing, receiver));
     Some(hop)
@@ -318,8 +345,18 @@ async fn serve_connection(
     let mut buffer = vec![0; 8 * 1024];
     'open: loop {
         tokio::select! {
+            // What is answered goes out before more is read.
+            biased;
+            message = outgoing.recv() => {
+                let Some(message) = message else { break };
+                let written = tokio::time::timeout(CONNECT_MAX, writing.write_all(&message)).await;
+                if !matches!(written, Ok(Ok(()))) {
+                    break;
+                }
+            }
             read = tokio::time::timeout(CONNECTION_IDLE, reading.read(&mut buffer)) => {
                 let Ok(Ok(length @ 1..)) = read else { break };
+                shared.heard(hop.socket);
                 framer.push(buffer.get(..length).unwrap_or(&[]));
                 while let Some(frame) = framer.take() {
                     match frame {
@@ -331,13 +368,6 @@ async fn serve_connection(
                         }
                         Err(_) => break 'open,
                     }
-                }
-            }
-            message = outgoing.recv() => {
-                let Some(message) = message else { break };
-                let written = tokio::time::timeout(CONNECT_MAX, writing.write_all(&message)).await;
-                if !matches!(written, Ok(Ok(()))) {
-                    break;
                 }
             }
         }
@@ -394,8 +424,8 @@ async fn reach_trunk(shared: Rc<Shared>, line: LineId, host: String, port: u16, 
 
 /// Until a connection is gone.
 async fn closed(shared: &Shared, socket: u32) {
-    let connection = shared.connections.borrow().get(&socket).cloned();
-    if let Some(connection) = connection {
-        connection.closed().await;
+    let outgoing = shared.connections.borrow().get(&socket).map(|connection| connection.outgoing.clone());
+    if let Some(outgoing) = outgoing {
+        outgoing.closed().await;
     }
 }

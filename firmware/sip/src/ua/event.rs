@@ -285,7 +285,7 @@ pub struct PhoneAccount {
     pub username: String,
     /// What its answers are checked against.
     pub secret: Secret,
-    /// Whether MD5 will do, for phones without SHA-256.
+    /// Whether it is asked for MD5, for phones without SHA-256.
     pub md5: bool,
 }
 

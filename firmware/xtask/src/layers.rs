@@ -1,0 +1,191 @@
+//! `cargo xtask test`: the layers of tests, cheapest first, and what became of each.
+
+use std::fmt::Write as _;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::check;
+use crate::fuzz;
+use crate::packages;
+use crate::run;
+use crate::workspace;
+
+/// A layer: gives one line about what it did, or why it failed.
+struct Layer {
+    name: &'static str,
+    run: fn() -> Result<String>,
+}
+
+const LAYERS: [Layer; 4] = [
+    Layer { name: "check", run: check },
+    Layer { name: "unit", run: unit },
+    Layer { name: "sip", run: sip },
+    Layer { name: "fuzz", run: fuzz },
+];
+
+/// Runs the named layers, or all. Gives whether all passed.
+///
+/// # Errors
+/// There is no layer of a name, or the packages cannot be installed.
+pub(crate) fn run(names: &[String]) -> Result<bool> {
+    let layers = chosen(names)?;
+    packages::install()?;
+    let mut results = Vec::new();
+    for layer in layers {
+        println!("\n==== {} ====", layer.name);
+        let began = Instant::now();
+        let outcome = (layer.run)();
+        if let Err(error) = &outcome {
+            println!("{error:#}");
+        }
+        results.push((layer.name, began.elapsed(), outcome));
+    }
+    println!("\n{}", table(&results));
+    Ok(results.iter().all(|(_, _, outcome)| outcome.is_ok()))
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Layer>> {
+    let known = || LAYERS.each_ref().map(|layer| layer.name).join(", ");
+    for name in names {
+        if !LAYERS.iter().any(|layer| layer.name == name) {
+            bail!("no layer `{name}`; there are: {}", known());
+        }
+    }
+    Ok(LAYERS
+        .iter()
+        .filter(|layer| names.is_empty() || names.iter().any(|name| name == layer.name))
+        .collect())
+}
+
+/// The summary; its last line counts the layers.
+fn table(results: &[(&str, Duration, Result<String>)]) -> String {
+    let mut text = format!("{:<8} {:<7} {:>7}  what\n", "layer", "", "time");
+    for (name, took, outcome) in results {
+        let (word, what) = match outcome {
+            Ok(what) => ("passed", what.clone()),
+            Err(error) => ("FAILED", format!("{error:#}").lines().next().unwrap_or_default().to_owned()),
+        };
+        let seconds = took.as_secs();
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "{name:<8} {word:<7} {:>3}:{:02}  {what}", seconds / 60, seconds % 60);
+    }
+    let passed = results.iter().filter(|(_, _, outcome)| outcome.is_ok()).count();
+    let _ = write!(text, "{passed} passed, {} failed", results.len() - passed);
+    text
+}
+
+fn check() -> Result<String> {
+    let findings = check::report()?;
+    ensure!(findings == 0, "{findings} findings");
+    Ok(format!("{} rules", check::RULES.len()))
+}
+
+/// The pure parts, and everything else that needs no other program.
+fn unit() -> Result<String> {
+    let (good, output) =
+        run::step_read(&mut run::cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]))?;
+    let count = cargo_count(&output);
+    ensure!(good, "{} of {} tests failed", count.failed, count.passed + count.failed);
+    ensure!(count.passed > 0, "no test ran");
+    ensure!(count.ignored == 0, "{} tests are ignored, and nothing may be", count.ignored);
+    Ok(format!("{} tests", count.passed))
+}
+
+/// The daemon from outside: SIPp, baresip and hand-written parties.
+fn sip() -> Result<String> {
+    let daemon = run::release_daemon()?;
+    let mut pytest = Command::new("/usr/bin/python3");
+    pytest
+        .args(["-m", "pytest", "-q"])
+        .current_dir(workspace::root().join("tests/sip"))
+        .env("TIPRING_BIN", daemon)
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    let (good, output) = run::step_read(&mut pytest)?;
+    let last =
+        output.lines().rev().find(|line| line.contains(" in ")).unwrap_or_default().trim_matches('=').trim();
+    ensure!(good, "{last}");
+    for word in ["skipped", "xfailed", "deselected", "no tests ran"] {
+        ensure!(!last.contains(word), "{last}: nothing may be left out");
+    }
+    ensure!(last.contains("passed"), "no test ran: {last}");
+    Ok(last.to_owned())
+}
+
+/// Every fuzz target for a minute.
+fn fuzz() -> Result<String> {
+    let fuzzed = fuzz::run_all(fuzz::SECONDS)?;
+    let failed: Vec<&str> =
+        fuzzed.iter().filter(|one| one.fault.is_some()).map(|one| one.target.as_str()).collect();
+    ensure!(
+        failed.is_empty(),
+        "{} of {} targets found something: {}",
+        failed.len(),
+        fuzzed.len(),
+        failed.join(", ")
+    );
+    let inputs = fuzzed
+        .iter()
+        .map(|one| one.inputs.with_context(|| format!("{} counted no inputs", one.target)))
+        .sum::<Result<u64>>()?;
+    Ok(format!("{} targets for {} s each, {inputs} inputs", fuzzed.len(), fuzz::SECONDS))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Count {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+/// Sums the lines `test result: ok. 5 passed; 0 failed; 0 ignored; ...`.
+fn cargo_count(output: &str) -> Count {
+    let mut count = Count::default();
+    for line in output.lines().filter_map(|line| line.strip_prefix("test result:")) {
+        let number = |word: &str| {
+            line.split(['.', ';'])
+                .filter_map(|part| part.trim().split_once(' '))
+                .find_map(|(number, what)| (what == word).then(|| number.parse::<u64>().ok())?)
+                .unwrap_or(0)
+        };
+        count.passed += number("passed");
+        count.failed += number("failed");
+        count.ignored += number("ignored");
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_that_is_not_there_is_refused_with_those_that_are() {
+        let error = chosen(&["unit".into(), "units".into()]).err().unwrap().to_string();
+        assert_eq!(error, "no layer `units`; there are: check, unit, sip, fuzz");
+        let names: Vec<&str> =
+            chosen(&["fuzz".into(), "unit".into()]).unwrap().iter().map(|l| l.name).collect();
+        assert_eq!(names, ["unit", "fuzz"]);
+        assert_eq!(chosen(&[]).unwrap().len(), LAYERS.len());
+    }
+
+    #[test]
+    fn cargos_counts_are_summed() {
+        let output = "test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
+                      test result: FAILED. 7 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 1.20s\n";
+        assert_eq!(cargo_count(output), Count { passed: 12, failed: 2, ignored: 1 });
+    }
+
+    #[test]
+    fn the_last_line_counts_the_layers() {
+        let results = [
+            ("check", Duration::from_secs(61), Ok("14 rules".to_owned())),
+            ("sip", Duration::from_secs(5), Err(anyhow::anyhow!("no daemon\nmore"))),
+        ];
+        let table = table(&results);
+        assert_eq!(table.lines().last(), Some("1 passed, 1 failed"));
+        assert!(table.contains("check    passed    1:01  14 rules"), "{table}");
+        assert!(table.contains("sip      FAILED    0:05  no daemon\n"), "{table}");
+    }
+}
