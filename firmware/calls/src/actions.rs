@@ -25,12 +25,6 @@ pub(crate) struct Running {
     pub(crate) work: Work,
 }
 
-impl Running {
-    pub(crate) const fn is_recording(&self) -> bool {
-        matches!(self.work, Work::Record(_))
-    }
-}
-
 pub(crate) enum Work {
     Answer,
     Prompt {

@@ -36,6 +36,8 @@ pub struct Call {
     pub(crate) recordings: Vec<String>,
     pub(crate) recorded: Vec<(ActionId, String)>,
     pub(crate) records: u32,
+    /// Recordings that the engine has not reported as over.
+    pub(crate) records_open: usize,
     flow: Box<dyn Flow>,
     limits: Limits,
     told: VecDeque<Told>,
@@ -77,6 +79,7 @@ impl Call {
             recordings: Vec::new(),
             recorded: Vec::new(),
             records: 0,
+            records_open: 0,
             flow,
             limits,
             told: VecDeque::new(),
@@ -302,8 +305,7 @@ impl Call {
         if self.is_over || self.end.is_none() || self.legs.iter().any(|leg| leg.state != LegState::Gone) {
             return;
         }
-        let recording = self.running.iter().any(Running::is_recording);
-        if recording {
+        if self.records_open > 0 {
             let closes = *self.closes.get_or_insert(now.instant + CLOSING_MAX);
             if closes > now.instant {
                 return;
@@ -390,6 +392,9 @@ impl Call {
     }
 
     pub(crate) fn media(&mut self, leg: LegId, command: MediaCommand) {
+        if matches!(command, MediaCommand::Record { .. }) {
+            self.records_open += 1;
+        }
         self.outputs.push_back(CallOutput::Media(leg, command));
     }
 

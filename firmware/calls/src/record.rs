@@ -46,6 +46,7 @@ impl Call {
     }
 
     pub(crate) fn record_ended(&mut self, record: RecordId, result: Result<Recorded, ActionFailure>) {
+        self.records_open = self.records_open.saturating_sub(1);
         let owner = self.running.iter().find_map(|running| match &running.work {
             Work::Record(work) if work.record == record => Some((running.id, work.by)),
             Work::Answer

@@ -11,10 +11,12 @@ use crate::run;
 /// Folders that are never part of the tree.
 const NOT_OURS: [&str; 6] = [".git", "target", "corpus", "artifacts", "__pycache__", ".venv"];
 
-/// The folder with the workspace's `Cargo.toml`.
+/// The folder with the workspace's `Cargo.toml`. Cargo says where it is at run time: two trees
+/// that build into one folder may share this program.
 pub(crate) fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).unwrap_or(here).to_path_buf()
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let here = PathBuf::from(here);
+    here.ancestors().nth(2).unwrap_or(&here).to_path_buf()
 }
 
 /// One file of the tree.

@@ -21,6 +21,10 @@ pub(super) fn encode(text: &str) -> String {
 /// written.
 pub(super) fn absolute(text: &str) -> Option<String> {
     let text = text.trim();
+    // The parser drops some control characters; what is sent on must hold none.
+    if text.contains(char::is_control) {
+        return None;
+    }
     let url = Url::parse(text).ok()?;
     let fetchable = matches!(url.scheme(), "http" | "https") && url.has_host();
     fetchable.then(|| without_fragment(text).to_owned())
@@ -277,7 +281,16 @@ mod tests {
     #[test]
     fn only_http_addresses_are_urls() {
         assert_eq!(absolute(" https://a.test/x#y ").as_deref(), Some("https://a.test/x"));
-        for bad in ["ftp://a/b", "/x", "a.test/x", "http://", "javascript:alert(1)", ""] {
+        for bad in [
+            "ftp://a/b",
+            "/x",
+            "a.test/x",
+            "http://",
+            "javascript:alert(1)",
+            "",
+            "https:h\u{1}",
+            "ht\ttp://a",
+        ] {
             assert_eq!(absolute(bad), None, "{bad}");
         }
         assert_eq!(resolve(Some("http://a.test/x/y?z"), "w").as_deref(), Some("http://a.test/x/w"));

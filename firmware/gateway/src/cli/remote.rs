@@ -126,12 +126,11 @@ fn start(socket: &Path, to: &str, from: Option<&str>, flow: Option<&str>, wait: 
         return BAD;
     };
     say(id);
-    while wait {
-        match find(socket, id) {
+    loop {
+        match if wait { find(socket, id) } else { Ok(None) } {
             Ok(Some(_)) => std::thread::park_timeout(LOOK_EVERY),
-            Ok(None) => break,
+            Ok(None) => return OK,
             Err(code) => return code,
         }
     }
-    OK
 }

@@ -329,7 +329,7 @@ impl Reader<'_> {
             }
             let mut fields = FLOW_FIELDS.to_vec();
             fields.extend(dialect.fields.iter().filter(|field| field.key != "name"));
-            let kinds_ok = self.check(&group, &fields);
+            self.check(&group, &fields);
             for key in group.raw.keys().map(str::to_owned).collect::<Vec<_>>() {
                 let of_dialect = dialect.fields.iter().any(|field| field.key == key);
                 if let Some(value) = group.raw.get(&key).filter(|_| of_dialect) {
@@ -340,11 +340,8 @@ impl Reader<'_> {
             if has_zone && own.get("timezone").is_none() {
                 own.set("timezone", RawValue::Text(zone.to_owned()));
             }
-            let program = if kinds_ok {
-                (dialect.open)(&own).map_err(|errors| self.field_faults(&group, &errors)).ok()
-            } else {
-                (dialect.open)(&own).ok()
-            };
+            let opened = (dialect.open)(&own);
+            let program = opened.map_err(|errors| self.further_faults(&group, &errors, &fields)).ok();
             let numbers = group.raw.list("numbers").to_vec();
             let entry = program.map(|program| FlowEntry {
                 name: name.clone(),
@@ -435,12 +432,19 @@ impl Reader<'_> {
         match (driver.parse)(&own) {
             Ok(settings) => kinds_ok.then_some((driver.kind, settings)),
             Err(errors) => {
-                if kinds_ok {
-                    self.field_faults(group, &errors);
-                }
+                self.further_faults(group, &errors, &fields);
                 None
             }
         }
+    }
+
+    /// Faults that the keys' kinds do not show; those that they do are reported
+    /// already.
+    fn further_faults(&mut self, group: &Group, errors: &[FieldError], fields: &[Field]) {
+        let reported = group.raw.check(fields).err().unwrap_or_default();
+        let is_new = |error: &&FieldError| !reported.iter().any(|known| known.key == error.key);
+        let further: Vec<FieldError> = errors.iter().filter(is_new).cloned().collect();
+        self.field_faults(group, &further);
     }
 
     /// The position of the thing that a key names.

@@ -127,6 +127,8 @@ fn status(board: &Switchboard) -> Value {
             "udp": board.0.lines.udp().map(|address| address.to_string()),
             "tcp": board.0.lines.tcp().map(|address| address.to_string()),
         },
+        "country": board.0.country.name,
+        "flows": board.0.flows.iter().map(|flow| json!({ "name": flow.name, "dialect": flow.dialect })).collect::<Vec<_>>(),
         "lines": lines,
         "calls": calls,
         "counters": {
@@ -143,6 +145,7 @@ fn status(board: &Switchboard) -> Value {
             "sip_malformed": sip.malformed,
             "sip_auth_failures": sip.auth_failures,
             "sip_overloaded": sip.overloaded,
+            "prompt_bytes": board.0.prompts.memory_bytes(),
             "media_commands_refused": board.0.media.refused(),
         },
     })

@@ -184,7 +184,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
         () = told_to_stop() => {}
     }
     lines.close().await;
-    thread.stop();
+    // The engine with what is left in it; nobody needs it any more.
+    drop(thread.stop());
     // Only a socket of our own is in the way of the next start.
     let _ = std::fs::remove_file(&control_path);
     tracing::info!("stopped");

@@ -100,6 +100,7 @@ impl AllowList {
     }
 
     /// What was last given to [`set_own`](Self::set_own).
+    #[cfg(test)]
     #[must_use]
     pub(crate) fn own(&self) -> &[SocketAddr] {
         &self.own
@@ -107,6 +108,7 @@ impl AllowList {
 
     /// True if a flow may talk to `addr`, to which the host of its URL was resolved.
     /// `host` is as the URL spells it; IPv6 with or without brackets.
+    #[cfg(test)]
     #[must_use]
     pub(crate) fn permits(&self, host: &str, addr: SocketAddr) -> bool {
         self.permits_knowing(host, addr, false)

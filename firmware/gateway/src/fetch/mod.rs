@@ -162,6 +162,7 @@ impl Fetcher {
     }
 
     /// Replaces the owner's list. What is the box's own stays as it was set.
+    #[cfg(test)]
     pub(crate) fn set_allow(&self, mut allow: AllowList) {
         let mut current = self.owner.0.allow.write().unwrap_or_else(PoisonError::into_inner);
         allow.set_own(current.own().to_vec());

@@ -85,7 +85,7 @@ mod tests {
             lru.insert(key, key, weight);
             let held: String = ('a'..='f').filter(|key| lru.slots.contains_key(key)).collect();
             assert_eq!(held, expected, "{key} {weight}");
-            assert_eq!(lru.weight(), lru.slots.values().map(|slot| slot.weight).sum());
+            assert_eq!(lru.weight(), lru.slots.values().map(|slot| slot.weight).sum::<usize>());
         }
     }
 

@@ -13,7 +13,9 @@ use tipring_model::{ActionId, Cause, Digit, Digits, FetchId, LegId, LineId, Mess
 use super::{LEG, milliseconds};
 
 /// One line that begins with `>`.
-pub(crate) enum Input {
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the variants are the words of the line")]
+pub enum Input {
     Clock(i64),
     Wait(Duration),
     Started { from: Option<String>, to: String, answered: bool, direction: Option<Direction> },
@@ -24,7 +26,11 @@ pub(crate) enum Input {
 }
 
 impl Input {
-    pub(crate) fn parse(line: &str, body: &mut dyn FnMut() -> String) -> Self {
+    /// Reads the line; `body` gives the lines of text that follow it.
+    ///
+    /// # Panics
+    /// On a line that is none: a fault of the test.
+    pub fn parse(line: &str, body: &mut dyn FnMut() -> String) -> Self {
         let mut words = line.split(' ');
         let kind = words.next().unwrap_or("");
         let rest: Vec<&str> = words.collect();

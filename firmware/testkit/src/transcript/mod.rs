@@ -8,6 +8,11 @@
 
 mod input;
 mod output;
+mod parse_output;
+
+pub use input::Input;
+pub use output::{outcome_text, write_output};
+pub use parse_output::parse_output;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -19,7 +24,6 @@ use tipring_model::settings::{FieldError, RawSettings, RawValue};
 use tipring_model::{CallId, CallerId, LegId, LineId, Number};
 
 use crate::Clock;
-use input::Input;
 
 /// The call of every transcript.
 pub const CALL: CallId = CallId(0x1111_1111_2222_4333_8444_5555_5555_5555);
@@ -96,7 +100,7 @@ pub fn replay(
             if let FlowOutput::Fetch { id, request } = output {
                 asked.insert(*id, request.url.clone());
             }
-            output::write(&mut real, output, LEG);
+            write_output(&mut real, output, LEG);
         };
         deliver(flow.as_mut(), &mut clock, input, &mut record);
     }

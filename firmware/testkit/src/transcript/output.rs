@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 
 use tipring_model::fetch::HttpRequest;
-use tipring_model::flow::{Action, DialOrder, FlowOutput, Record, Sides, Target};
+use tipring_model::flow::{Action, CollectEnd, DialOrder, FlowOutput, Outcome, Record, Sides, Target};
 use tipring_model::prompt::{CallTone, Gender, Prompt, PromptSource};
 use tipring_model::{DigitSet, LegId};
 
 const REDIRECTS_DEFAULT: u8 = 5;
 
 /// Appends the lines of one output. `first` is the leg that is not named.
-pub(crate) fn write(text: &mut String, output: &FlowOutput, first: LegId) {
+pub fn write_output(text: &mut String, output: &FlowOutput, first: LegId) {
     // Writing to a String cannot fail.
     let _ = match output {
         FlowOutput::Start { id, on, action } => {
@@ -182,5 +182,36 @@ fn target_text(target: &Target) -> String {
     match target {
         Target::Number(number) => format!("number:{number}"),
         Target::Sip(address) => format!("sip:{address}"),
+    }
+}
+
+/// The words of an outcome, as `> ended` lines write it.
+#[must_use]
+pub fn outcome_text(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Done => "done".to_owned(),
+        Outcome::Interrupted(key) => format!("interrupted {key}"),
+        Outcome::Collected(collected) => {
+            let digits =
+                if collected.digits.is_empty() { "-".to_owned() } else { collected.digits.to_string() };
+            let by = match collected.by {
+                CollectEnd::Full => "full".to_owned(),
+                CollectEnd::Finish(key) => format!("finish={key}"),
+                CollectEnd::Timeout => "timeout".to_owned(),
+            };
+            format!("collected {digits} {by}")
+        }
+        Outcome::Recorded(recorded) => {
+            let file = recorded.file.as_ref().map_or("nofile".to_owned(), |file| format!("file={file}"));
+            let finish = recorded.finish.map_or(String::new(), |key| format!(" finish={key}"));
+            format!("recorded {}ms {file}{finish}", recorded.length.as_millis())
+        }
+        Outcome::Dialed(dialed) => {
+            let answered = dialed.answered.map_or(String::new(), |at| format!(" answered={at}"));
+            format!("dialed{answered} cause={} talked={}ms", dialed.cause, dialed.talked.as_millis())
+        }
+        Outcome::Cancelled => "cancelled".to_owned(),
+        Outcome::LegGone => "leg-gone".to_owned(),
+        Outcome::Failed(failure) => format!("failed {}", failure.code()),
     }
 }

@@ -45,7 +45,7 @@ pub(crate) const RULES: [Rule; 20] = [
     Rule { name: "no unsafe code", find: |tree| Ok(tidy::unsafe_code(&tree.files)) },
     Rule { name: "links in documents lead somewhere", find: |tree| Ok(facts::links(&tree.files)) },
     Rule { name: "the fuzz targets' lock file is up to date", find: |_| locked("fuzz/Cargo.toml") },
-    Rule { name: "formatted", find: |_| command(&["fmt", "--all", "--check"]) },
+    Rule { name: "formatted", find: |_| command(&["fmt", "--all", "--check", "--", "--files-with-diff"]) },
     Rule {
         name: "fuzz targets formatted",
         find: |_| command(&["fmt", "--check", "--manifest-path=fuzz/Cargo.toml"]),
