@@ -114,7 +114,7 @@ class Server:
             return
         from sip_party import SipParty
         for user, password in self.profile["registers"]:
-            phone = SipParty("127.200.0.1", user=user, password=password, box=("127.0.0.1", self.port))
+            phone = SipParty("127.0.0.1", user=user, password=password, box=("127.0.0.1", self.port))
             phone.register(None, expires=3600, contact=f"<sip:{user}@127.0.0.1:{self.callee_port}>")
             phone.close()
 

@@ -6,6 +6,7 @@ It is told what to do over its control connection (module ctrl_tcp: netstrings o
 """
 import json
 import pathlib
+import re
 import socket
 import subprocess
 import threading
@@ -17,7 +18,7 @@ from sipp import free_port
 from waiting import until
 
 MODULE_FOLDERS = ("/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules")
-MODULES = ("g711.so", "uuid.so", "account.so", "contact.so", "menu.so", "ctrl_tcp.so", "aufile.so", "ausine.so", "aubridge.so", "sndfile.so")
+MODULES = ("g711.so", "uuid.so", "account.so", "contact.so", "menu.so", "ctrl_tcp.so", "aufile.so", "aubridge.so", "sndfile.so")
 
 
 class Baresip:
@@ -30,11 +31,11 @@ class Baresip:
         modules = next((folder for folder in MODULE_FOLDERS if pathlib.Path(folder, "aufile.so").exists()), None)
         if modules is None:
             raise programs.Missing("baresip's module aufile is not installed: apt-get install baresip-core")
-        source = f"aufile,{says}" if says else "ausine,440"
+        says = says or audio.write_wav(self.directory / "silence.wav", audio.silence(60))
         host, number = box.udp if transport == "udp" else box.tcp
         (self.directory / "config").write_text("\n".join([
             "poll_method epoll", f"sip_listen 127.0.0.1:{self.port}", "call_local_timeout 60", "call_max_calls 4",
-            f"audio_path {self.directory}", "audio_player aubridge,nowhere", f"snd_path {self.directory}", f"audio_source {source}", "audio_alert aufile,/dev/null",
+            f"audio_path {self.directory}", "audio_player aubridge,nowhere", f"snd_path {self.directory}", f"audio_source aufile,{says}", "audio_alert aufile,/dev/null",
             "ausrc_srate 8000", "auplay_srate 8000", "ausrc_channels 1", "auplay_channels 1", "audio_txmode thread", "audio_buffer 20-160",
             "rtp_ports 20000-29999", "rtcp_mux no", "net_interface 127.0.0.1", "dns_server 127.0.0.1:9", f"module_path {modules}",
             f"ctrl_tcp_listen 127.0.0.1:{self._control_port}"] + [f"module{'_app' if m in APPLICATIONS else ''} {m}" for m in MODULES]) + "\n")
@@ -100,7 +101,8 @@ class Baresip:
                 self._arrived.wait(left)
 
     def wait_registered(self, timeout=10.0):
-        self.wait_event("REGISTER_OK", timeout)
+        """By its log: it may have registered before its control connection was there."""
+        until(lambda: re.search(r"200 OK .*\[\d+ binding", self.log()), timeout, lambda: f"baresip {self.user} registered\n{self.log()[-3000:]}")
         return self
 
     def dial(self, number):
@@ -115,8 +117,13 @@ class Baresip:
         self.command("hangup")
         return self
 
+    def heard_seconds(self):
+        """How much it has heard in the call that is up."""
+        files = sorted(self.directory.glob("dump-*-dec.wav"))
+        return files[-1].stat().st_size / 2 / audio.RATE_HZ if files else 0
+
     def heard(self):
-        """What came in during the latest call, as its module sndfile kept it."""
+        """What came in during the latest call, as its module sndfile kept it; after the call's end."""
         files = sorted(self.directory.glob("dump-*-dec.wav"))
         assert files, f"baresip {self.user} kept no sound\n{self.log()[-3000:]}"
         return audio.read_wav(files[-1])[0]

@@ -98,7 +98,8 @@ class SipParty:
 
     def __init__(self, ip="127.0.0.2", transport="udp", user="15550100", box=None, password=None, port=0):
         self.ip, self.transport, self.user, self.password = ip, transport, user, password
-        self._random = random.Random(f"{ip}{transport}{user}{time.monotonic_ns()}")
+        SipParty._count += 1
+        self._random = random.Random(f"{ip} {transport} {user} {SipParty._count}")       # the same in every run
         self.inbox, self.seen, self.dialogs = [], [], []
         self._arrived, self._open, self._answers_options = threading.Condition(), True, True
         self._last_registration = None

@@ -2,6 +2,7 @@
 import audio
 import pytest
 from box import flow, phone, trunk
+from sipp import free_port
 from waiting import until
 
 PASSWORD = "opensesame"
@@ -91,15 +92,20 @@ def test_two_phones_ring_and_the_first_wins(tipring, server, provider, desk):
     assert len(legs) == 3 and sum(leg["answered_after_ms"] is not None for leg in legs) == 2
 
 
+def registered(sipp, box, number, ip):
+    """Where SIPp has registered the phone and will now answer for it."""
+    port = free_port(ip)
+    sipp("phone_registers.xml", box, ip=ip, port=port, user=number, password=PASSWORD, keys={"user": number, "contact": f"{ip}:{port}"}).finish()
+    return dict(ip=ip, port=port)
+
+
 def test_sipp_phones_register_ring_and_one_is_cancelled(tipring, server, sipp, rtp):
     """Shows: the same with SIPp as caller and as both phones, registered with digest."""
     dial(server, "201", "202")
     box = tipring(phone("201", md5=True), phone("202", md5=True))
     quick_ear, caller_ear = rtp("127.0.0.11"), rtp()
-    quick = sipp("phone_answers.xml", ip="127.0.0.11", rtp=quick_ear, hold_ms=300)
-    slow = sipp("phone_cancelled.xml", ip="127.0.0.12", rtp=quick_ear)
-    for number, at in (("201", quick), ("202", slow)):
-        sipp("phone_registers.xml", box, ip=at.ip, user=number, password=PASSWORD, keys={"user": number, "contact": at.address}).finish()
+    quick = sipp("phone_answers.xml", **registered(sipp, box, "201", "127.0.0.11"), rtp=quick_ear, hold_ms=300)
+    slow = sipp("phone_cancelled.xml", **registered(sipp, box, "202", "127.0.0.12"), rtp=quick_ear)
     caller = sipp("caller_hangs_up.xml", box, rtp=caller_ear, hold_ms=2500)
     for ear, far in ((caller_ear, caller), (quick_ear, quick)):
         match = far.wait_logged(r"RTP ([\d.]+) (\d+)")
@@ -155,8 +161,7 @@ def test_a_phone_busy_in_sipp(tipring, server, provider, sipp, rtp):
     """Shows: 486 from an independent phone."""
     dial(server, "201", error="<Hangup tag='nobody'/>")
     box = tipring(phone("201", md5=True))
-    busy = sipp("phone_busy.xml", ip="127.0.0.11", rtp=rtp())
-    sipp("phone_registers.xml", box, ip=busy.ip, user="201", password=PASSWORD, keys={"user": "201", "contact": busy.address}).finish()
+    busy = sipp("phone_busy.xml", **registered(sipp, box, "201", "127.0.0.11"), rtp=rtp())
     provider.call(box, "100").answered().hung_up()
     busy.finish()
     assert box.cdr()["label"] == "nobody"

@@ -64,8 +64,9 @@ def test_one_baresip_calls_another(tipring, baresip, spoken):
     first.dial("202")
     first.wait_event("CALL_ESTABLISHED")
     second.wait_event("CALL_ESTABLISHED")
-    until(lambda: len(first.heard()) > 2.2 * 8000 and len(second.heard()) > 2.2 * 8000, 6, "both to have heard the other", 0.2)
+    until(lambda: min(first.heard_seconds(), second.heard_seconds()) > 2.2, 6, "both to have heard the other")
     first.hang_up()
+    first.wait_event("CALL_CLOSED")
     second.wait_event("CALL_CLOSED")
     # A phone's own jitter buffer repeats or drops a frame now and then: half a second of each is compared.
     assert audio.likeness(second_words[8000:12000], first.heard()) >= 0.95
@@ -88,8 +89,8 @@ def test_baresip_rings_and_is_cancelled_when_the_caller_gives_up(tipring, baresi
 def test_baresip_with_the_wrong_password_stays_outside(tipring, baresip):
     """Shows: no contact is stored, the line stays down."""
     box = tipring(phone("201", md5=True))
-    desk = baresip("201", "wrong", box)
-    desk.wait_event("REGISTER_FAIL", timeout=15)
+    baresip("201", "wrong-password", box)
+    until(lambda: box.counter("sip_auth_failures") >= 1, what="a refused password")
     assert box.line("desk201")["contacts"] == 0
 
 
@@ -201,14 +202,17 @@ def test_a_registrar_that_refuses_leaves_the_line_down_with_a_reason(tipring, pa
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 @pytest.mark.parametrize("method", ["INVITE", "OPTIONS", "REGISTER", "MESSAGE", "SUBSCRIBE", "BYE", "CANCEL", "ACK", "NOTIFY", "REFER"])
 def test_a_stranger_gets_no_answer_at_all(tipring, party, method, transport):
-    """Shows: not a byte back to an unknown address with an unknown name; it is counted."""
+    """Shows: not a byte back to an unknown address; by UDP it is counted, by TCP the connection is closed."""
     box = tipring(phone("201"))
     before = box.counter("sip_silent_drops")
     stranger = party("127.0.0.66", transport, user="mallory", box=box)
     body = "" if method != "INVITE" else "v=0\r\no=- 1 1 IN IP4 127.0.0.66\r\ns=-\r\nc=IN IP4 127.0.0.66\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n"
     stranger.send(stranger.request(method, f"sip:100@{box.udp[0]}", body=body))
     stranger.expect_nothing()
-    assert box.counter("sip_silent_drops") > before
+    if transport == "udp":
+        assert box.counter("sip_silent_drops") > before
+    else:
+        stranger.wait_closed()
 
 
 def test_a_known_and_an_unknown_name_are_answered_alike(tipring, party):

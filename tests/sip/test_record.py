@@ -118,6 +118,8 @@ def test_a_dialled_call_can_be_recorded_from_its_answer(tipring, server, provide
     ringing.rtp.say(audio.voice(1.5, seed=66))
     call.hang_up()
     ringing.hung_up()
-    sound, _ = audio.read_wav(only_recording(box))
+    path = only_recording(box)
+    assert box.cdr()["recordings"] == [path.name]
+    sound, _ = audio.read_wav(path)
     assert audio.likeness(audio.voice(1.5, seed=65)[3200:], sound) >= 0.9
     assert audio.likeness(audio.voice(1.5, seed=66)[3200:], sound) >= 0.9

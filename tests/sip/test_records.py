@@ -73,16 +73,18 @@ def test_who_ended_it(tipring, server, provider, ending):
 
 def test_forty_calls_have_forty_records(tipring, server, provider):
     """Shows: of every kind of end, one record each and no id twice."""
-    server.flow("/flow", "<Hangup/>", LONG, "<Reject reason='busy'/>", LONG, "<Hangup/>")
-    server.answers["/flow"] = server.answers["/flow"] * 8
-    box = tipring(flow(url=server.url("/flow"), auto_answer=False))
+    documents = {"601": "<Hangup/>", "602": LONG, "603": "<Reject reason='busy'/>"}
+    for number, document in documents.items():
+        server.flow(f"/{number}", document)
+    box = tipring(*[flow(f"f{n}", url=server.url(f"/{n}"), numbers=[n], auto_answer=False) for n in documents], trunk(flow="f601"))
     for number in range(40):
-        call = provider.call(box, "100")
-        if number % 5 in (1, 3):
+        dialled = list(documents)[number % 3]
+        call = provider.call(box, dialled)
+        if dialled == "602":
             call.expect(100)
             call.cancel()
         else:
-            call.refused((486, 603))
+            call.refused(603 if dialled == "601" else 486)
     box.cdr(40)
     box.wait_idle()
     records = box.cdrs()

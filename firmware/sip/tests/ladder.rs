@@ -17,6 +17,21 @@ fn ended(event: Option<Event>) -> EndReason {
     }
 }
 
+/// RFC 3261 §17.2.1: a 100 when nothing else is said within 200 ms, and only then.
+#[test]
+fn an_application_that_takes_its_time_is_covered_by_a_100() {
+    let mut p = Pair::new();
+    let (_, callee) = p.place();
+    p.run_ms(199 - 50);
+    assert_eq!(p.log.len(), 1, "{:?}", p.log);
+    p.run_ms(200);
+    assert!(p.log[1].1.contains("100 Trying") && p.log.len() == 2, "{:?}", p.log);
+    p.b.ua.reject(p.now, callee, 486, "", &[]).unwrap();
+    p.run_for(Duration::from_secs(40));
+    assert_eq!(ended(p.b.events.pop_front()), EndReason::Local);
+    assert_eq!(p.log.iter().filter(|(_, line)| line.contains("100 Trying")).count(), 1);
+}
+
 #[test]
 fn a_call_and_its_end() {
     for reliable in [false, true] {
@@ -51,7 +66,6 @@ fn a_call_and_its_end() {
             lines,
             [
                 "1 INVITE sip:200@192.0.2.2:5060 SIP/2.0",
-                "2 SIP/2.0 100 Trying INVITE",
                 "2 SIP/2.0 180 Ringing INVITE",
                 "2 SIP/2.0 183 Session Progress INVITE",
                 "2 SIP/2.0 200 OK INVITE",

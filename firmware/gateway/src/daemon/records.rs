@@ -204,8 +204,12 @@ impl Drop for RecordWriter {
     }
 }
 
+/// How long records are gathered for one write.
+const GATHER: Duration = Duration::from_millis(50);
+
 fn run(mut file: File, waiting: &Receiver<String>) {
     while let Ok(mut lines) = waiting.recv() {
+        std::thread::park_timeout(GATHER);
         for more in waiting.try_iter() {
             lines.push_str(&more);
         }

@@ -9,6 +9,7 @@ use tipring_media::Command;
 use tipring_model::line::{DownReason, LineCommand, LineEvent, Offer, Supervision};
 use tipring_model::{CallerId, Cause, LegId, LineId, Number};
 use tipring_sip::auth::{Credentials, Secret};
+use tipring_sip::registrar::Binding;
 use tipring_sip::ua::{
     self, CallKey, EndReason, Event, Incoming, Input, Invite, Output, Peer, PhoneAccount, RegistrationKey,
     UserAgent,
@@ -93,6 +94,36 @@ pub(super) struct Stack {
     pub(super) sends: VecDeque<(Hop, Arc<[u8]>)>,
     pub(super) events: VecDeque<(LineId, LineEvent)>,
     auth_failures: u64,
+    random: Random,
+}
+
+/// Bits for SSRC and the like, asked of the system a page at a time.
+struct Random {
+    page: [u8; 1_024],
+    used: usize,
+}
+
+impl Random {
+    const fn new() -> Self {
+        Self { page: [0; 1_024], used: 1_024 }
+    }
+
+    fn next(&mut self) -> u128 {
+        const BYTES: usize = 16;
+        if self.used + BYTES > self.page.len() {
+            // The daemon has read from the same source at its start.
+            let _ = getrandom::fill(&mut self.page);
+            self.used = 0;
+        }
+        let bytes = self.page.get(self.used..self.used + BYTES).and_then(|bytes| bytes.try_into().ok());
+        self.used += BYTES;
+        bytes.map_or(0, u128::from_ne_bytes)
+    }
+
+    /// RFC 8866 §5.2 wants a number that does not repeat; 62 bits read well everywhere.
+    fn session_id(&mut self) -> u64 {
+        (self.next() as u64) >> 2
+    }
 }
 
 impl Stack {
@@ -156,6 +187,7 @@ impl Stack {
             sends: VecDeque::new(),
             events: VecDeque::new(),
             auth_failures: 0,
+            random: Random::new(),
         }
     }
 
@@ -310,7 +342,7 @@ impl Stack {
     }
 
     fn alert(&mut self, now: Instant, id: LegId, early_media: bool) {
-        let random = random_u128();
+        let random = self.random.next();
         let Some(leg) = self.legs.get_mut(id) else { return };
         let Some(key) = leg.keys.first().copied() else { return };
         let early =
@@ -321,7 +353,7 @@ impl Stack {
     }
 
     fn answer(&mut self, now: Instant, id: LegId) {
-        let random = random_u128();
+        let random = self.random.next();
         let Some(leg) = self.legs.get_mut(id) else { return };
         let Some(key) = leg.keys.first().copied() else { return };
         let line = leg.line;
@@ -394,7 +426,8 @@ impl Stack {
             }
             Kind::Phone(phone) => {
                 let contacts = self.ua.phone_contacts(now, &phone.username);
-                let targets = contacts.map(|binding| (binding.hop, binding.contact.clone())).collect();
+                let targets =
+                    contacts.map(|binding| (reached_at(binding), binding.contact.clone())).collect();
                 (targets, phone.codecs.clone())
             }
         };
@@ -405,7 +438,7 @@ impl Stack {
         let Ok(socket) = self.rtp.bind(self.bind_address(bound.ip())) else {
             return refuse(&mut self.events, Cause::NoCircuit);
         };
-        let session = session_id();
+        let session = self.random.session_id();
         let audio = Audio::new(socket, bound.ip(), &codecs, session, first.remote.ip());
         let offer = audio.local.offer();
         let mut keys = Vec::new();
@@ -557,7 +590,7 @@ impl Stack {
                 Kind::Trunk(_) => None,
             })
             .flat_map(|username| self.ua.phone_contacts(now, username))
-            .map(|binding| binding.hop.remote)
+            .flat_map(|binding| [binding.hop.remote, reached_at(binding).remote])
             .collect();
         self.screening.set_registered(places);
         if let Some(id) = self.phone_line(account) {
@@ -594,7 +627,8 @@ impl Stack {
             tracing::warn!(code = "TR-RTP-PORTS", "no free port for audio");
             return self.refuse(now, incoming.call, 503);
         };
-        let mut audio = Audio::new(socket, local.ip(), &codecs, session_id(), incoming.hop.remote.ip());
+        let mut audio =
+            Audio::new(socket, local.ip(), &codecs, self.random.session_id(), incoming.hop.remote.ip());
         if let Some(offer) = incoming.request.sdp()
             && let Err(error) = audio.take_offer(offer)
         {
@@ -627,7 +661,7 @@ impl Stack {
     }
 
     fn progress(&mut self, now: Instant, call: CallKey, sdp: Option<&[u8]>, fork: u8) {
-        let random = random_u128();
+        let random = self.random.next();
         let Some((id, leg)) = self.legs.of(call) else { return };
         let line = leg.line;
         // With several telephones ringing there is no telling whose sound to play.
@@ -639,7 +673,7 @@ impl Stack {
     }
 
     fn answered(&mut self, now: Instant, call: CallKey, sdp: Option<&[u8]>) {
-        let random = random_u128();
+        let random = self.random.next();
         let Some((id, leg)) = self.legs.of(call) else { return };
         let line = leg.line;
         let others: Vec<CallKey> = leg.keys.iter().copied().filter(|key| *key != call).collect();
@@ -662,7 +696,7 @@ impl Stack {
     /// The caller confirmed our answer; where our answer was an offer, its answer
     /// comes now.
     fn confirmed(&mut self, now: Instant, call: CallKey, sdp: Option<&[u8]>) {
-        let random = random_u128();
+        let random = self.random.next();
         let Some((id, leg)) = self.legs.of(call) else { return };
         let Some(answer) = sdp else { return };
         let (line, first) = (leg.line, !leg.audio.is_agreed());
@@ -677,7 +711,7 @@ impl Stack {
 
     /// The peer offers other media: hold, resume, another address or codec.
     fn offered(&mut self, now: Instant, call: CallKey, sdp: Option<&[u8]>) {
-        let random = random_u128();
+        let random = self.random.next();
         let Some((id, leg)) = self.legs.of(call) else { return };
         let (line, was_held) = (leg.line, leg.audio.held);
         leg.audio.local.version += 1;
@@ -718,6 +752,17 @@ impl Stack {
         }
         self.events.push_back((line, LineEvent::Released { leg: id, cause }));
     }
+}
+
+/// The way to a registered telephone: back where its registration came from, which
+/// works through a router. One that names its own address is behind none, and waits
+/// at the port it names.
+fn reached_at(binding: &Binding) -> Hop {
+    const SIP_PORT: u16 = 5060;
+    let hop = binding.hop;
+    let names_itself = is_datagram(&hop) && binding.contact.ip() == Some(hop.remote.ip());
+    let port = if names_itself { binding.contact.port().unwrap_or(SIP_PORT) } else { hop.remote.port() };
+    Hop { remote: SocketAddr::new(hop.remote.ip(), port), ..hop }
 }
 
 fn registering(settings: &TrunkSettings, hop: Hop) -> Option<RegisterSettings> {
@@ -776,20 +821,6 @@ fn cause_of(reason: &EndReason) -> Cause {
         EndReason::RangOut => Cause::NoAnswer,
         EndReason::NotConfirmed | EndReason::Lost => Cause::RecoveryOnTimer,
     }
-}
-
-/// Bits for SSRC and the like; zero only if the system has no randomness at all,
-/// which the start-up refuses.
-fn random_u128() -> u128 {
-    let mut bytes = [0; 16];
-    // The daemon has read from the same source at its start.
-    let _ = getrandom::fill(&mut bytes);
-    u128::from_ne_bytes(bytes)
-}
-
-/// RFC 8866 §5.2 wants a number that does not repeat; 62 bits read well everywhere.
-fn session_id() -> u64 {
-    (random_u128() as u64) >> 2
 }
 
 /// How long a stopping daemon waits for its registrations to be taken back.

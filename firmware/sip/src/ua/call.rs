@@ -24,10 +24,15 @@ pub(super) enum CallTimer {
     Glare,
     /// An outgoing call has rung long enough.
     RangOut,
+    /// An incoming call has had no answer of any kind for 200 ms: it gets a 100.
+    Trying,
 }
 
-pub(super) const CALL_TIMERS: [CallTimer; 4] =
-    [CallTimer::Repeat2xx, CallTimer::AckMissing, CallTimer::Glare, CallTimer::RangOut];
+pub(super) const CALL_TIMERS: [CallTimer; 5] =
+    [CallTimer::Repeat2xx, CallTimer::AckMissing, CallTimer::Glare, CallTimer::RangOut, CallTimer::Trying];
+
+/// How long the application has for an answer that makes a 100 needless (RFC 3261 §17.2.1).
+pub(super) const TRYING_AFTER: Duration = Duration::from_millis(200);
 
 /// Where a call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +102,7 @@ pub(super) struct Call {
     /// Our last ACK and its CSeq, for repeated 2xx.
     pub(super) ack: Option<(u32, Arc<[u8]>)>,
     pub(super) digest: Option<Box<DigestClient>>,
-    pub(super) timers: [Option<Instant>; 4],
+    pub(super) timers: [Option<Instant>; CALL_TIMERS.len()],
 }
 
 /// What an outgoing call needs to send its INVITE again.
@@ -128,7 +133,7 @@ impl Call {
             own_offer: None,
             ack: None,
             digest: None,
-            timers: [None; 4],
+            timers: [None; CALL_TIMERS.len()],
         }
     }
 

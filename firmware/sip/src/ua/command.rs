@@ -54,6 +54,7 @@ impl UserAgent {
             return Err(CommandError::WrongState);
         };
         let (hop, contact, tag) = (call.hop, call.contact.clone(), lex::hex16(call.local_tag));
+        self.set_timer(key, CallTimer::Trying, None);
         let answer = Answer {
             status: if sdp.is_some() { 183 } else { 180 },
             reason: "",
@@ -79,6 +80,7 @@ impl UserAgent {
         let request = call.request.take().ok_or(CommandError::WrongState)?;
         call.stage = Stage::Up;
         call.transaction = None;
+        self.set_timer(key, CallTimer::Trying, None);
         self.accept_invite(now, key, transaction, &request, sdp, true);
         self.settle(now);
         Ok(())

@@ -287,6 +287,15 @@ impl UserAgent {
                 }
             }
             CallTimer::Glare => self.send_own_offer(now, key),
+            CallTimer::Trying => {
+                self.set_timer(key, CallTimer::Trying, None);
+                let waiting = self.calls.get(key).filter(|call| call.stage == Stage::Offered);
+                let open = waiting.and_then(|c| Some((c.transaction?, c.hop, c.request.clone()?)));
+                if let Some((transaction, hop, request)) = open {
+                    let answer = Answer { status: 100, ..Answer::default() };
+                    self.answer(now, transaction, &hop, &request, answer);
+                }
+            }
             CallTimer::RangOut => {
                 if self.calls.get(key).is_some_and(|c| c.stage == Stage::Placed) {
                     self.event(Event::Ended { call: key, reason: EndReason::RangOut });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::call::{Call, Stage};
+use super::call::{Call, CallTimer, Stage, TRYING_AFTER};
 use super::event::{CallKey, EndReason, Event, Incoming, Peer};
 use super::{Answer, Owner, SDP, UserAgent, contact_on};
 use crate::dialog::Dialog;
@@ -270,7 +270,7 @@ impl UserAgent {
         call.request = Some(request.clone());
         let key = self.insert_call(call);
         self.transactions.set_owner(transaction, Owner::Served(key));
-        self.answer(now, transaction, &hop, &request, Answer { status: 100, ..Answer::default() });
+        self.set_timer(key, CallTimer::Trying, Some(now + TRYING_AFTER));
         let Opening { target, account } = opening;
         self.event(Event::Incoming(Box::new(Incoming { call: key, peer, account, hop, request, target })));
     }

@@ -1,0 +1,369 @@
+//! Calls under random programs, lines and timers: 256 seeds, each printed when it
+//! fails. What must hold, whatever happens:
+//!
+//! 1. a call ends with exactly one record, and says nothing afterwards;
+//! 2. a leg is released at most once, and never after it is gone;
+//! 3. every action that was started ends exactly once while the program is told;
+//! 4. commands go only to legs that exist;
+//! 5. with every leg gone and every play and recording reported, the call ends.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEvent, Request};
+use tipring_model::call::{CallFacts, Direction, EndedBy};
+use tipring_model::fetch::{FetchError, HttpRequest, Method};
+use tipring_model::flow::{
+    Action, ActionFailure, Collect, Dial, DialOrder, Flow, FlowInput, FlowOutput, LegEvent, Moment, Pause,
+    Place, Record, Recorded, Sides, Target,
+};
+use tipring_model::line::{LineCommand, LineEvent, Supervision};
+use tipring_model::prompt::{Prompt, PromptSource};
+use tipring_model::{
+    ActionId, CallerId, Cause, Digit, DigitSet, Digits, FetchId, LegId, Number, PlayId, RecordId,
+};
+use tipring_testkit::Clock;
+use tipring_testkit::random::Random;
+use tipring_testkit::transcript::{CALL, LEG};
+
+const SEEDS: u64 = 256;
+const STEPS: usize = 400;
+
+/// What the program saw, shared with the test.
+#[derive(Default)]
+struct Seen {
+    running: HashSet<ActionId>,
+    is_over: bool,
+}
+
+/// A program that does whatever comes into its mind.
+struct Whim {
+    random: Random,
+    seen: Rc<RefCell<Seen>>,
+    outputs: VecDeque<FlowOutput>,
+    legs: Vec<LegId>,
+    actions: u32,
+    fetches: u32,
+    due: Option<Instant>,
+}
+
+impl Whim {
+    fn target(&mut self) -> Target {
+        Target::Number(format!("{}", 200 + self.random.below(3)))
+    }
+
+    fn record(&mut self) -> Record {
+        let finish = if self.random.below(2) == 0 { DigitSet::ALL } else { DigitSet::NONE };
+        let length_max = Duration::from_millis(self.random.next() % 5_000);
+        Record { tag: "r".to_owned(), sides: Sides::Heard, length_max, finish }
+    }
+
+    fn action(&mut self) -> Action {
+        let short = Duration::from_millis(self.random.next() % 4_000);
+        let keys = [DigitSet::NONE, DigitSet::ALL, DigitSet::of("#")][self.random.below(3)];
+        let prompt = Prompt { barge_in: keys, ..Prompt::once(PromptSource::Library("p".to_owned())) };
+        match self.random.below(12) {
+            0 | 1 => Action::Answer,
+            2 => Action::Prompt(prompt),
+            3 | 4 => Action::Collect(Collect {
+                prompts: vec![prompt; self.random.below(3)],
+                digits_max: 1 + self.random.below(4),
+                finish: keys,
+                first_digit: (self.random.below(2) == 0).then_some(short),
+                between_digits: (self.random.below(2) == 0).then_some(short),
+                total: Some(short),
+                typed_ahead: self.random.below(2) == 0,
+            }),
+            5 => Action::Record(self.record()),
+            6 | 7 => Action::Dial(Dial {
+                targets: (0..self.random.below(4)).map(|_| self.target()).collect(),
+                order: [DialOrder::AllAtOnce, DialOrder::InOrder][self.random.below(2)],
+                ring_max: short,
+                caller_id: None,
+                early_media: self.random.below(2) == 0,
+                record: (self.random.below(2) == 0).then(|| self.record()),
+            }),
+            8 => Action::Place(Place {
+                target: self.target(),
+                caller_id: CallerId::default(),
+                ring_max: short,
+            }),
+            9 => match self.legs.get(self.random.below(self.legs.len().max(1))) {
+                Some(leg) => Action::Bridge(*leg),
+                None => Action::Answer,
+            },
+            10 => Action::SendDigits(Digits::parse("12").unwrap_or_default()),
+            _ => Action::Pause(Pause { length: short, finish: keys, keeps_key: self.random.below(2) == 0 }),
+        }
+    }
+
+    fn whim(&mut self, now: Moment) {
+        match self.random.below(20) {
+            0..=11 => {
+                self.actions += 1;
+                let id = ActionId(self.actions);
+                let action = self.action();
+                let place = matches!(action, Action::Place(_));
+                let on = self.legs.get(self.random.below(self.legs.len().max(1))).copied();
+                self.seen.borrow_mut().running.insert(id);
+                self.outputs.push_back(FlowOutput::Start { id, on: on.filter(|_| !place), action });
+            }
+            12 => self.outputs.push_back(FlowOutput::Cancel(ActionId(1 + self.random.below(20) as u32))),
+            13 => {
+                self.fetches += 1;
+                let request = HttpRequest {
+                    method: Method::Get,
+                    url: "http://a.test/".to_owned(),
+                    headers: Vec::new(),
+                    body: None,
+                    timeout: Duration::from_secs(1),
+                    redirects_max: 0,
+                    body_max_bytes: 1,
+                };
+                self.outputs.push_back(FlowOutput::Fetch { id: FetchId(self.fetches), request });
+            }
+            14 => self.due = Some(now.instant + Duration::from_millis(self.random.next() % 3_000)),
+            15 if self.random.below(6) == 0 => {
+                let id = ActionId(self.actions + 1);
+                self.actions += 1;
+                if let Some(leg) = self.legs.first().copied() {
+                    self.seen.borrow_mut().running.insert(id);
+                    let action = Action::Release(Cause::NormalClearing);
+                    self.outputs.push_back(FlowOutput::Start { id, on: Some(leg), action });
+                }
+            }
+            16 if self.random.below(12) == 0 => self.end(),
+            _ => {}
+        }
+    }
+
+    fn end(&mut self) {
+        if !std::mem::replace(&mut self.seen.borrow_mut().is_over, true) {
+            self.outputs
+                .push_back(FlowOutput::End { cause: Cause::NormalClearing, label: "whim".to_owned() });
+        }
+    }
+}
+
+impl Flow for Whim {
+    fn handle(&mut self, now: Moment, input: FlowInput<'_>) {
+        match input {
+            FlowInput::Started(facts) => self.legs.extend(facts.leg),
+            FlowInput::Ended(id, _) => {
+                assert!(self.seen.borrow_mut().running.remove(&id), "action {id} ended twice");
+            }
+            FlowInput::Leg(leg, LegEvent::Placed { .. }) => self.legs.push(leg),
+            FlowInput::Leg(leg, LegEvent::Released(_)) => {
+                self.legs.retain(|known| *known != leg);
+                if self.legs.is_empty() && self.random.below(2) == 0 {
+                    return self.end();
+                }
+            }
+            FlowInput::Timeout => self.due = None,
+            FlowInput::Leg(..) | FlowInput::Fetched(..) | FlowInput::Message(..) => {}
+        }
+        for _ in 0..self.random.below(3) {
+            self.whim(now);
+        }
+    }
+
+    fn poll(&mut self) -> Option<FlowOutput> {
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.due
+    }
+}
+
+/// Lines and media, and what they still owe.
+struct World {
+    seed: u64,
+    call: Call,
+    clock: Clock,
+    legs: HashMap<LegId, bool>,
+    released: HashSet<LegId>,
+    plays: Vec<(LegId, PlayId)>,
+    records: Vec<(LegId, RecordId)>,
+    fetches: Vec<FetchId>,
+    overs: usize,
+}
+
+impl World {
+    fn give(&mut self, input: CallInput<'_>) {
+        self.call.handle(self.clock.now(), input);
+        while let Some(output) = self.call.poll() {
+            assert_eq!(self.overs, 0, "seed {}: {output:?} after the end", self.seed);
+            self.take(output);
+        }
+    }
+
+    fn take(&mut self, output: CallOutput) {
+        let seed = self.seed;
+        match output {
+            CallOutput::Place { leg, .. } => {
+                assert!(self.legs.insert(leg, false).is_none(), "seed {seed}: {leg} placed twice");
+            }
+            CallOutput::Line(LineCommand::Release { leg, .. }) => {
+                assert!(self.legs.contains_key(&leg), "seed {seed}: {leg} released after it was gone");
+                assert!(self.released.insert(leg), "seed {seed}: {leg} released twice");
+            }
+            CallOutput::Line(LineCommand::Answer { leg } | LineCommand::Alert { leg, .. }) => {
+                assert!(self.legs.contains_key(&leg), "seed {seed}: a command for {leg}, which is gone");
+            }
+            CallOutput::Media(leg, command) => match command {
+                MediaCommand::Play { play, .. } | MediaCommand::SendDigits { play, .. } => {
+                    self.plays.push((leg, play))
+                }
+                MediaCommand::Record { record, .. } => self.records.push((leg, record)),
+                MediaCommand::StopPlay(_) | MediaCommand::StopRecord(_) => {}
+            },
+            CallOutput::Fetch { id, .. } => self.fetches.push(id),
+            CallOutput::Over(_) => self.overs += 1,
+            CallOutput::Line(LineCommand::Place { .. } | LineCommand::SendDigits { .. })
+            | CallOutput::Connect { .. }
+            | CallOutput::Disconnect { .. }
+            | CallOutput::Reply(..)
+            | CallOutput::Notify(_)
+            | CallOutput::Step { .. }
+            | CallOutput::Warn(_) => {}
+        }
+    }
+
+    fn leg_gone(&mut self, leg: LegId, cause: Cause) {
+        self.legs.remove(&leg);
+        self.give(CallInput::Line(LineEvent::Released { leg, cause }));
+    }
+
+    fn play_ended(&mut self, at: usize, result: Result<(), ActionFailure>) {
+        let (leg, play) = self.plays.swap_remove(at);
+        self.give(CallInput::Media(leg, MediaEvent::PlayEnded(play, result)));
+    }
+
+    fn record_ended(&mut self, at: usize, stored: bool) {
+        let (leg, record) = self.records.swap_remove(at);
+        let recorded =
+            Recorded { length: Duration::from_secs(1), file: Some("f.wav".to_owned()), finish: None };
+        let result = if stored { Ok(recorded) } else { Err(ActionFailure::Storage) };
+        self.give(CallInput::Media(leg, MediaEvent::RecordEnded(record, result)));
+    }
+
+    fn step(&mut self, random: &mut Random) {
+        let legs: Vec<LegId> = self.legs.keys().copied().collect();
+        let leg = legs.get(random.below(legs.len().max(1))).copied();
+        match (random.below(12), leg) {
+            (0 | 1, Some(leg)) if !self.released.contains(&leg) => {
+                self.legs.insert(leg, true);
+                let supervision = Supervision::Signalled;
+                self.give(CallInput::Line(LineEvent::Answered { leg, supervision, codec: "PCMA" }));
+            }
+            (2, Some(leg)) => {
+                let early_media = random.below(2) == 0;
+                self.give(CallInput::Line(LineEvent::Alerting { leg, early_media }));
+            }
+            (3, Some(leg)) if self.released.contains(&leg) || random.below(4) == 0 => {
+                self.leg_gone(leg, Cause::ALL[random.below(Cause::ALL.len())]);
+            }
+            (4 | 5, Some(leg)) => {
+                let digit = Digit::ALL[random.below(12)];
+                self.give(CallInput::Media(leg, MediaEvent::Digit(digit)));
+            }
+            (6 | 7, _) if !self.plays.is_empty() => {
+                let failed = random.below(5) == 0;
+                let result = if failed { Err(ActionFailure::Decode) } else { Ok(()) };
+                self.play_ended(random.below(self.plays.len()), result);
+            }
+            (8, _) if !self.records.is_empty() => {
+                self.record_ended(random.below(self.records.len()), random.below(4) > 0);
+            }
+            (9, _) if !self.fetches.is_empty() => {
+                let id = self.fetches.swap_remove(random.below(self.fetches.len()));
+                self.give(CallInput::Fetched(id, Err(FetchError::Timeout)));
+            }
+            (10, _) if random.below(60) == 0 => {
+                self.give(CallInput::Request(Request::HangUp(EndedBy::Operator)));
+            }
+            _ => {
+                let until = self.clock.now().instant + Duration::from_millis(random.next() % 1_000);
+                for _ in 0..1_000 {
+                    let Some(due) = self.call.poll_timeout().filter(|due| *due <= until) else { break };
+                    self.clock.advance_to(due);
+                    self.give(CallInput::Timeout);
+                }
+                self.clock.advance_to(until);
+            }
+        }
+    }
+
+    /// Everything comes to its end.
+    fn finish(&mut self) {
+        while let Some(leg) = self.legs.keys().next().copied() {
+            self.leg_gone(leg, Cause::NormalClearing);
+        }
+        self.give(CallInput::Request(Request::HangUp(EndedBy::Operator)));
+        while !self.plays.is_empty() {
+            self.play_ended(0, Ok(()));
+        }
+        while !self.records.is_empty() {
+            self.record_ended(0, true);
+        }
+    }
+}
+
+fn run(seed: u64) {
+    let mut random = Random::new(seed);
+    let clock = Clock::new();
+    let seen = Rc::new(RefCell::new(Seen::default()));
+    let with_leg = seed % 4 != 0;
+    let flow = Whim {
+        random: Random::new(seed ^ 0x5eed),
+        seen: Rc::clone(&seen),
+        outputs: VecDeque::new(),
+        legs: Vec::new(),
+        actions: 0,
+        fetches: 0,
+        due: None,
+    };
+    let facts = CallFacts {
+        id: CALL,
+        leg: with_leg.then_some(LEG),
+        direction: Direction::Inbound,
+        from: CallerId::of("1"),
+        to: Number::new("2"),
+        answered: false,
+        codec: "PCMA",
+        started_unix_ms: 0,
+    };
+    let limits = Limits { legs_max: 6, actions_max: 12, ..Limits::default() };
+    let call = Call::new(7, facts, Box::new(flow), limits, clock.now());
+    let mut world = World {
+        seed,
+        call,
+        clock,
+        legs: with_leg.then_some((LEG, false)).into_iter().collect(),
+        released: HashSet::new(),
+        plays: Vec::new(),
+        records: Vec::new(),
+        fetches: Vec::new(),
+        overs: 0,
+    };
+    world.give(CallInput::Start);
+    for _ in 0..STEPS {
+        world.step(&mut random);
+        if world.overs > 0 {
+            break;
+        }
+    }
+    world.finish();
+    assert_eq!(world.overs, 1, "seed {seed}: the call has {} records", world.overs);
+    assert!(world.call.poll_timeout().is_none(), "seed {seed}: a timer outlives the call");
+}
+
+#[test]
+fn whatever_happens_a_call_ends_once_and_lets_go_of_every_leg() {
+    for seed in 0..SEEDS {
+        run(seed);
+    }
+}

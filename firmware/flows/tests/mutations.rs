@@ -1,0 +1,143 @@
+//! 20,000 broken documents: each is refused or runs to an end, and afterwards a good
+//! one still runs.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use tipring_flows::{Program, dialect};
+use tipring_model::call::{CallFacts, Direction};
+use tipring_model::fetch::{FetchError, HttpResponse};
+use tipring_model::flow::{CollectEnd, Collected, Dialed, Flow, FlowInput, FlowOutput, Outcome, Recorded};
+use tipring_model::settings::{RawSettings, RawValue};
+use tipring_model::{CallId, CallerId, Cause, Digits, LegId, LineId, Number};
+use tipring_testkit::Clock;
+use tipring_testkit::random::Random;
+
+const DOCUMENTS: usize = 20_000;
+/// Outputs after which a flow that has not ended is in a circle.
+const OUTPUTS_MAX: usize = 20_000;
+
+const GOOD: &str =
+    "<Response><Say>Hello.</Say><Gather><DTMF value=\"1\"><Hangup tag=\"done\"/></DTMF></Gather></Response>";
+
+fn corpus() -> Vec<Vec<u8>> {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/opentact/golden");
+    let mut names: Vec<_> = std::fs::read_dir(golden).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    let texts = names.iter().filter_map(|path| std::fs::read_to_string(path).ok());
+    let documents = texts.map(|text| {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("| "));
+        lines.collect::<Vec<_>>().join("\n").into_bytes()
+    });
+    documents.filter(|document| !document.is_empty()).collect()
+}
+
+fn program(settings: &RawSettings) -> Option<Box<dyn Program>> {
+    (dialect("opentact").unwrap().open)(settings).ok()
+}
+
+/// Runs a flow with arbitrary but legal answers; the label of its end.
+fn run(flow: &mut dyn Flow, random: &mut Random, first: Option<&[u8]>) -> Option<String> {
+    let mut clock = Clock::new();
+    let facts = CallFacts {
+        id: CallId::from_random(1),
+        leg: Some(LegId::offered(LineId(0), 1)),
+        direction: Direction::Inbound,
+        from: CallerId::of("15550100"),
+        to: Number::new("15550199"),
+        answered: false,
+        codec: "PCMU",
+        started_unix_ms: 0,
+    };
+    flow.handle(clock.now(), FlowInput::Started(&facts));
+    for _ in 0..OUTPUTS_MAX {
+        let Some(output) = flow.poll() else {
+            clock.advance_to(flow.poll_timeout()?);
+            flow.handle(clock.now(), FlowInput::Timeout);
+            continue;
+        };
+        clock.advance(Duration::from_millis(20));
+        match output {
+            FlowOutput::Start { id, action, .. } => {
+                let digits = Digits::parse(["", "1", "12", "#"][random.below(4)]).unwrap();
+                let outcome = match action {
+                    tipring_model::flow::Action::Collect(_) => {
+                        Outcome::Collected(Collected { digits, by: CollectEnd::Timeout })
+                    }
+                    tipring_model::flow::Action::Dial(_) => Outcome::Dialed(Dialed {
+                        answered: (random.below(2) == 0).then_some(0),
+                        cause: Cause::Busy,
+                        talked: Duration::ZERO,
+                    }),
+                    tipring_model::flow::Action::Record(_) => {
+                        Outcome::Recorded(Recorded { length: Duration::ZERO, file: None, finish: None })
+                    }
+                    tipring_model::flow::Action::Answer
+                    | tipring_model::flow::Action::Reject(_)
+                    | tipring_model::flow::Action::Prompt(_)
+                    | tipring_model::flow::Action::Place(_)
+                    | tipring_model::flow::Action::Bridge(_)
+                    | tipring_model::flow::Action::SendDigits(_)
+                    | tipring_model::flow::Action::Pause(_)
+                    | tipring_model::flow::Action::Release(_) => Outcome::Done,
+                };
+                flow.handle(clock.now(), FlowInput::Ended(id, outcome));
+            }
+            FlowOutput::Fetch { id, request } => match first {
+                Some(body) if random.below(3) > 0 => {
+                    let answer =
+                        HttpResponse { status: 200, url: request.url, media_type: None, body: body.to_vec() };
+                    flow.handle(clock.now(), FlowInput::Fetched(id, Ok(&answer)));
+                }
+                Some(_) | None => flow.handle(clock.now(), FlowInput::Fetched(id, Err(FetchError::Timeout))),
+            },
+            FlowOutput::End { label, .. } => return Some(label),
+            FlowOutput::Cancel(_)
+            | FlowOutput::Reply(..)
+            | FlowOutput::Notify(_)
+            | FlowOutput::Step(_)
+            | FlowOutput::Warn(_) => {}
+        }
+    }
+    panic!("the flow does not come to an end");
+}
+
+#[test]
+fn twenty_thousand_mutated_documents() {
+    let corpus = corpus();
+    assert!(corpus.len() > 200);
+    let mut random = Random::new(7);
+    let mut fetched = RawSettings::new();
+    fetched.set("url", RawValue::Text("http://app.test/flow".to_owned()));
+    let mut good = RawSettings::new();
+    good.set("document", RawValue::Text(GOOD.to_owned()));
+    let (mut refused, mut ran) = (0, 0);
+    for n in 0..DOCUMENTS {
+        let document = random.mutate(&corpus[n % corpus.len()]);
+        // As the answer of a server, in any encoding.
+        let mut flow = program(&fetched).unwrap().start();
+        let label = run(flow.as_mut(), &mut random, Some(&document));
+        if label.as_deref() == Some("flow_error") {
+            refused += 1
+        } else {
+            ran += 1
+        }
+        // And as a document of the configuration.
+        if let Ok(text) = String::from_utf8(document) {
+            let mut settings = RawSettings::new();
+            settings.set("document", RawValue::Text(text));
+            if let Some(program) = program(&settings) {
+                run(program.start().as_mut(), &mut random, None);
+            }
+        }
+        if n % 50 == 0 {
+            let mut flow = program(&good).unwrap().start();
+            let label = run(flow.as_mut(), &mut Random::new(n as u64), None).unwrap();
+            assert!(["done", "flow_end"].contains(&label.as_str()), "{label}");
+        }
+    }
+    // Both kinds must come up, or the mutations say nothing.
+    assert!(refused > 1_000 && ran > 500, "{refused} refused, {ran} ran");
+}
