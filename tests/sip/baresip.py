@@ -136,7 +136,7 @@ class Baresip:
         if self.process.poll() is None:
             self.command("quit")
             try:
-                self.process.wait(5)
+                self.process.wait(2)        # longer where nobody answers its last REGISTER
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

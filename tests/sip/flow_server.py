@@ -77,7 +77,7 @@ class FlowServer:
         self._server = Server((ip, 0), Handler)
         self.ip, self.port = self._server.server_address
         self.authority = f"{self.ip}:{self.port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def url(self, path):
         return f"http://{self.authority}{path}"

@@ -182,8 +182,10 @@ class RtpParty:
         self.send(build(body, self._next(), stamp, self.ssrc, self.event_type, marker))
 
     def close(self):
-        self._open = False
-        self._thread.join(1)
+        if self._open:
+            self._open = False
+            self.socket.sendto(b"", (self.ip, self.port))       # wakes the receiving thread
+            self._thread.join(1)
         self.socket.close()
 
 

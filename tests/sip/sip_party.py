@@ -330,6 +330,13 @@ class SipParty:
 
     def close(self):
         self._open = False
+        try:                    # wakes the receiving thread
+            if self.transport == "udp":
+                self.socket.sendto(b"", (self.ip, self.port))
+            else:
+                self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
         self._thread.join(1)
         self.socket.close()
         for dialog in self.dialogs:

@@ -163,6 +163,7 @@ def test_ports_are_given_back(tipring, server, provider):
     box = tipring(rtp=f"{low}-{low + 7}")
     for _ in range(20):
         provider.call(box, "100").answered().hang_up()
+        box.wait_idle()
     calls = [provider.call(box, "100").answered() for _ in range(4)]
     assert len({call.rtp.peer for call in calls}) == 4
     provider.call(box, "100").refused((503, 500, 480))

@@ -316,7 +316,7 @@ fn run(seed: u64) {
     let mut random = Random::new(seed);
     let clock = Clock::new();
     let seen = Rc::new(RefCell::new(Seen::default()));
-    let with_leg = seed % 4 != 0;
+    let with_leg = !seed.is_multiple_of(4);
     let flow = Whim {
         random: Random::new(seed ^ 0x5eed),
         seen: Rc::clone(&seen),

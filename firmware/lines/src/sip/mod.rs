@@ -4,6 +4,7 @@
 //! is answered at all, `stack.rs` joins the two with the protocol of `tipring-sip`
 //! and owns nothing that waits; `transport.rs` owns the sockets and the clock.
 
+mod facts;
 mod legs;
 mod screening;
 mod settings;
