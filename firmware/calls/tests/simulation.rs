@@ -121,6 +121,8 @@ impl Whim {
                     timeout: Duration::from_secs(1),
                     redirects_max: 0,
                     body_max_bytes: 1,
+                    cuts_body: false,
+                    attempts: 1,
                 };
                 self.outputs.push_back(FlowOutput::Fetch { id: FetchId(self.fetches), request });
             }

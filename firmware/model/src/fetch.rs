@@ -66,6 +66,10 @@ pub struct HttpRequest {
     pub redirects_max: u8,
     /// Longest answer body that is read, after content decoding, in bytes.
     pub body_max_bytes: usize,
+    /// What is longer is cut off instead of refused: only the status matters.
+    pub cuts_body: bool,
+    /// How often it is sent while the server cannot be reached, at least once.
+    pub attempts: u8,
 }
 
 /// The body of a request.

@@ -289,7 +289,9 @@ impl OpentactFlow {
                 let fields = [("from", facts.from.number_or_anonymous()), ("to", facts.to.as_str())];
                 let url = params::with_query(params::absolute(url).as_deref().unwrap_or(url), &fields);
                 let body = (app.method == Method::Post).then(|| self.entity(now, None));
-                let request = request::document_request(app.method, url, body, *timeout);
+                let mut request = request::document_request(app.method, url, body, *timeout);
+                // A server that is just restarting must not cost the caller his call.
+                request.attempts = 2;
                 let fetch = self.fetch(request);
                 self.waiting = Waiting::Fetch { fetch, fetching: Fetching::First };
             }

@@ -61,6 +61,8 @@ pub(super) fn document_request(
         timeout,
         redirects_max: REDIRECTS_MAX,
         body_max_bytes: LIMITS.bytes_max,
+        cuts_body: false,
+        attempts: 1,
     }
 }
 
@@ -74,6 +76,8 @@ pub(super) fn notice_request(method: Method, url: String, entity: Option<Vec<u8>
         timeout: NOTICE_TIMEOUT,
         redirects_max: REDIRECTS_MAX,
         body_max_bytes: LIMITS.bytes_max,
+        cuts_body: false,
+        attempts: 1,
     }
 }
 
@@ -204,6 +208,8 @@ impl OpentactFlow {
             timeout,
             redirects_max: REDIRECTS_MAX,
             body_max_bytes: LIMITS.bytes_max,
+            cuts_body: !include,
+            attempts: 1,
         };
         if include {
             self.load(now, request, Fetching::Include(command));
@@ -306,7 +312,6 @@ impl OpentactFlow {
                     self.succeed(&command, &response.status.to_string());
                 }
                 Ok(_) => self.fail(&command, "TR-HOOK-STATUS"),
-                // What was longer than the box cares to read still arrived.
                 Err(error) => self.fail(&command, error.code()),
             },
             Fetching::Include(command) => match judge(answer, strict) {

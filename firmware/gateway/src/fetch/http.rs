@@ -70,7 +70,7 @@ pub(super) fn run(agent: &Agent, request: &HttpRequest, first_hop: Duration) -> 
     loop {
         let response = hop.send(agent, timeout)?;
         let Some(location) = redirect(&response) else {
-            return hop.finish(response, request.body_max_bytes);
+            return hop.finish(response, request);
         };
         redirects_left = redirects_left.checked_sub(1).ok_or(FetchError::TooManyRedirects)?;
         hop.follow(response.status().as_u16(), &location)?;
@@ -223,10 +223,11 @@ impl<'a> Hop<'a> {
         Ok(())
     }
 
-    fn finish(self, response: Response<ureq::Body>, bytes_max: usize) -> Result<Answer, FetchError> {
+    fn finish(self, response: Response<ureq::Body>, request: &HttpRequest) -> Result<Answer, FetchError> {
+        let bytes_max = request.body_max_bytes;
         let (parts, mut body) = response.into_parts();
         let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
-        if body.content_length().is_some_and(|length| length > limit) {
+        if !request.cuts_body && body.content_length().is_some_and(|length| length > limit) {
             return Err(FetchError::TooLarge);
         }
         let mut bytes = Vec::new();
@@ -237,7 +238,10 @@ impl<'a> Hop<'a> {
             .read_to_end(&mut bytes)
             .map_err(|error| classify(&Error::from(error)))?;
         if bytes.len() > bytes_max {
-            return Err(FetchError::TooLarge);
+            if !request.cuts_body {
+                return Err(FetchError::TooLarge);
+            }
+            bytes.truncate(bytes_max);
         }
         let response = HttpResponse {
             status: parts.status.as_u16(),
@@ -424,6 +428,8 @@ mod tests {
                 timeout: Duration::from_secs(1),
                 redirects_max: 1,
                 body_max_bytes: 1,
+                cuts_body: false,
+                attempts: 1,
             };
             let mut hop = Hop::first(&request).unwrap();
             hop.follow(status, "../w#f").unwrap();

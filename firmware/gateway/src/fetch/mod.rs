@@ -35,6 +35,10 @@ use resolve::{GuardedResolver, Lookup};
 const IDLE: Duration = Duration::from_secs(30);
 /// Stack of a worker, in bytes: TLS and decompression need some.
 const WORKER_STACK_BYTES: usize = 512 * 1024;
+/// Pause before a request is sent once more, and the least time that must be left for
+/// that.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+const RETRY_LEFT_MIN: Duration = Duration::from_millis(1_200);
 /// The end of a wait that is too long for the clock to say.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -240,18 +244,32 @@ impl Shared {
     /// A worker's life.
     fn work(&self) {
         while let Some(job) = self.next_job() {
-            let waited = job.since.elapsed();
-            let result = match job.request.timeout.checked_sub(waited) {
-                Some(left) if !left.is_zero() => {
-                    // A fault in the client costs one request, not a thread.
-                    catch_unwind(AssertUnwindSafe(|| http::run(&self.agent, &job.request, left)))
-                        .unwrap_or(Err(FetchError::Protocol))
+            let mut result = self.attempt(&job);
+            for _ in 1..job.request.attempts {
+                let left = job.expires().saturating_duration_since(Instant::now());
+                let is_gone = matches!(result, Err(FetchError::Unreachable | FetchError::NameNotFound));
+                if !is_gone || left < RETRY_LEFT_MIN {
+                    break;
                 }
-                Some(_) | None => Err(FetchError::Timeout),
-            };
+                // A server that restarts, a line that comes back: a moment may do.
+                thread::park_timeout(RETRY_AFTER);
+                result = self.attempt(&job);
+            }
             // Whoever hears the answer finds the request no longer running.
             self.state().active -= 1;
             job.reply.send(result);
+        }
+    }
+
+    /// Sends a request in what is left of its time.
+    fn attempt(&self, job: &Job) -> Result<Answer, FetchError> {
+        match job.request.timeout.checked_sub(job.since.elapsed()) {
+            Some(left) if !left.is_zero() => {
+                // A fault in the client costs one request, not a thread.
+                catch_unwind(AssertUnwindSafe(|| http::run(&self.agent, &job.request, left)))
+                    .unwrap_or(Err(FetchError::Protocol))
+            }
+            Some(_) | None => Err(FetchError::Timeout),
         }
     }
 

@@ -45,6 +45,8 @@ pub fn parse_output(line: &str) -> FlowOutput {
                     timeout: time(rest, "timeout").unwrap_or_default(),
                     redirects_max: 5,
                     body_max_bytes: 65_536,
+                    cuts_body: false,
+                    attempts: 1,
                 },
             }
         }
