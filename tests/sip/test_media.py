@@ -161,9 +161,10 @@ def test_ports_are_given_back(tipring, server, provider):
     low = free_range(8)
     server.flow("/flow", "<Pause length='60000'/>")
     box = tipring(rtp=f"{low}-{low + 7}")
+    descriptors = box.descriptors()
     for _ in range(20):
         provider.call(box, "100").answered().hang_up()
-        box.wait_idle()
+        until(lambda: box.descriptors() <= descriptors, what="the media socket closed")
     calls = [provider.call(box, "100").answered() for _ in range(4)]
     assert len({call.rtp.peer for call in calls}) == 4
     provider.call(box, "100").refused((503, 500, 480))

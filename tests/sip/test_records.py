@@ -81,7 +81,7 @@ def test_forty_calls_have_forty_records(tipring, server, provider):
         dialled = list(documents)[number % 3]
         call = provider.call(box, dialled)
         if dialled == "602":
-            call.expect(100)
+            call.expect(180)
             call.cancel()
         else:
             call.refused(603 if dialled == "601" else 486)

@@ -353,6 +353,33 @@ pub(crate) fn unhex16(bytes: &[u8]) -> Option<u64> {
     Some(n)
 }
 
+const DIGITS64: &[u8; 64] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
+
+/// Eleven digits of six bits, where sixteen would be too long.
+pub(crate) fn short11(n: u64) -> [u8; 11] {
+    let mut out = [0u8; 11];
+    for (i, slot) in out.iter_mut().rev().enumerate() {
+        *slot = DIGITS64[((n >> (6 * i)) & 63) as usize];
+    }
+    out
+}
+
+/// The reverse of [`short11`]; anything else is `None`.
+pub(crate) fn unshort11(bytes: &[u8]) -> Option<u64> {
+    if bytes.len() != 11 {
+        return None;
+    }
+    let mut n = 0u64;
+    for b in bytes {
+        let digit = DIGITS64.iter().position(|known| known == b)? as u64;
+        if n >> 58 != 0 {
+            return None;
+        }
+        n = n << 6 | digit;
+    }
+    Some(n)
+}
+
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() * 2);
     for &b in bytes {
@@ -418,6 +445,13 @@ mod tests {
             assert_eq!(unhex16(&hex16(n)), Some(n));
         }
         assert_eq!(unhex16(b"0123456789ABCDEF"), None);
+        for n in [0, 1, 63, 64, 0x0123_4567_89ab_cdef, u64::MAX] {
+            assert_eq!(unshort11(&short11(n)), Some(n));
+        }
+        for bad in [&b"0000000000"[..], b"000000000000", b"0000000000=", b"G0000000000", b"________________"]
+        {
+            assert_eq!(unshort11(bad), None);
+        }
     }
 
     #[test]

@@ -120,6 +120,8 @@ fn status(board: &Switchboard) -> Value {
     let lines: Vec<Value> = board.0.lines.status().iter().map(|status| line(board, status)).collect();
     let sip = board.0.lines.counters();
     let state = board.0.state.borrow();
+    // A leg that the line has let go keeps its socket until the engine gives it back.
+    let detaching: usize = state.closing.values().map(|closing| closing.waiting).sum();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "ready": !state.stopping,
@@ -136,7 +138,7 @@ fn status(board: &Switchboard) -> Value {
             "calls_active": state.calls.len(),
             "calls_panicked": state.panics,
             "legs_active": state.legs.len(),
-            "rtp_sockets": sip.legs,
+            "rtp_sockets": sip.legs + detaching,
             "sip_dialogs": sip.dialogs,
             "sip_transactions": sip.transactions,
             "timers": sip.timers,

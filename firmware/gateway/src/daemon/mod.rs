@@ -179,10 +179,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
 
     tracing::info!(code = "TR-DAEMON-STOPPING", "stopping");
     notify(&[sd_notify::NotifyState::Stopping]);
-    tokio::select! {
-        () = board.stop(STOP_GRACE) => {}
-        () = told_to_stop() => {}
-    }
+    board.stop(STOP_GRACE, told_to_stop()).await;
     lines.close().await;
     // The engine with what is left in it; nobody needs it any more.
     drop(thread.stop());

@@ -1,7 +1,7 @@
 //! Call records: one JSON object a line, appended by a thread of its own.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -171,12 +171,21 @@ pub(crate) struct RecordWriter {
 const WAITING_MAX: usize = 65_536;
 
 impl RecordWriter {
-    /// Opens the file.
+    /// Opens the file. After a power cut in the middle of a record the next one begins
+    /// on a line of its own.
     ///
     /// # Errors
     /// When the file cannot be opened or the thread not be started.
     pub(crate) fn open(path: &Path) -> std::io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        if file.seek(SeekFrom::End(0))? > 0 {
+            let mut last = [0];
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+            if last != *b"\n" {
+                file.write_all(b"\n")?;
+            }
+        }
         let (lines, waiting) = sync_channel(WAITING_MAX);
         let thread =
             std::thread::Builder::new().name("records".to_owned()).spawn(move || run(file, &waiting))?;

@@ -60,7 +60,7 @@ pub(super) struct Board {
 pub(super) struct State {
     pub(super) calls: HashMap<u32, Entry>,
     /// Calls that are over and whose legs' counters are still on their way.
-    closing: HashMap<u32, Closing>,
+    pub(super) closing: HashMap<u32, Closing>,
     pub(super) legs: HashMap<LegId, LegEntry>,
     timers: BTreeSet<(Instant, u32)>,
     next_call: u32,
@@ -82,10 +82,11 @@ pub(super) struct Entry {
     lines: HashMap<LegId, LineId>,
 }
 
-struct Closing {
+pub(super) struct Closing {
     entry: Box<Entry>,
     cdr: Box<Cdr>,
-    waiting: usize,
+    /// Legs that the engine has not given back.
+    pub(super) waiting: usize,
 }
 
 pub(super) struct LegEntry {
@@ -201,29 +202,33 @@ impl Switchboard {
         }
     }
 
-    /// Tells the calls that no new ones come, and waits until they are over.
-    pub(crate) async fn stop(&self, grace: Duration) {
+    /// Tells the calls that no new ones come, and waits until they are over. After
+    /// `grace`, or when `at_once` is done, those that are left are hung up.
+    pub(crate) async fn stop(&self, grace: Duration, at_once: impl Future<Output = ()>) {
         self.0.state.borrow_mut().stopping = true;
-        let over = async {
-            while !self.is_idle() {
-                self.0.idle.notified().await;
-            }
-        };
-        if tokio::time::timeout(grace, over).await.is_err() {
-            let running: Vec<u32> = self.0.state.borrow().calls.keys().copied().collect();
-            for call in running {
-                self.handle(call, CallInput::Request(Request::HangUp(EndedBy::Operator)));
-            }
-            /// Enough for the far ends to answer.
-            const LAST: Duration = Duration::from_secs(2);
-            let over = async {
-                while !self.is_idle() {
-                    self.0.idle.notified().await;
-                }
-            };
-            let _ = tokio::time::timeout(LAST, over).await;
+        tokio::select! {
+            () = self.idle() => {}
+            () = tokio::time::sleep(grace) => self.hang_up_all().await,
+            () = at_once => self.hang_up_all().await,
         }
         self.close_all();
+    }
+
+    async fn idle(&self) {
+        while !self.is_idle() {
+            self.0.idle.notified().await;
+        }
+    }
+
+    async fn hang_up_all(&self) {
+        /// Enough for the far ends to answer.
+        const LAST: Duration = Duration::from_secs(2);
+        let running: Vec<u32> = self.0.state.borrow().calls.keys().copied().collect();
+        for call in running {
+            self.handle(call, CallInput::Request(Request::HangUp(EndedBy::Operator)));
+        }
+        // Those that do not answer are gone without that.
+        let _ = tokio::time::timeout(LAST, self.idle()).await;
     }
 
     fn is_idle(&self) -> bool {

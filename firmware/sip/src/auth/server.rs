@@ -1,7 +1,7 @@
 //! Challenging and checking (RFC 7616 §3.3 and §3.4).
 //!
 //! A nonce is `serial time mac`: the mac binds both to the source address under a secret, so
-//! that nothing is stored for a challenge. It is kept to 32 characters, because a challenge must
+//! that nothing is stored for a challenge. It is kept to 22 characters, because a challenge must
 //! not be much longer than the request that caused it. A record is kept only for a nonce that was used well,
 //! with its highest `nc`: a replayed answer never passes.
 
@@ -147,9 +147,8 @@ impl DigestServer {
             IpAddr::V6(v6) => v6.octets(),
         };
         let mac = hmac(&self.secret, &[&stamp.to_be_bytes(), &address]);
-        let mut nonce = lex::hex(&stamp.to_be_bytes());
-        nonce.push_str(&lex::hex(&mac[..8]));
-        nonce
+        let mac = mac.iter().take(8).fold(0, |n, b| n << 8 | u64::from(*b));
+        [lex::short11(stamp), lex::short11(mac)].iter().flatten().map(|digit| char::from(*digit)).collect()
     }
 
     /// The user name an Authorization header claims; `None` when it is not a Digest header of
@@ -202,7 +201,7 @@ impl DigestServer {
     /// Checks the nonce of a right answer and marks it used.
     fn spend(&mut self, now: Instant, source: IpAddr, answer: &Answer) -> Verdict {
         let nonce = answer.nonce.as_bytes();
-        let Some(stamp) = nonce.get(..16).and_then(lex::unhex16) else {
+        let Some(stamp) = nonce.get(..11).and_then(lex::unshort11) else {
             return Verdict::Stale;
         };
         // A mac of another source or of an earlier start is a nonce that is no longer good.

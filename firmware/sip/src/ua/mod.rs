@@ -339,7 +339,8 @@ impl UserAgent {
         for (name, value) in answer.headers {
             w.header(name, value);
         }
-        if !product.is_empty() && answer.status >= 180 {
+        // Who has proved nothing is not told what we are, and a challenge must be short.
+        if !product.is_empty() && answer.status >= 180 && answer.status != 401 {
             w.header("Server", product);
         }
         match answer.content {
@@ -364,8 +365,10 @@ impl UserAgent {
     /// Answers without a transaction: the same request gets the same answer with the same tag
     /// (RFC 3261 §8.2.7). Never an ACK; never much longer than a phone's unproven request.
     fn answer_once(&mut self, peer: Peer, hop: &Hop, request: &Message, answer: Answer<'_>) -> bool {
-        let tag = lex::hex16(self.stateless_tag(request));
-        let bytes = self.write_answer(request, hop.remote, Answer { tag: &tag, ..answer });
+        // Six digits are 36 bits, of which RFC 3261 §19.3 wants 32.
+        let [.., a, b, c, d, e, f] = lex::short11(self.stateless_tag(request));
+        let tag = &[a, b, c, d, e, f];
+        let bytes = self.write_answer(request, hop.remote, Answer { tag, ..answer });
         let asked = request.as_bytes().len();
         if peer == Peer::Phone && hop.transport == Transport::Udp && bytes.len() * 2 > asked * 3 {
             return false;
