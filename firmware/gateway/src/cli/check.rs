@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{BAD, BAD_FILE, OK, complain, say};
-use crate::config::{Config, render};
+use crate::catalogue;
+use crate::config::{Config, FILE_BYTES_MAX, read_bytes, render};
 
 pub(super) fn run(files: &[PathBuf]) -> u8 {
     files.iter().map(|file| check(file)).max().unwrap_or(OK)
@@ -11,9 +12,12 @@ pub(super) fn run(files: &[PathBuf]) -> u8 {
 
 fn check(path: &Path) -> u8 {
     let name = path.display().to_string();
-    let Ok(bytes) = std::fs::read(path) else {
-        complain(&format!("error[TR-CFG-FILE]: {name} cannot be read"));
-        return BAD_FILE;
+    let bytes = match read_bytes(path, FILE_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            complain(&format!("error[TR-CFG-FILE]: {name} {error}"));
+            return BAD_FILE;
+        }
     };
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("toml") => check_config(path, &name, &bytes),
@@ -48,6 +52,9 @@ fn check_document(name: &str, bytes: &[u8]) -> u8 {
             "{kind}[{}]: {name}:{}:{}: {}",
             finding.code, finding.line, finding.column, finding.subject
         ));
+        if let Some(message) = catalogue::find(finding.code) {
+            complain(&format!("  {} {}", message.what, message.action));
+        }
     }
     if findings.iter().any(|finding| finding.fatal) {
         return BAD;

@@ -14,10 +14,12 @@ use tipring_model::fetch::{FetchError, HttpRequest, HttpResponse};
 use tipring_model::flow::{Moment, Recorded};
 use tipring_model::line::{LineCommand, LineEvent, Supervision};
 use tipring_model::prompt::PromptSource;
-use tipring_model::settings::{RawSettings, RawValue};
+use tipring_model::settings::{Problem, RawSettings, RawValue};
 use tipring_model::{CallId, CallerId, Cause, Digit, FetchId, LegId, LineId, Number, RecordId};
 
 use super::{BAD, BAD_FILE, OK, complain, say};
+use crate::catalogue;
+use crate::config::{FILE_BYTES_MAX, read_bytes, read_text};
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -33,12 +35,12 @@ pub(super) struct Options {
     #[arg(long)]
     at: Option<Timestamp>,
     /// Keys that the caller presses, one after the other; `w` waits a second.
-    #[arg(long, default_value = "")]
-    keys: String,
+    #[arg(long, default_value = "", value_parser = keys)]
+    keys: Keys,
     /// An HTTP answer: URL=200:body, URL=200:@file, URL=timeout. Without its query
     /// a URL stands for every query.
-    #[arg(long = "hook")]
-    hooks: Vec<String>,
+    #[arg(long = "hook", value_parser = hook)]
+    hooks: Vec<Hook>,
     /// What dialled parties do.
     #[arg(long, value_enum, default_value_t = Callee::Answer)]
     callee: Callee,
@@ -68,9 +70,12 @@ const CODEC: &str = "PCMA";
 const LEG: LegId = LegId::offered(LineId(0), 1);
 
 pub(super) fn run(options: &Options) -> u8 {
-    let Ok(text) = std::fs::read_to_string(&options.file) else {
-        complain(&format!("error[TR-CFG-FILE]: {} cannot be read", options.file.display()));
-        return BAD_FILE;
+    let text = match read_text(&options.file, FILE_BYTES_MAX) {
+        Ok(text) => text,
+        Err(error) => {
+            complain(&format!("error[TR-CFG-FILE]: {} {error}", options.file.display()));
+            return BAD_FILE;
+        }
     };
     let mut settings = RawSettings::new();
     settings.set("document", RawValue::Text(text));
@@ -78,7 +83,15 @@ pub(super) fn run(options: &Options) -> u8 {
         Ok(program) => program,
         Err(errors) => {
             for error in errors {
-                complain(&format!("error: {}: {}", options.file.display(), error.problem));
+                let name = options.file.display();
+                let Problem::Document { line, column, code } = error.problem else {
+                    complain(&format!("error: {name}: {}", error.problem));
+                    continue;
+                };
+                complain(&format!("error[{code}]: {name}:{line}:{column}"));
+                if let Some(message) = catalogue::find(code) {
+                    complain(&format!("  {} {}", message.what, message.action));
+                }
             }
             return BAD;
         }
@@ -97,8 +110,15 @@ pub(super) fn run(options: &Options) -> u8 {
     };
     let call = Call::new(1, facts, program.start(), Limits::default(), now);
     let began = now.instant;
-    let mut simulation =
-        Simulation { options, call, now, began, pending: Vec::new(), keys: keys(&options.keys), over: false };
+    let mut simulation = Simulation {
+        options,
+        call,
+        now,
+        began,
+        pending: Vec::new(),
+        keys: options.keys.0.clone(),
+        over: false,
+    };
     simulation.give(CallInput::Start);
     simulation.go_on();
     if simulation.over { OK } else { BAD }
@@ -112,18 +132,59 @@ enum Coming {
     Key(Digit),
 }
 
+#[derive(Clone, Copy, Debug)]
 enum Key {
     Press(Digit),
     Wait,
 }
 
-fn keys(text: &str) -> VecDeque<Key> {
-    text.chars()
-        .filter_map(|c| match c {
-            'w' => Some(Key::Wait),
-            _ => Digit::from_char(c).map(Key::Press),
-        })
-        .collect()
+/// What the caller presses.
+#[derive(Clone, Debug)]
+struct Keys(VecDeque<Key>);
+
+fn keys(text: &str) -> Result<Keys, String> {
+    let key = |c| match c {
+        'w' => Ok(Key::Wait),
+        _ => Digit::from_char(c)
+            .map(Key::Press)
+            .ok_or_else(|| format!("`{}` is not a key; keys are 0-9 * # A-D, and w waits", c.escape_debug())),
+    };
+    text.chars().map(key).collect::<Result<_, _>>().map(Keys)
+}
+
+/// A scripted answer: none is a server that says nothing in time.
+#[derive(Clone, Debug)]
+struct Hook {
+    url: String,
+    answer: Option<(u16, Vec<u8>)>,
+}
+
+fn hook(text: &str) -> Result<Hook, String> {
+    const FORM: &str = "write URL=200:body, URL=200:@file or URL=timeout";
+    let of = |answer: &str| -> Option<(u16, String)> {
+        let (status, body) = answer.split_once(':').unwrap_or((answer, ""));
+        let status = status.parse().ok().filter(|status| (100..=599).contains(status))?;
+        Some((status, body.to_owned()))
+    };
+    // The URL itself may hold `=` in its query: the answer begins after the last that fits.
+    let fits = text.rmatch_indices('=').find_map(|(at, _)| {
+        let (url, answer) = (text.get(..at)?, text.get(at + 1..)?);
+        let answer = if answer == "timeout" { None } else { Some(of(answer)?) };
+        (!url.is_empty()).then_some((url, answer))
+    });
+    let (url, answer) = fits.ok_or_else(|| FORM.to_owned())?;
+    let answer = match answer {
+        None => None,
+        Some((status, body)) => Some((
+            status,
+            match body.strip_prefix('@') {
+                Some(path) => read_bytes(std::path::Path::new(path), FILE_BYTES_MAX)
+                    .map_err(|error| format!("{path} {error}"))?,
+                None => body.into_bytes(),
+            },
+        )),
+    };
+    Ok(Hook { url: url.to_owned(), answer })
 }
 
 struct Simulation<'a> {
@@ -348,26 +409,9 @@ impl Simulation<'_> {
     /// The scripted answer to a request.
     fn hook(&self, request: &HttpRequest) -> Result<HttpResponse, FetchError> {
         let bare = request.url.split('?').next().unwrap_or("");
-        let found = self.options.hooks.iter().find_map(|hook| {
-            // The URL itself may hold `=` in its query: the status begins after the last.
-            let at = hook.rmatch_indices('=').map(|(at, _)| at).find(|at| {
-                let rest = hook.get(at + 1..).unwrap_or("");
-                rest == "timeout"
-                    || rest.split(':').next().is_some_and(|status| status.parse::<u16>().is_ok())
-            })?;
-            let (url, answer) = (hook.get(..at)?, hook.get(at + 1..)?);
-            (url == request.url || url == bare).then_some(answer)
-        });
-        let answer = found.ok_or(FetchError::Unreachable)?;
-        if answer == "timeout" {
-            return Err(FetchError::Timeout);
-        }
-        let (status, body) = answer.split_once(':').unwrap_or((answer, ""));
-        let body = match body.strip_prefix('@') {
-            Some(path) => std::fs::read(path).map_err(|_| FetchError::Unreachable)?,
-            None => body.as_bytes().to_vec(),
-        };
-        let status = status.parse().map_err(|_| FetchError::Protocol)?;
+        let found = self.options.hooks.iter().find(|hook| hook.url == request.url || hook.url == bare);
+        let answer = &found.ok_or(FetchError::Unreachable)?.answer;
+        let (status, body) = answer.clone().ok_or(FetchError::Timeout)?;
         Ok(HttpResponse { status, url: request.url.clone(), media_type: None, body })
     }
 }

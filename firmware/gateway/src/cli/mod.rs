@@ -19,6 +19,8 @@ pub(crate) const CONTROL_SOCKET: &str = "/run/tipring/control.sock";
 
 const OK: u8 = 0;
 const BAD: u8 = 1;
+/// As clap ends for a mistake in the arguments.
+const USAGE: u8 = 2;
 const BAD_FILE: u8 = 64;
 const NOT_FOUND: u8 = 66;
 const NO_DAEMON: u8 = 69;

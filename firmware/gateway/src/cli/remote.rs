@@ -6,8 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tipring_model::Cause;
 
-use super::{BAD, CallCommand, INTERNAL, NO_DAEMON, NOT_FOUND, OK, complain, complain_with, say};
+use super::{
+    BAD, BUSY, CallCommand, INTERNAL, NO_DAEMON, NOT_FOUND, OK, USAGE, complain, complain_with, say,
+};
 
 /// The daemon answers at once, or is in trouble.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -122,15 +125,29 @@ fn start(socket: &Path, to: &str, from: Option<&str>, flow: Option<&str>, wait: 
     };
     let Some(id) = answer["id"].as_str() else {
         let code = answer["error"].as_str().unwrap_or("TR-CALL-NOT-ALLOWED");
-        complain_with(code, answer["cause"].as_str().unwrap_or("the call was not placed"));
-        return BAD;
+        complain_with(code, "the call was not placed");
+        return match code {
+            "TR-CALL-NO-FLOW" => NOT_FOUND,
+            "TR-CALL-NUMBER" => USAGE,
+            "TR-CALL-LIMIT" | "TR-DAEMON-STOPPING" => BUSY,
+            _ => BAD,
+        };
     };
     say(id);
+    if !wait {
+        return OK;
+    }
     loop {
-        match if wait { find(socket, id) } else { Ok(None) } {
-            Ok(Some(_)) => std::thread::park_timeout(LOOK_EVERY),
-            Ok(None) => return OK,
+        let end = match ask(socket, &json!({ "do": "call-end", "id": id })) {
+            Ok(end) => end,
             Err(code) => return code,
+        };
+        if end["running"] == true {
+            std::thread::park_timeout(LOOK_EVERY);
+            continue;
         }
+        let cause = end["cause"].as_str().unwrap_or("unknown");
+        say(cause);
+        return if cause == Cause::NormalClearing.name() { OK } else { BAD };
     }
 }

@@ -1,5 +1,6 @@
 //! `tipring serve`.
 
+use std::io;
 use std::path::Path;
 
 use super::{BAD_FILE, BUSY, CANNOT_WRITE, INTERNAL, LogFormat, OK, complain, complain_with, logging};
@@ -23,8 +24,9 @@ pub(super) fn run(path: &Path, format: LogFormat, verbose: bool) -> u8 {
                 std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
             complain_with(error.code(), &format!("{error}{because}"));
             match error {
+                StartError::Control { source, .. } if source.kind() == io::ErrorKind::AddrInUse => BUSY,
                 StartError::Locked { .. } | StartError::Sip(_) => BUSY,
-                StartError::Storage { .. } => CANNOT_WRITE,
+                StartError::Control { .. } | StartError::Storage { .. } => CANNOT_WRITE,
                 StartError::Media(_) | StartError::Runtime(_) => INTERNAL,
             }
         }

@@ -4,6 +4,7 @@
 
 mod read;
 mod report;
+mod text_file;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use tipring_flows::Program;
 use tipring_lines::LineSettings;
 
 pub(crate) use report::{Fault, render};
+pub(crate) use text_file::{read_bytes, read_text};
 
 /// A checked configuration.
 pub(crate) struct Config {
@@ -111,14 +113,8 @@ impl Config {
     /// # Errors
     /// Every fault of the file.
     pub(crate) fn load(path: &Path) -> Result<Self, Vec<Fault>> {
-        let too_long = std::fs::metadata(path).is_ok_and(|file| file.len() > FILE_BYTES_MAX);
-        let text = if too_long { None } else { std::fs::read_to_string(path).ok() };
-        let Some(text) = text else {
-            return Err(vec![Fault::of_file(
-                "TR-CFG-FILE",
-                "the file cannot be read as text of at most 1 MiB",
-            )]);
-        };
+        let text = read_text(path, FILE_BYTES_MAX)
+            .map_err(|error| vec![Fault::of_file("TR-CFG-FILE", &format!("this file {error}"))])?;
         Self::parse(&text, path.parent().unwrap_or(Path::new(".")))
     }
 

@@ -12,6 +12,7 @@ use tipring_model::settings::{Field, FieldError, FieldKind, Problem, RawSettings
 use toml_edit::{Document, Item, Table, Value};
 
 use super::report::code_of;
+use super::text_file::read_text;
 use super::{Config, Fault, Fetch, FlowEntry, General, Line, Sip};
 use crate::{countries, fetch};
 
@@ -297,6 +298,7 @@ impl Reader<'_> {
 
     fn flows(&mut self, root: &Table, zone: &str) -> Vec<(String, Option<FlowEntry>)> {
         let mut flows: Vec<(String, Option<FlowEntry>)> = Vec::new();
+        let mut taken: HashMap<String, String> = HashMap::new();
         for table in self.tables(root, "flow", FLOWS_MAX) {
             let mut group = self.read(table);
             let name = group.raw.text("name").unwrap_or("").to_owned();
@@ -343,6 +345,12 @@ impl Reader<'_> {
             let opened = (dialect.open)(&own);
             let program = opened.map_err(|errors| self.further_faults(&group, &errors, &fields)).ok();
             let numbers = group.raw.list("numbers").to_vec();
+            for number in &numbers {
+                if let Some(other) = taken.insert(number.clone(), name.clone()) {
+                    let what = format!("the number {number} belongs to the flow `{other}` already");
+                    self.value_fault(&group, "numbers", "TR-CFG-DUPLICATE", what, None);
+                }
+            }
             let entry = program.map(|program| FlowEntry {
                 name: name.clone(),
                 dialect: dialect.name,
@@ -357,13 +365,12 @@ impl Reader<'_> {
     /// The text of a document that a flow names.
     fn document(&mut self, group: &Group, key: &str) -> Option<String> {
         let path = self.path(group.raw.text(key)?);
-        let too_long = std::fs::metadata(&path).is_ok_and(|file| file.len() > DOCUMENT_BYTES_MAX);
-        let text = if too_long { None } else { std::fs::read_to_string(&path).ok() };
-        if text.is_none() {
-            let what = format!("`{}` cannot be read as text of at most 64 KiB", path.display());
-            self.value_fault(group, key, "TR-CFG-FILE", what, None);
-        }
-        text
+        read_text(&path, DOCUMENT_BYTES_MAX)
+            .map_err(|error| {
+                let what = format!("`{}` {error}", path.display());
+                self.value_fault(group, key, "TR-CFG-FILE", what, None);
+            })
+            .ok()
     }
 
     fn lines(&mut self, root: &Table, flows: &[(String, Option<FlowEntry>)]) -> Option<Vec<Line>> {
@@ -389,6 +396,14 @@ impl Reader<'_> {
                     format!("two lines have the number {number}"),
                     None,
                 );
+            }
+            let of_flow = flows.iter().find(|(_, flow)| {
+                flow.as_ref()
+                    .is_some_and(|flow| flow.numbers.iter().any(|other| Some(other) == number.as_ref()))
+            });
+            if let (Some((flow, _)), Some(number)) = (of_flow, &number) {
+                let what = format!("the number {number} belongs to the flow `{flow}` already");
+                self.value_fault(group, "number", "TR-CFG-DUPLICATE", what, None);
             }
             let flow = self.reference(
                 group,

@@ -46,21 +46,36 @@ pub(super) const fn code_of(problem: &Problem) -> &'static str {
     }
 }
 
+/// Longest excerpt, in characters.
+const EXCERPT_CHARS_MAX: usize = 300;
+
+/// A line as a terminal may show it: nothing in a file commands a terminal.
+fn printable(line: &str) -> String {
+    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    line.chars().take(EXCERPT_CHARS_MAX).map(plain).collect()
+}
+
 /// Every fault with the line it is in, as text for a terminal.
 #[must_use]
 pub(crate) fn render(file: &str, text: &str, faults: &[Fault]) -> String {
     let mut out = String::new();
     for fault in faults {
-        let line = text.lines().nth(fault.line.saturating_sub(1)).unwrap_or("");
+        let line = printable(text.lines().nth(fault.line.saturating_sub(1)).unwrap_or(""));
         let margin = fault.line.to_string().len().max(2);
-        let caret = "^".repeat(fault.length.max(1));
+        let shown = EXCERPT_CHARS_MAX.saturating_sub(fault.column.saturating_sub(1));
+        let caret = "^".repeat(fault.length.min(shown).max(1));
         // Writing to a String cannot fail.
         let _ = writeln!(out, "error[{}]: {}", fault.code, fault.what);
         let _ = writeln!(out, "{:margin$}--> {file}:{}:{}", "", fault.line, fault.column);
         let _ = writeln!(out, "{:margin$} |", "");
         let _ = writeln!(out, "{:>margin$} | {line}", fault.line);
-        let _ =
-            writeln!(out, "{:margin$} | {:indent$}{caret}", "", "", indent = fault.column.saturating_sub(1));
+        let _ = writeln!(
+            out,
+            "{:margin$} | {:indent$}{caret}",
+            "",
+            "",
+            indent = fault.column.saturating_sub(1).min(EXCERPT_CHARS_MAX)
+        );
         if let Some(help) = &fault.help {
             let _ = writeln!(out, "{:margin$} = help: {help}", "");
         }

@@ -1,9 +1,10 @@
 //! The control socket: one JSON request a line, one JSON answer a line.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tipring_model::line::DownReason;
@@ -17,21 +18,23 @@ use super::switchboard::Switchboard;
 /// Longest request, in bytes.
 const REQUEST_BYTES_MAX: u64 = 65_536;
 /// Clients at one time.
-const CLIENTS_MAX: usize = 16;
+const CLIENTS_MAX: usize = 64;
+/// How long one may say nothing.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// Who may speak: the daemon's own user and its group.
 const MODE: u32 = 0o660;
 
-/// Opens the socket. One that nobody listens on any more is replaced.
+/// Opens the socket. One that nobody listens on any more is replaced, and nothing else.
 pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    if std::os::unix::net::UnixStream::connect(path).is_err() {
-        match std::fs::remove_file(path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
+    match std::fs::symlink_metadata(path) {
+        Ok(there) if !there.file_type().is_socket() => return Err(io::ErrorKind::AlreadyExists.into()),
+        Ok(_) if std::os::unix::net::UnixStream::connect(path).is_err() => std::fs::remove_file(path)?,
+        Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE))?;
@@ -58,7 +61,8 @@ async fn client(board: &Switchboard, stream: UnixStream) -> io::Result<()> {
     let mut reading = BufReader::new(reading);
     loop {
         let mut line = String::new();
-        let read = (&mut reading).take(REQUEST_BYTES_MAX).read_line(&mut line).await?;
+        let mut limited = (&mut reading).take(REQUEST_BYTES_MAX);
+        let read = tokio::time::timeout(SILENCE_MAX, limited.read_line(&mut line)).await??;
         if read == 0 {
             return Ok(());
         }
@@ -83,8 +87,15 @@ fn answer(board: &Switchboard, request: &Value) -> Value {
             let Some(to) = text("to") else { return fault("TR-CONTROL-REQUEST") };
             match board.start_call(to, text("from"), text("flow")) {
                 Ok(id) => json!({ "id": id.to_string() }),
-                Err(cause) => json!({ "error": "TR-CALL-NOT-ALLOWED", "cause": cause.name() }),
+                Err(why) => fault(why.code()),
             }
+        }
+        Some("call-end") => {
+            let Some(id) = text("id").and_then(CallId::parse) else { return fault("TR-CONTROL-NO-CALL") };
+            let state = board.0.state.borrow();
+            let running = state.calls.values().any(|entry| entry.call.facts().id == id);
+            let cause = state.ended.iter().find(|(ended, _)| *ended == id).map(|(_, cause)| cause.name());
+            json!({ "running": running, "cause": cause })
         }
         Some("call-hangup") => match text("id").and_then(CallId::parse) {
             Some(id) if board.hang_up(id) => json!({ "ok": true }),

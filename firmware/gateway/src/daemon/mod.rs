@@ -2,6 +2,7 @@
 
 mod audio;
 mod control;
+mod placing;
 mod playing;
 mod recordings;
 mod records;
@@ -39,6 +40,15 @@ pub(crate) enum StartError {
         /// Its process, as far as it said.
         pid: String,
     },
+    /// The control socket cannot be opened.
+    #[error("the control socket {path} cannot be opened")]
+    Control {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
     /// A folder or file cannot be used.
     #[error("{path} cannot be used")]
     Storage {
@@ -65,6 +75,7 @@ impl StartError {
     pub(crate) const fn code(&self) -> &'static str {
         match self {
             Self::Locked { .. } => "TR-DAEMON-LOCKED",
+            Self::Control { .. } => "TR-DAEMON-CONTROL",
             Self::Storage { .. } => "TR-DAEMON-STORAGE",
             Self::Sip(_) => "TR-DAEMON-BIND",
             Self::Media(_) | Self::Runtime(_) => "TR-DAEMON-SYSTEM",
@@ -152,7 +163,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let plan = plan(&config);
     let parts = Parts { media: media.clone(), lines: lines.clone(), fetcher, prompts, recorder, records };
     let board = Switchboard::new(config, plan, parts);
-    let control = control::listen(&control_path).map_err(storage(control_path.clone()))?;
+    let control = control::listen(&control_path)
+        .map_err(|source| StartError::Control { path: control_path.clone(), source })?;
 
     spawn_local(board.clone().serve_lines());
     spawn_local(board.clone().keep_time());

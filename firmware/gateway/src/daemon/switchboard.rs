@@ -2,7 +2,7 @@
 //! main thread; nothing here waits.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,16 +13,17 @@ use tipring_lines::MediaPort;
 use tipring_lines::sip::SipLines;
 use tipring_media::{Event, LegStats};
 use tipring_model::call::{CallFacts, Cdr, Direction, EndedBy};
+use tipring_model::fetch::{FetchError, HttpResponse};
 use tipring_model::flow::{Flow, Moment, Target};
 use tipring_model::line::{LineCommand, LineEvent, Offer};
-use tipring_model::{CallId, CallerId, Cause, LegId, LineId, Number};
+use tipring_model::{CallId, Cause, LegId, LineId};
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
 
 use super::playing::PlayQueue;
 use super::recordings::{Finished, Recorder};
 use super::records::{LegFacts, Record, RecordWriter, StepRecord};
-use super::route::{Arrival, Departure, Plan};
+use super::route::{Arrival, Plan};
 use crate::config::{Config, FlowEntry};
 use crate::countries::Country;
 use crate::fetch::Fetcher;
@@ -30,6 +31,8 @@ use crate::prompts::PromptStore;
 
 /// Longest ringing of the built-in flow that connects two parties.
 const CONNECT_RING_MAX: Duration = Duration::from_secs(120);
+/// Calls whose end is remembered for those who ask.
+const ENDED_MAX: usize = 256;
 /// Steps kept for the record of one call.
 const STEPS_MAX: usize = 1_000;
 
@@ -67,6 +70,8 @@ pub(super) struct State {
     pub(super) calls_total: u64,
     pub(super) panics: u64,
     pub(super) stopping: bool,
+    /// How the last calls ended.
+    pub(super) ended: VecDeque<(CallId, Cause)>,
 }
 
 pub(super) struct Entry {
@@ -76,10 +81,10 @@ pub(super) struct Entry {
     pub(super) began: Instant,
     due: Option<Instant>,
     steps: Vec<StepRecord>,
-    legs: Vec<LegId>,
+    pub(super) legs: Vec<LegId>,
     stats: HashMap<LegId, LegStats>,
     codecs: HashMap<LegId, &'static str>,
-    lines: HashMap<LegId, LineId>,
+    pub(super) lines: HashMap<LegId, LineId>,
 }
 
 pub(super) struct Closing {
@@ -282,7 +287,7 @@ impl Switchboard {
     }
 
     /// What was still being prepared for a leg will not be heard.
-    fn leg_gone(&self, leg: LegId) {
+    pub(super) fn leg_gone(&self, leg: LegId) {
         let left = {
             let mut state = self.0.state.borrow_mut();
             state.legs.remove(&leg).map(|mut entry| (entry.call, entry.queue.drain()))
@@ -301,7 +306,8 @@ impl Switchboard {
             (state.calls.len() >= self.0.calls_max, state.stopping)
         };
         if (full || stopping) && !emergency {
-            tracing::warn!(code = "TR-CALL-LIMIT", line = self.line_name(Some(line)), "call refused");
+            let code = if stopping { "TR-DAEMON-STOPPING" } else { "TR-CALL-LIMIT" };
+            tracing::warn!(code, line = self.line_name(Some(line)), "call refused");
             let release = LineCommand::Release { leg: offer.leg, cause: Cause::NoCircuit };
             return self.0.lines.command(line, release);
         }
@@ -341,62 +347,14 @@ impl Switchboard {
         self.begin(number, call, Some(line), flow_at, Some((offer.leg, offer.codec)));
     }
 
-    /// Places a call of the box's own: rings `to`, and runs the flow when it answers.
-    ///
-    /// # Errors
-    /// [`Cause::NoCircuit`] when there are as many calls as there may be,
-    /// [`Cause::Unallocated`] when there is no such flow.
-    pub(crate) fn start_call(
-        &self,
-        to: &str,
-        from: Option<&str>,
-        flow: Option<&str>,
-    ) -> Result<CallId, Cause> {
-        let full = {
-            let state = self.0.state.borrow();
-            state.calls.len() >= self.0.calls_max || state.stopping
-        };
-        if full {
-            return Err(Cause::NoCircuit);
-        }
-        let at = match flow {
-            None => self.0.flows.first().map(|_| 0),
-            Some(name) => self.0.flows.iter().position(|entry| entry.name == name),
-        };
-        let at = at.ok_or(Cause::Unallocated)?;
-        let program = self.0.flows.get(at).ok_or(Cause::Unallocated)?;
-        let now = moment();
-        let id = new_call_id();
-        let caller = from.map_or_else(CallerId::default, CallerId::of);
-        let facts = CallFacts {
-            id,
-            leg: None,
-            direction: Direction::Outbound,
-            from: caller.clone(),
-            to: Number::new(to),
-            answered: false,
-            codec: "",
-            started_unix_ms: now.unix_ms,
-        };
-        let target = match to.strip_prefix("sip:") {
-            Some(address) => Target::Sip(address.to_owned()),
-            None => Target::Number(to.to_owned()),
-        };
-        let number = self.next_number();
-        let call =
-            Call::placing(number, facts, target, caller, program.program.start(), Limits::default(), now);
-        self.begin(number, call, None, Some(at), None);
-        Ok(id)
-    }
-
-    fn next_number(&self) -> u32 {
+    pub(super) fn next_number(&self) -> u32 {
         let mut state = self.0.state.borrow_mut();
         // 31 bits: the top one tells placed legs from offered ones.
         state.next_call = (state.next_call + 1) & 0x7fff_ffff;
         state.next_call
     }
 
-    fn begin(
+    pub(super) fn begin(
         &self,
         number: u32,
         call: Call,
@@ -605,9 +563,11 @@ impl Switchboard {
             }
             CallOutput::Fetch { id, request } => {
                 let board = self.clone();
+                let asked = place_of(&request.url).to_owned();
                 let answer = self.0.fetcher.fetch(request);
                 spawn_local(async move {
-                    let answer = answer.await.unwrap_or(Err(tipring_model::fetch::FetchError::Overload));
+                    let answer = answer.await.unwrap_or(Err(FetchError::Overload));
+                    board.tell_fetch(number, &asked, &answer);
                     board.handle(number, CallInput::Fetched(id, answer.as_ref().map_err(|error| *error)));
                 });
             }
@@ -616,10 +576,20 @@ impl Switchboard {
             CallOutput::Reply(..) => {}
             CallOutput::Step { after, step } => self.step(number, after, step),
             CallOutput::Warn(warning) => {
-                tracing::debug!(call = %self.call_name(number), code = warning.code, path = warning.path, "flow warning");
+                tracing::info!(call = %self.call_name(number), code = warning.code, path = warning.path, "flow warning");
             }
             CallOutput::Over(cdr) => self.over(number, cdr),
         }
+    }
+
+    /// Says in the log what a server did wrong.
+    fn tell_fetch(&self, number: u32, url: &str, answer: &Result<HttpResponse, FetchError>) {
+        let (code, status) = match answer {
+            Ok(answer) if answer.status < 400 => return,
+            Ok(answer) => ("TR-HOOK-STATUS", Some(answer.status)),
+            Err(error) => (error.code(), None),
+        };
+        tracing::warn!(call = %self.call_name(number), code, url, status, "a web server did not answer well");
     }
 
     fn step(&self, number: u32, after: Duration, step: tipring_model::flow::Step) {
@@ -643,50 +613,6 @@ impl Switchboard {
         }
     }
 
-    fn place(&self, number: u32, leg: LegId, to: &Target, from: CallerId) {
-        let arrived = {
-            let mut state = self.0.state.borrow_mut();
-            state.legs.insert(leg, LegEntry { call: number, line: None, queue: PlayQueue::default() });
-            let entry = state.calls.get_mut(&number);
-            entry.and_then(|entry| {
-                entry.legs.push(leg);
-                entry.line
-            })
-        };
-        let departure = self.0.plan.departure(arrived, to);
-        let (line, number_to) = match departure {
-            Departure::Line(line, to) => (Some(line), to),
-            Departure::AnyOf(lines, to) => {
-                let up = |line: &LineId| {
-                    self.0.lines.status().iter().any(|status| status.line == *line && status.state.is_ok())
-                };
-                // One that is down may still carry it: better to try than to refuse.
-                (lines.iter().copied().find(up).or(lines.first().copied()), to)
-            }
-            Departure::Refuse(cause) => return self.leg_refused(number, leg, cause),
-        };
-        let Some(line) = line else { return self.leg_refused(number, leg, Cause::NoCircuit) };
-        {
-            let mut state = self.0.state.borrow_mut();
-            if let Some(entry) = state.legs.get_mut(&leg) {
-                entry.line = Some(line);
-            }
-            if let Some(entry) = state.calls.get_mut(&number) {
-                entry.lines.insert(leg, line);
-            }
-        }
-        self.0.lines.command(line, LineCommand::Place { leg, to: number_to, from });
-    }
-
-    /// No line takes the leg. The call learns it after it has said all it had to say.
-    fn leg_refused(&self, number: u32, leg: LegId, cause: Cause) {
-        let board = self.clone();
-        spawn_local(async move {
-            board.handle(number, CallInput::Line(LineEvent::Released { leg, cause }));
-            board.leg_gone(leg);
-        });
-    }
-
     fn over(&self, number: u32, cdr: Box<Cdr>) {
         let entry = {
             let mut state = self.0.state.borrow_mut();
@@ -694,6 +620,10 @@ impl Switchboard {
             if let Some(due) = entry.as_ref().and_then(|entry| entry.due) {
                 state.timers.remove(&(due, number));
             }
+            if state.ended.len() >= ENDED_MAX {
+                state.ended.pop_front();
+            }
+            state.ended.push_back((cdr.id, cdr.cause));
             entry
         };
         let Some(entry) = entry else { return };
@@ -744,19 +674,6 @@ impl Switchboard {
         let state = self.0.state.borrow();
         state.calls.get(&number).and_then(|entry| entry.codecs.get(&leg).copied())
     }
-
-    /// Ends a call at somebody's wish; false if there is none of that name.
-    #[must_use]
-    pub(crate) fn hang_up(&self, id: CallId) -> bool {
-        let found = {
-            let state = self.0.state.borrow();
-            state.calls.iter().find(|(_, entry)| entry.call.facts().id == id).map(|(number, _)| *number)
-        };
-        if let Some(number) = found {
-            self.handle(number, CallInput::Request(Request::HangUp(EndedBy::Operator)));
-        }
-        found.is_some()
-    }
 }
 
 /// The leg that a command names.
@@ -770,6 +687,14 @@ const fn leg_of(command: &LineCommand) -> LegId {
     }
 }
 
+/// An address as logs may show it: without credentials and query, which name callers.
+fn place_of(url: &str) -> &str {
+    let bare = url.split(['?', '#']).next().unwrap_or("");
+    let Some((_, rest)) = bare.split_once("//") else { return bare };
+    let host = rest.split('/').next().unwrap_or("");
+    host.rfind('@').and_then(|at| rest.get(at + 1..)).unwrap_or(rest)
+}
+
 /// A number as logs may show it: the last three characters alone.
 fn masked(number: &str) -> String {
     let shown = number.char_indices().rev().nth(2).map_or(0, |(at, _)| at);
@@ -780,6 +705,19 @@ fn masked(number: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logs_show_no_credentials_and_no_query() {
+        for (url, shown) in [
+            ("http://ann:secret@web.example:81/a/b?from=15550100#x", "web.example:81/a/b"),
+            ("https://web.example", "web.example"),
+            ("https://web.example/@home?x=a@b", "web.example/@home"),
+            ("nonsense", "nonsense"),
+            ("", ""),
+        ] {
+            assert_eq!(place_of(url), shown);
+        }
+    }
 
     #[test]
     fn logs_show_the_last_three_digits_alone() {

@@ -554,6 +554,8 @@ impl Stack {
             Event::PhoneGone { account } => self.phone_state(now, &account, Err(DownReason::NotRegistered)),
             Event::AuthFailed { hop } => {
                 self.auth_failures += 1;
+                // Few lines: a source that goes on is soon no longer answered.
+                tracing::warn!(code = "TR-SIP-401", source = %hop.remote, "a telephone gave a wrong number or password");
                 if self.screening.failed(now, hop.remote.ip()) {
                     tracing::warn!(code = "TR-SIP-FLOOD", source = %hop.remote.ip(), "source no longer answered");
                 }

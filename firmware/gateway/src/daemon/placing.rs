@@ -1,0 +1,181 @@
+//! Calls and legs that the box places, and calls that it ends at somebody's wish.
+
+use tipring_calls::{Call, CallInput, Limits, Request};
+use tipring_model::call::{CallFacts, Direction, EndedBy};
+use tipring_model::flow::Target;
+use tipring_model::line::{LineCommand, LineEvent};
+use tipring_model::{CallId, CallerId, Cause, LegId, LineId, Number};
+use tokio::task::spawn_local;
+
+use super::playing::PlayQueue;
+use super::route::Departure;
+use super::switchboard::{LegEntry, Switchboard, moment, new_call_id};
+
+/// Longest number or SIP address that is dialled.
+const DIALLED_CHARS_MAX: usize = 255;
+
+/// Why a call was not placed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum NotPlaced {
+    /// There are as many calls as there may be.
+    Full,
+    /// The daemon is going down.
+    Stopping,
+    /// There is no flow of that name, or none at all.
+    NoFlow,
+    /// That is neither a number nor a SIP address.
+    Number,
+}
+
+impl NotPlaced {
+    /// The code of the message catalogue.
+    pub(super) const fn code(self) -> &'static str {
+        match self {
+            Self::Full => "TR-CALL-LIMIT",
+            Self::Stopping => "TR-DAEMON-STOPPING",
+            Self::NoFlow => "TR-CALL-NO-FLOW",
+            Self::Number => "TR-CALL-NUMBER",
+        }
+    }
+}
+
+/// A number, as a telephone can dial or a network can show it, or a SIP address.
+fn is_dialable(text: &str) -> bool {
+    let (rest, is_address) = match text.strip_prefix("sip:") {
+        Some(rest) => (rest, true),
+        None => (text, false),
+    };
+    !rest.is_empty()
+        && text.len() <= DIALLED_CHARS_MAX
+        && rest.bytes().all(|b| match b {
+            b'0'..=b'9' | b'*' | b'#' | b'+' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'.' | b'_' => true,
+            _ => is_address && b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b'"'),
+        })
+}
+
+impl Switchboard {
+    /// Places a call of the box's own: rings `to`, and runs the flow when it answers.
+    ///
+    /// # Errors
+    /// See [`NotPlaced`].
+    pub(super) fn start_call(
+        &self,
+        to: &str,
+        from: Option<&str>,
+        flow: Option<&str>,
+    ) -> Result<CallId, NotPlaced> {
+        let (full, stopping) = {
+            let state = self.0.state.borrow();
+            (state.calls.len() >= self.0.calls_max, state.stopping)
+        };
+        if stopping {
+            return Err(NotPlaced::Stopping);
+        }
+        if full {
+            return Err(NotPlaced::Full);
+        }
+        if !is_dialable(to) || from.is_some_and(|from| !is_dialable(from)) {
+            return Err(NotPlaced::Number);
+        }
+        let at = match flow {
+            None => self.0.flows.first().map(|_| 0),
+            Some(name) => self.0.flows.iter().position(|entry| entry.name == name),
+        };
+        let at = at.ok_or(NotPlaced::NoFlow)?;
+        let program = self.0.flows.get(at).ok_or(NotPlaced::NoFlow)?;
+        let now = moment();
+        let id = new_call_id();
+        let caller = from.map_or_else(CallerId::default, CallerId::of);
+        let facts = CallFacts {
+            id,
+            leg: None,
+            direction: Direction::Outbound,
+            from: caller.clone(),
+            to: Number::new(to),
+            answered: false,
+            codec: "",
+            started_unix_ms: now.unix_ms,
+        };
+        let target = match to.strip_prefix("sip:") {
+            Some(address) => Target::Sip(address.to_owned()),
+            None => Target::Number(to.to_owned()),
+        };
+        let number = self.next_number();
+        let call =
+            Call::placing(number, facts, target, caller, program.program.start(), Limits::default(), now);
+        self.begin(number, call, None, Some(at), None);
+        Ok(id)
+    }
+
+    /// Ends a call at somebody's wish; false if there is none of that name.
+    #[must_use]
+    pub(crate) fn hang_up(&self, id: CallId) -> bool {
+        let found = {
+            let state = self.0.state.borrow();
+            state.calls.iter().find(|(_, entry)| entry.call.facts().id == id).map(|(number, _)| *number)
+        };
+        if let Some(number) = found {
+            self.handle(number, CallInput::Request(Request::HangUp(EndedBy::Operator)));
+        }
+        found.is_some()
+    }
+
+    pub(super) fn place(&self, number: u32, leg: LegId, to: &Target, from: CallerId) {
+        let arrived = {
+            let mut state = self.0.state.borrow_mut();
+            state.legs.insert(leg, LegEntry { call: number, line: None, queue: PlayQueue::default() });
+            let entry = state.calls.get_mut(&number);
+            entry.and_then(|entry| {
+                entry.legs.push(leg);
+                entry.line
+            })
+        };
+        let departure = self.0.plan.departure(arrived, to);
+        let (line, number_to) = match departure {
+            Departure::Line(line, to) => (Some(line), to),
+            Departure::AnyOf(lines, to) => {
+                let up = |line: &LineId| {
+                    self.0.lines.status().iter().any(|status| status.line == *line && status.state.is_ok())
+                };
+                // One that is down may still carry it: better to try than to refuse.
+                (lines.iter().copied().find(up).or(lines.first().copied()), to)
+            }
+            Departure::Refuse(cause) => return self.leg_refused(number, leg, cause),
+        };
+        let Some(line) = line else { return self.leg_refused(number, leg, Cause::NoCircuit) };
+        {
+            let mut state = self.0.state.borrow_mut();
+            if let Some(entry) = state.legs.get_mut(&leg) {
+                entry.line = Some(line);
+            }
+            if let Some(entry) = state.calls.get_mut(&number) {
+                entry.lines.insert(leg, line);
+            }
+        }
+        self.0.lines.command(line, LineCommand::Place { leg, to: number_to, from });
+    }
+
+    /// No line takes the leg. The call learns it after it has said all it had to say.
+    fn leg_refused(&self, number: u32, leg: LegId, cause: Cause) {
+        let board = self.clone();
+        spawn_local(async move {
+            board.handle(number, CallInput::Line(LineEvent::Released { leg, cause }));
+            board.leg_gone(leg);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_dialable;
+
+    #[test]
+    fn what_can_be_dialled_is_a_number_or_an_address() {
+        for good in ["201", "+15550100", "*98#", "anonymous", "sip:desk@192.168.1.20:5060;x=y"] {
+            assert!(is_dialable(good), "{good}");
+        }
+        for bad in ["", "sip:", "201\r\nX: y", "2 01", "sip:a b", "sip:<a>", &"1".repeat(256)] {
+            assert!(!is_dialable(bad), "{bad}");
+        }
+    }
+}
