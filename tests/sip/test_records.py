@@ -2,6 +2,7 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import time
 from datetime import datetime, timezone
@@ -10,6 +11,7 @@ import audio
 import programs
 import pytest
 from box import flow, phone, trunk
+from flow_server import Answer
 from waiting import until
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -148,7 +150,7 @@ def test_call_start_rings_a_phone_and_runs_the_flow(tipring, server, party):
 
 
 def test_call_start_to_a_busy_phone(tipring, server, party):
-    """Shows: busy: --wait ends, one record with the cause."""
+    """Shows: busy: --wait says so and ends with 1, one record with the cause."""
     server.flow("/flow", "")
     box = tipring(phone("201"))
     desk = party("127.0.0.11", user="201", password="opensesame")
@@ -156,9 +158,55 @@ def test_call_start_to_a_busy_phone(tipring, server, party):
     command = subprocess.Popen([programs.tipring(), "call", "start", "--to", "201", "--flow", "office", "--wait", "--socket", str(box.socket_path)],
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     desk.expect_call().refuse(486)
-    command.communicate(timeout=10)
+    said, _ = command.communicate(timeout=10)
+    assert command.returncode == 1 and said.split()[-1] == "busy"
     record = box.cdr()
     assert (record["cause"], record["q850"], record["answered_after_ms"]) == ("busy", 17, None)
+
+
+@pytest.mark.parametrize("arguments, code, said", [
+    (("--to", "201", "--flow", "nope"), 66, "TR-CALL-NO-FLOW"),
+    (("--to", ""), 2, "TR-CALL-NUMBER"),
+    (("--to", "201\r\nX: y"), 2, "TR-CALL-NUMBER"),
+    (("--to", "2" * 3000), 2, "TR-CALL-NUMBER"),
+    (("--to", "201", "--from", "a b"), 2, "TR-CALL-NUMBER"),
+])
+def test_call_start_of_what_cannot_be_placed(tipring, arguments, code, said):
+    """Shows: no call, a code that says why, and an exit code of its own."""
+    box = tipring(phone("201"))
+    done = box.run("call", "start", *arguments, check=code)
+    assert said in done.stderr and done.stdout == "" and box.counter("calls_total") == 0
+
+
+def test_a_file_that_is_no_socket_is_not_replaced(tipring):
+    """Shows: control_socket that names a file of somebody's: exit 73, and the file is as it was."""
+    box = tipring(started=False)
+    box.socket_path.write_text("precious")
+    done = box.run("serve", "--config", str(box.config_file), check=73)
+    assert "TR-DAEMON-CONTROL" in done.stderr and box.socket_path.read_text() == "precious"
+
+
+def test_silent_clients_do_not_shut_others_out(tipring):
+    """Shows: 200 connections to the control socket that say nothing; status still answers."""
+    box = tipring()
+    idle = []
+    for _ in range(200):
+        idle.append(socket.socket(socket.AF_UNIX))
+        idle[-1].connect(str(box.socket_path))
+    assert box.status()["ready"]
+    for one in idle:
+        one.close()
+
+
+def test_what_went_wrong_is_in_the_log(tipring, server, provider, party):
+    """Shows: a web server's status and address without its query, a telephone's wrong password: codes in the log, nothing secret."""
+    server.answer("/flow", Answer("<Response/>", status=500))
+    box = tipring(phone("201"), flow(url=server.url("/flow").replace("http://", "http://ann:canary@")))
+    provider.call(box, "100").answered().hung_up()
+    party("127.0.0.11", user="201", password="wrong").register(box, expect=None)
+    until(lambda: "TR-SIP-401" in box.log(), what="the password")
+    assert "TR-HOOK-STATUS" in box.log() and "status=500" in box.log()
+    assert "canary" not in box.log() and "from=1555" not in box.log()
 
 
 def test_call_start_over_the_trunk(tipring, server, party):

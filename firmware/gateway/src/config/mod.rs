@@ -182,6 +182,35 @@ timeout = 5
     }
 
     #[test]
+    fn one_mistake_is_one_fault() {
+        let flow = "[[flow]]\nname = \"office\"\ndialect = \"opentact\"\n";
+        let no_file = format!("schema = 1\n{flow}file = \"nowhere.xml\"\n");
+        let no_zone = format!("schema = 1\n[box]\ntimezone = \"Mars/Base\"\n{flow}url = \"http://x/\"\n");
+        for (text, expected) in [(no_file, "TR-CFG-FILE 5:8"), (no_zone, "TR-CFG-MALFORMED 3:12")] {
+            let faults = faults(&text);
+            let own: Vec<&String> = faults.iter().filter(|fault| !fault.contains("data_dir")).collect();
+            assert!(own.len() == 1 && own[0].starts_with(expected), "{expected}: {faults:#?}");
+        }
+    }
+
+    #[test]
+    fn a_number_leads_to_one_place() {
+        let flow = |name: &str, numbers: &str| {
+            format!(
+                "[[flow]]\nname = \"{name}\"\ndialect = \"opentact\"\nurl = \"http://x/\"\nnumbers = {numbers}\n"
+            )
+        };
+        let phone =
+            "[[line]]\nname = \"desk\"\nkind = \"sip-phone\"\nnumber = \"201\"\npassword = \"a-long-one\"\n";
+        let text =
+            format!("schema = 1\n{}{}{phone}", flow("a", "[\"100\", \"201\"]"), flow("b", "[\"100\"]"));
+        let faults = faults(&text);
+        for expected in ["TR-CFG-DUPLICATE 11:11 the number 100", "TR-CFG-DUPLICATE 15:10 the number 201"] {
+            assert!(faults.iter().any(|fault| fault.starts_with(expected)), "{expected}: {faults:#?}");
+        }
+    }
+
+    #[test]
     fn references_must_lead_somewhere() {
         let faults = faults(
             "schema = 1\n[[line]]\nname = \"t\"\nkind = \"sip-trunk\"\nhost = \"127.0.0.1:5070\"\nflow = \"none\"\n",

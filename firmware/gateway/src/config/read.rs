@@ -322,8 +322,11 @@ impl Reader<'_> {
                 continue;
             };
             let mut own = RawSettings::new();
+            let mut lacks_document = false;
             for (key, document) in [("file", "document"), ("fallback_file", "fallback_document")] {
-                if let Some(text) = self.document(&group, key) {
+                let text = self.document(&group, key);
+                lacks_document |= text.is_none() && group.raw.get(key).is_some();
+                if let Some(text) = text {
                     own.set(document, RawValue::Text(text));
                     let place = group.values.get(key).cloned().unwrap_or_else(|| group.span.clone());
                     group.values.insert(document.to_owned(), place);
@@ -340,7 +343,14 @@ impl Reader<'_> {
             }
             let has_zone = dialect.fields.iter().any(|field| field.key == "timezone");
             if has_zone && own.get("timezone").is_none() {
+                // One that does not exist was reported where it stands.
+                let zone = if jiff::tz::TimeZone::get(zone).is_ok() { zone } else { "UTC" };
                 own.set("timezone", RawValue::Text(zone.to_owned()));
+            }
+            if lacks_document {
+                // What it would miss was said.
+                flows.push((name, None));
+                continue;
             }
             let opened = (dialect.open)(&own);
             let program = opened.map_err(|errors| self.further_faults(&group, &errors, &fields)).ok();

@@ -18,9 +18,9 @@ use super::switchboard::Switchboard;
 /// Longest request, in bytes.
 const REQUEST_BYTES_MAX: u64 = 65_536;
 /// Clients at one time.
-const CLIENTS_MAX: usize = 64;
+const CLIENTS_MAX: usize = 128;
 /// How long one may say nothing.
-const SILENCE_MAX: Duration = Duration::from_secs(2);
+const SILENCE_MAX: Duration = Duration::from_secs(1);
 /// Who may speak: the daemon's own user and its group.
 const MODE: u32 = 0o660;
 
