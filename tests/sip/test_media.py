@@ -110,15 +110,15 @@ def test_after_hold_the_window_does_not_open_for_others(tipring, server, provide
 
 
 def test_spraying_the_port_range_gets_not_a_byte_back(tipring, server, provider, rtp):
-    """Shows: E-01: with four calls up, RTP and RTCP sent to every port of the range from elsewhere is answered by nothing, and the calls sound the same."""
+    """Shows: E-01: with four calls up, RTP and RTCP sent to every port of the range from elsewhere is answered by nothing, and the calls sound the same, also for those who only listen."""
     low = free_range(200)
     server.flow("/flow", f"<Play>{server.url('/prompt.wav')}</Play>")
     prompt = audio.voice(4, seed=83)
     server.sound("/prompt.wav", audio.wav_bytes(prompt))
     box = tipring(rtp=f"{low}-{low + 199}")
     calls = [provider.call(box, "100").answered() for _ in range(4)]
-    for call in calls:
-        call.rtp.say(audio.silence(0.15))       # each caller's address is learned
+    for call in calls[:2]:
+        call.rtp.say(audio.silence(0.15))       # these callers' addresses are learned
     assert all(low <= call.rtp.peer[1] <= low + 199 and call.rtp.peer[1] % 2 == 0 for call in calls)
     sprayers = [rtp(FAR), rtp(NEAR)]
     until_time = time.monotonic() + 3

@@ -8,8 +8,11 @@
 //!   address are considered at all;
 //! - learning lasts from the first such packet until the fifth or for 500 ms; a
 //!   packet from the very SDP address and port ends it at once;
-//! - then one source is locked: nothing else is heard, nothing else is answered;
-//! - until then, we send to the SDP address only;
+//! - then one source is locked: nothing else is heard, nothing else is answered, except
+//!   that a neighbour yields to the signalled host itself at any time;
+//! - until then, we send to the SDP address only, and never to a mere neighbour: a peer
+//!   behind a translator has the address that its signalling comes from, and a provider
+//!   whose media leaves by another machine still wants it where its SDP says;
 //! - only a new offer or answer starts learning afresh.
 
 use std::{
@@ -36,7 +39,7 @@ struct Candidate {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     Learning { since: Option<Instant>, packets: u8, candidates: [Option<Candidate>; CANDIDATES_MAX] },
-    Locked(SocketAddr),
+    Locked { source: SocketAddr, rank: u8 },
 }
 
 /// Decides for each packet whether its source is the peer.
@@ -71,45 +74,41 @@ impl SourceGate {
         }
     }
 
-    /// Where to send: the locked source, or the SDP address until there is one.
+    /// Where to send: the locked source, or the SDP address until there is one, and for
+    /// as long as only a neighbour of the signalled host speaks.
     #[must_use]
     pub const fn destination(&self) -> Option<SocketAddr> {
         match self.state {
-            State::Learning { .. } => self.remote,
-            State::Locked(source) => Some(source),
+            State::Learning { .. } | State::Locked { rank: 0, .. } => self.remote,
+            State::Locked { source, .. } => Some(source),
         }
     }
 
     /// True once the source is settled.
     #[must_use]
     pub const fn is_locked(&self) -> bool {
-        matches!(self.state, State::Locked(_))
+        matches!(self.state, State::Locked { .. })
     }
 
     /// Judges a well-formed packet that came from `source`.
     pub fn judge(&mut self, now: Instant, source: SocketAddr) -> Verdict {
         let source = plain(source);
+        let own_rank = self.rank(source);
         let (since, packets, candidates) = match &mut self.state {
-            State::Locked(peer) => {
-                return if *peer == source { Verdict::Hear } else { Verdict::Reject };
+            State::Locked { source: peer, .. } if *peer == source => return Verdict::Hear,
+            State::Locked { rank: 0, .. } if own_rank >= Some(1) => {
+                self.state = State::Locked { source, rank: 1 };
+                return Verdict::HearAfresh;
             }
+            State::Locked { .. } => return Verdict::Reject,
             State::Learning { since, packets, candidates } => (since, packets, candidates),
         };
         if self.remote == Some(source) {
             let fresh = candidates.iter().flatten().next().is_some();
-            self.state = State::Locked(source);
+            self.state = State::Locked { source, rank: 1 };
             return if fresh { Verdict::HearAfresh } else { Verdict::Hear };
         }
-        let hosts = [self.remote.map(|r| r.ip()), self.signalling];
-        let Some(rank) = hosts
-            .iter()
-            .flatten()
-            .filter(|host| same_network(**host, source.ip()))
-            .map(|host| u8::from(*host == source.ip()))
-            .max()
-        else {
-            return Verdict::Reject;
-        };
+        let Some(rank) = own_rank else { return Verdict::Reject };
         let before = best(candidates).map(|c| c.source);
         let known = candidates.iter_mut().flatten().find(|c| c.source == source);
         if let Some(known) = known {
@@ -120,15 +119,26 @@ impl SourceGate {
         *packets += 1;
         let began = *since.get_or_insert(now);
         let chosen = best(candidates).map(|c| c.source);
+        let rank = best(candidates).map_or(0, |c| c.rank);
         let over = *packets >= LEARN_PACKETS || now.saturating_duration_since(began) >= LEARN_TIME;
         if let (true, Some(peer)) = (over, chosen) {
-            self.state = State::Locked(peer);
+            self.state = State::Locked { source: peer, rank };
         }
         match chosen {
             Some(chosen) if chosen == source && before.is_some_and(|b| b != source) => Verdict::HearAfresh,
             Some(chosen) if chosen == source => Verdict::Hear,
             Some(_) | None => Verdict::Reject,
         }
+    }
+
+    /// 1 for a signalled host's own address, 0 for a neighbour's; none for others.
+    fn rank(&self, source: SocketAddr) -> Option<u8> {
+        [self.remote.map(|remote| remote.ip()), self.signalling]
+            .into_iter()
+            .flatten()
+            .filter(|host| same_network(*host, source.ip()))
+            .map(|host| u8::from(host == source.ip()))
+            .max()
     }
 }
 
@@ -166,6 +176,22 @@ mod tests {
 
     fn gate() -> (SourceGate, Instant) {
         (SourceGate::new(Some(at("192.0.2.10:4000")), Some(at("198.51.100.7:1").ip())), Instant::now())
+    }
+
+    #[test]
+    fn sec_e01_a_neighbour_is_never_sent_to_and_yields_to_the_signalled_host() {
+        let (mut gate, now) = gate();
+        let neighbour = at("192.0.2.99:666");
+        for _ in 0..20 {
+            assert_eq!(gate.judge(now, neighbour), Verdict::Hear);
+            assert_eq!(gate.destination(), Some(at("192.0.2.10:4000")), "the silent peer keeps its sound");
+        }
+        assert!(gate.is_locked());
+        let peer = at("198.51.100.7:31000");
+        assert_eq!(gate.judge(now, peer), Verdict::HearAfresh);
+        assert_eq!(gate.judge(now, peer), Verdict::Hear);
+        assert_eq!(gate.judge(now, neighbour), Verdict::Reject);
+        assert_eq!(gate.destination(), Some(peer));
     }
 
     #[test]
