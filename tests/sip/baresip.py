@@ -21,13 +21,27 @@ MODULE_FOLDERS = ("/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules")
 MODULES = ("g711.so", "uuid.so", "account.so", "contact.so", "menu.so", "ctrl_tcp.so", "aufile.so", "aubridge.so", "sndfile.so")
 
 
+def free_sip_port():
+    """A port that is free by UDP and TCP, and so is the next, which baresip takes for TLS."""
+    for _ in range(100):
+        port = free_port("127.0.0.1")
+        try:
+            for number in (port, port + 1):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", number))
+        except (OSError, OverflowError):
+            continue
+        return port
+    raise AssertionError("no two free ports in a row")
+
+
 class Baresip:
     def __init__(self, directory, user, password, box, *, says=None, answers="manual", codecs=("PCMU",), transport="udp"):
         """`says`: a WAV file to speak (8 kHz). `answers`: "manual" or "auto"."""
         self.directory = pathlib.Path(directory) / f"baresip-{user}-{time.monotonic_ns()}"
         self.directory.mkdir()
         self.user = user
-        self.port, self._control_port = free_port("127.0.0.1"), free_port("127.0.0.1", socket.SOCK_STREAM)
+        self.port, self._control_port = free_sip_port(), free_port("127.0.0.1", socket.SOCK_STREAM)
         modules = next((folder for folder in MODULE_FOLDERS if pathlib.Path(folder, "aufile.so").exists()), None)
         if modules is None:
             raise programs.Missing("baresip's module aufile is not installed: apt-get install baresip-core")

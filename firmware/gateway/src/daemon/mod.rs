@@ -19,7 +19,7 @@ use tipring_lines::{LineSettings, MediaPort};
 use tipring_media::{Engine, EventReceiver, Granted, Limits, MediaThread, SpawnError, ThreadOptions};
 use tipring_model::LineId;
 use tokio::net::unix::pipe;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
 
@@ -179,6 +179,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         }
     });
 
+    let mut signals = StopSignals::listen();
     tracing::info!(
         sip_udp = lines.udp().map(tracing::field::display),
         sip_tcp = lines.tcp().map(tracing::field::display),
@@ -187,11 +188,11 @@ async fn serve(config: Config) -> Result<(), StartError> {
     );
     notify(&[sd_notify::NotifyState::Ready]);
     spawn_local(keep_watchdog());
-    told_to_stop().await;
+    signals.told().await;
 
     tracing::info!(code = "TR-DAEMON-STOPPING", "stopping");
     notify(&[sd_notify::NotifyState::Stopping]);
-    board.stop(STOP_GRACE, told_to_stop()).await;
+    board.stop(STOP_GRACE, signals.told()).await;
     lines.close().await;
     // The engine with what is left in it; nobody needs it any more.
     drop(thread.stop());
@@ -267,16 +268,22 @@ async fn serve_media(board: Switchboard, mut events: EventReceiver, media: Media
     }
 }
 
-/// SIGTERM or SIGINT.
-async fn told_to_stop() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT. One listener for both times: a second signal that comes while the
+/// first is being worked on is not lost.
+struct StopSignals(Option<(Signal, Signal)>);
+
+impl StopSignals {
+    fn listen() -> Self {
+        Self(signal(SignalKind::terminate()).ok().zip(signal(SignalKind::interrupt()).ok()))
+    }
+
+    /// The next of them.
+    async fn told(&mut self) {
+        let Some((terminate, interrupt)) = &mut self.0 else { return std::future::pending().await };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }
 
