@@ -133,6 +133,24 @@ def test_flow_run_of_a_bad_or_missing_document(tmp_path):
     assert tipring_run("flow", "run", tmp_path / "none.xml").returncode in (64, 66)
 
 
+@pytest.mark.parametrize("option, value, said", [
+    ("--hook", "foo", "URL=200:body"), ("--hook", "=200:", "URL=200:body"), ("--hook", "http://x=999:y", "URL=200:body"),
+    ("--hook", "http://x=200:@nowhere", "nowhere does not exist"), ("--keys", "1x", "`x` is not a key"),
+])
+def test_flow_run_refuses_what_it_cannot_script(menu, option, value, said):
+    """Shows: exit 2 and the mistake, instead of a run that ignores it."""
+    done = tipring_run("flow", "run", menu, option, value)
+    assert done.returncode == 2 and said in done.stderr
+
+
+def test_check_sends_no_commands_to_the_terminal(tmp_path):
+    """Shows: control characters of a broken file are not printed, and a long line is cut."""
+    path = tmp_path / "escape.toml"
+    path.write_text("schema = 1\n\x1b[31mx" + "y" * 5000 + "\n")
+    done = tipring_run("check", path)
+    assert done.returncode == 1 and "\x1b" not in done.stderr and max(map(len, done.stderr.splitlines())) < 400
+
+
 def test_the_schedule_follows_the_time_given(tmp_path):
     """Shows: --at decides which block of Schedule runs."""
     path = tmp_path / "hours.xml"

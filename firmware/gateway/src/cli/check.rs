@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{BAD, BAD_FILE, OK, complain, say};
-use crate::catalogue;
+use super::{BAD, BAD_FILE, OK, complain, complain_of, say};
 use crate::config::{Config, FILE_BYTES_MAX, read_bytes, render};
 
 pub(super) fn run(files: &[PathBuf]) -> u8 {
@@ -48,13 +47,8 @@ fn check_document(name: &str, bytes: &[u8]) -> u8 {
     let findings = (tipring_flows::opentact::DIALECT.check)(bytes);
     for finding in &findings {
         let kind = if finding.fatal { "error" } else { "warning" };
-        complain(&format!(
-            "{kind}[{}]: {name}:{}:{}: {}",
-            finding.code, finding.line, finding.column, finding.subject
-        ));
-        if let Some(message) = catalogue::find(finding.code) {
-            complain(&format!("  {} {}", message.what, message.action));
-        }
+        let text = format!("{name}:{}:{}: {}", finding.line, finding.column, finding.subject);
+        complain_of(kind, finding.code, &text);
     }
     if findings.iter().any(|finding| finding.fatal) {
         return BAD;

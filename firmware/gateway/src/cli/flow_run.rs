@@ -3,7 +3,7 @@
 //! and HTTP are made up.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -17,8 +17,7 @@ use tipring_model::prompt::PromptSource;
 use tipring_model::settings::{Problem, RawSettings, RawValue};
 use tipring_model::{CallId, CallerId, Cause, Digit, FetchId, LegId, LineId, Number, RecordId};
 
-use super::{BAD, BAD_FILE, OK, complain, say};
-use crate::catalogue;
+use super::{BAD, BAD_FILE, OK, complain, complain_of, say};
 use crate::config::{FILE_BYTES_MAX, read_bytes, read_text};
 
 #[derive(Args)]
@@ -88,10 +87,7 @@ pub(super) fn run(options: &Options) -> u8 {
                     complain(&format!("error: {name}: {}", error.problem));
                     continue;
                 };
-                complain(&format!("error[{code}]: {name}:{line}:{column}"));
-                if let Some(message) = catalogue::find(code) {
-                    complain(&format!("  {} {}", message.what, message.action));
-                }
+                complain_of("error", code, &format!("{name}:{line}:{column}"));
             }
             return BAD;
         }
@@ -161,30 +157,24 @@ struct Hook {
 
 fn hook(text: &str) -> Result<Hook, String> {
     const FORM: &str = "write URL=200:body, URL=200:@file or URL=timeout";
-    let of = |answer: &str| -> Option<(u16, String)> {
-        let (status, body) = answer.split_once(':').unwrap_or((answer, ""));
-        let status = status.parse().ok().filter(|status| (100..=599).contains(status))?;
-        Some((status, body.to_owned()))
-    };
+    let status_of = |text: &str| text.parse().ok().filter(|status| (100..=599).contains(status));
     // The URL itself may hold `=` in its query: the answer begins after the last that fits.
     let fits = text.rmatch_indices('=').find_map(|(at, _)| {
         let (url, answer) = (text.get(..at)?, text.get(at + 1..)?);
-        let answer = if answer == "timeout" { None } else { Some(of(answer)?) };
-        (!url.is_empty()).then_some((url, answer))
+        let (status, body) = answer.split_once(':').unwrap_or((answer, ""));
+        let scripted = if answer == "timeout" { None } else { Some((status_of(status)?, body)) };
+        (!url.is_empty()).then_some((url, scripted))
     });
-    let (url, answer) = fits.ok_or_else(|| FORM.to_owned())?;
-    let answer = match answer {
-        None => None,
-        Some((status, body)) => Some((
-            status,
-            match body.strip_prefix('@') {
-                Some(path) => read_bytes(std::path::Path::new(path), FILE_BYTES_MAX)
-                    .map_err(|error| format!("{path} {error}"))?,
-                None => body.into_bytes(),
-            },
-        )),
+    let (url, scripted) = fits.ok_or_else(|| FORM.to_owned())?;
+    let url = url.to_owned();
+    let Some((status, body)) = scripted else { return Ok(Hook { url, answer: None }) };
+    let body = match body.strip_prefix('@') {
+        Some(path) => {
+            read_bytes(Path::new(path), FILE_BYTES_MAX).map_err(|error| format!("{path} {error}"))?
+        }
+        None => body.as_bytes().to_vec(),
     };
-    Ok(Hook { url: url.to_owned(), answer })
+    Ok(Hook { url, answer: Some((status, body)) })
 }
 
 struct Simulation<'a> {

@@ -160,6 +160,14 @@ fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// Writes what is wrong with a document, and what the catalogue says of it.
+fn complain_of(kind: &str, code: &str, text: &str) {
+    complain(&format!("{kind}[{code}]: {text}"));
+    if let Some(message) = crate::catalogue::find(code) {
+        complain(&format!("  {} {}", message.what, message.action));
+    }
+}
+
 /// Writes an error with what the catalogue says about its code.
 fn complain_with(code: &str, text: &str) {
     complain(&format!("error[{code}]: {text}"));

@@ -124,7 +124,7 @@ fn start(socket: &Path, to: &str, from: Option<&str>, flow: Option<&str>, wait: 
         Err(code) => return code,
     };
     let Some(id) = answer["id"].as_str() else {
-        let code = answer["error"].as_str().unwrap_or("TR-CALL-NOT-ALLOWED");
+        let code = answer["error"].as_str().unwrap_or("TR-CONTROL-REQUEST");
         complain_with(code, "the call was not placed");
         return match code {
             "TR-CALL-NO-FLOW" => NOT_FOUND,

@@ -4,14 +4,14 @@ use std::io;
 use std::path::Path;
 
 use super::{BAD_FILE, BUSY, CANNOT_WRITE, INTERNAL, LogFormat, OK, complain, complain_with, logging};
-use crate::config::{Config, render};
+use crate::config::{Config, FILE_BYTES_MAX, read_text, render};
 use crate::daemon::{self, StartError};
 
 pub(super) fn run(path: &Path, format: LogFormat, verbose: bool) -> u8 {
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(faults) => {
-            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let text = read_text(path, FILE_BYTES_MAX).unwrap_or_default();
             complain(render(&path.display().to_string(), &text, &faults).trim_end());
             return BAD_FILE;
         }

@@ -142,7 +142,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let cache_dir = data_dir.join("cache");
     let prompts = PromptStore::new(
         PromptSettings {
-            library_dir: config.general.prompts_dir.clone(),
+            prompts_dir: config.general.prompts_dir.clone(),
             cache_dir,
             ..PromptSettings::default()
         },

@@ -563,7 +563,7 @@ impl Switchboard {
             }
             CallOutput::Fetch { id, request } => {
                 let board = self.clone();
-                let asked = place_of(&request.url).to_owned();
+                let asked = shown_url(&request.url).to_owned();
                 let answer = self.0.fetcher.fetch(request);
                 spawn_local(async move {
                     let answer = answer.await.unwrap_or(Err(FetchError::Overload));
@@ -688,7 +688,7 @@ const fn leg_of(command: &LineCommand) -> LegId {
 }
 
 /// An address as logs may show it: without credentials and query, which name callers.
-fn place_of(url: &str) -> &str {
+fn shown_url(url: &str) -> &str {
     let bare = url.split(['?', '#']).next().unwrap_or("");
     let Some((_, rest)) = bare.split_once("//") else { return bare };
     let host = rest.split('/').next().unwrap_or("");
@@ -715,7 +715,7 @@ mod tests {
             ("nonsense", "nonsense"),
             ("", ""),
         ] {
-            assert_eq!(place_of(url), shown);
+            assert_eq!(shown_url(url), shown);
         }
     }
 

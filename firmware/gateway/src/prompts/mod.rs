@@ -52,7 +52,7 @@ const SPOKEN_VERSION: &[u8] = b"1";
 #[derive(Clone, Debug)]
 pub(crate) struct PromptSettings {
     /// Folder of the prompts stored on the box; none, if there are none.
-    pub library_dir: Option<PathBuf>,
+    pub prompts_dir: Option<PathBuf>,
     /// Folder for spoken text; made when first needed.
     pub cache_dir: PathBuf,
     /// Most memory for ready prompts, in bytes.
@@ -73,7 +73,7 @@ impl Default for PromptSettings {
     /// The usual limits, no library, and spoken text where Linux keeps such things.
     fn default() -> Self {
         Self {
-            library_dir: None,
+            prompts_dir: None,
             cache_dir: "/var/cache/tipring".into(),
             memory_bytes_max: 64 << 20,
             disk_bytes_max: 64 << 20,
@@ -304,7 +304,7 @@ impl Inner {
     }
 
     async fn stored(&self, name: &str, old: Option<Ready>) -> Result<Ready, ActionFailure> {
-        if let Some(folder) = self.settings.library_dir.clone() {
+        if let Some(folder) = self.settings.prompts_dir.clone() {
             let known = old.as_ref().and_then(|old| match old.trust {
                 Trust::WhileFile(stamp) => Some(stamp),
                 Trust::Always | Trust::Until { .. } => None,

@@ -17,7 +17,7 @@ fn fetcher(servers: &[&TestServer]) -> Fetcher {
 
 fn store(folder: &Folder, servers: &[&TestServer]) -> PromptStore {
     let settings = PromptSettings {
-        library_dir: Some(folder.0.join("library")),
+        prompts_dir: Some(folder.0.join("library")),
         codecs: vec![CodecId::Pcmu],
         cache_dir: folder.0.join("cache"),
         ..PromptSettings::default()
@@ -240,7 +240,7 @@ async fn the_error_prompt_is_always_there_and_can_be_replaced() {
     fs::create_dir(other.0.join("library")).unwrap();
     fs::write(other.0.join("library/system-error.wav"), sound(77)).unwrap();
     let settings = PromptSettings {
-        library_dir: Some(other.0.join("library")),
+        prompts_dir: Some(other.0.join("library")),
         cache_dir: other.0.join("cache"),
         ..PromptSettings::default()
     };

@@ -98,7 +98,7 @@ impl UserAgent {
         hop: &Hop,
         request: &Message,
     ) {
-        let tag = lex::hex16(self.stateless_tag(request));
+        let tag = self.stateless_tag(request);
         let headers = [("Allow", self.allow()), ("Accept", SDP), ("Accept-Encoding", "identity")];
         let answer = Answer { status: 200, tag: &tag, headers: &headers, ..Answer::default() };
         self.answer(now, transaction, hop, request, answer);

@@ -365,10 +365,8 @@ impl UserAgent {
     /// Answers without a transaction: the same request gets the same answer with the same tag
     /// (RFC 3261 §8.2.7). Never an ACK; never much longer than a phone's unproven request.
     fn answer_once(&mut self, peer: Peer, hop: &Hop, request: &Message, answer: Answer<'_>) -> bool {
-        // Six digits are 36 bits, of which RFC 3261 §19.3 wants 32.
-        let [.., a, b, c, d, e, f] = lex::short11(self.stateless_tag(request));
-        let tag = &[a, b, c, d, e, f];
-        let bytes = self.write_answer(request, hop.remote, Answer { tag, ..answer });
+        let tag = self.stateless_tag(request);
+        let bytes = self.write_answer(request, hop.remote, Answer { tag: &tag, ..answer });
         let asked = request.as_bytes().len();
         if peer == Peer::Phone && hop.transport == Transport::Udp && bytes.len() * 2 > asked * 3 {
             return false;
@@ -377,13 +375,16 @@ impl UserAgent {
         true
     }
 
-    fn stateless_tag(&self, request: &Message) -> u64 {
+    /// A tag that nobody keeps: 36 bits, of which RFC 3261 §19.3 wants 32. Short, because
+    /// an answer to a stranger must be.
+    fn stateless_tag(&self, request: &Message) -> [u8; 6] {
         use std::hash::{BuildHasher as _, Hasher as _};
         let mut hasher = self.seed.build_hasher();
         hasher.write(request.call_id());
         hasher.write(request.header(HeaderName::Via).unwrap_or(&[]));
         hasher.write_u32(request.cseq());
-        hasher.finish()
+        let [.., a, b, c, d, e, f] = lex::short11(hasher.finish());
+        [a, b, c, d, e, f]
     }
 
     /// The hop for a request inside a dialog.

@@ -10,7 +10,6 @@ use super::{Answer, Owner, UserAgent};
 use crate::auth::{Algorithm, Claim, DigestServer, Verdict};
 use crate::header::HeaderName;
 use crate::hop::Hop;
-use crate::lex;
 use crate::message::Message;
 use crate::method::Method;
 use crate::registrar::{Binding, RegisterRefusal, Registrar};
@@ -118,7 +117,7 @@ impl UserAgent {
             self.overloaded(Peer::Phone, &hop, request);
             return;
         };
-        let tag = lex::hex16(self.stateless_tag(request));
+        let tag = self.stateless_tag(request);
         let Some(phones) = self.phones.as_mut() else { return };
         let own =
             request.to_address().is_ok_and(|to| to.uri.user().is_some_and(|user| user == account.as_str()));
