@@ -146,7 +146,8 @@ class Bench:
     def bridge(self):
         """N calls of two legs with sound both ways: PCMU to PCMU, G.722, Opus."""
         out = []
-        for codec, payload_type, size in (("pcmu", 0, 160), ("g722", 9, 160), ("opus", 111, 3)):
+        for codec in self.options.codecs:
+            payload_type, size = {"pcmu": (0, 160), "g722": (9, 160), "opus": (111, 3)}[codec]
             for _ in range(self.options.runs):
                 self.start()
                 out.append(self.log("bridge", self._bridge(codec, payload_type, size, self.options.bridged)))
@@ -236,7 +237,7 @@ def rows(options):
         yield f"web request, {rate} a second: CPU ms a call", "hook", {"rate": rate}, "cpu_ms_per_call", None
         yield f"web request, {rate} a second: INVITE to sound, p50 ms", "hook", {"rate": rate}, "rtp_p50", None
         yield f"web request, {rate} a second: INVITE to sound, p99 ms", "hook", {"rate": rate}, "rtp_p99", None
-    for codec in ("pcmu", "g722", "opus"):
+    for codec in options.codecs:
         yield f"two legs, PCMU to {codec.upper()}: CPU ms a call-second", "bridge", {"codec": codec}, "cpu_ms_per_call_s", "send twice"
         yield f"two legs, PCMU to {codec.upper()}: added delay, p50 ms", "bridge", {"codec": codec}, "latency_p50", None
     yield "memory gained over the calls of leak, kB", "leak", {}, "gained", None
@@ -286,6 +287,7 @@ def options_of(arguments):
     parser.add_argument("--rates", type=numbers, help="set-ups a second")
     parser.add_argument("--hook-rates", type=numbers, help="web requests a second")
     parser.add_argument("--bridged", type=int, help="calls of two legs")
+    parser.add_argument("--codecs", type=lambda text: text.split(","), default=["pcmu", "g722", "opus"], help="of the second leg")
     parser.add_argument("--sut-cpus", default="0", help="taskset list of the server")
     parser.add_argument("--gen-cpus", default=f"1-{cpus - 1}" if cpus > 2 else "1" if cpus > 1 else "0", help="taskset list of SIPp, sink and web server")
     parser.add_argument("--out", help="write every figure to this JSON file")

@@ -3,7 +3,8 @@
 //! Time is cut into slots of 5 ms. A leg lives in one of four phases, so that each
 //! slot carries a quarter of the legs and each leg is served every 20 ms. A leg that
 //! begins to send is put into the phase of the slot that begins, so that its first
-//! frame leaves at once.
+//! frame leaves at once; one that begins between two slots sends its first frame there
+//! and then, and belongs to the slot before.
 //!
 //! **Architecture invariant:** the tick allocates nothing, frees nothing, takes no
 //! lock, reads no clock and waits for nothing. Legs, prompts, rings and codecs come
@@ -22,7 +23,7 @@ use crate::{
         dtmf_detect::{self, DtmfDetector, Heard},
         resample,
     },
-    endpoint::RelayRead,
+    endpoint::{Received, RelayRead},
     frame::Frame,
     leg::{Leg, RECORDS_MAX, Recording},
     play::{Given, PLAYS_MAX, Playing},
@@ -34,8 +35,10 @@ use crate::{
 pub const SLOT_MS: u64 = 5;
 /// Slots in 20 ms.
 const PHASES: usize = 4;
-/// How many legs more than the emptiest a phase may have and still take another.
-const CROWDING: usize = 16;
+/// How many legs more than the emptiest a phase may have and still take another: the
+/// calls of a rush that keeps time with our slots would else wait for later ones. So
+/// many frames take a fraction of a millisecond to send.
+const CROWDING: usize = 64;
 /// Commands carried out in one slot; the others wait for the next.
 const COMMANDS_PER_SLOT: usize = 512;
 /// Free places in the event ring below which no command is carried out: no command
@@ -106,6 +109,10 @@ pub struct Engine {
     datagram: Box<[u8]>,
     slots: u64,
     relayed: u64,
+    /// Commands are being carried out between two slots.
+    between: bool,
+    /// Legs that began to send there.
+    begun: Vec<usize>,
 }
 
 /// The near end of the event ring.
@@ -183,6 +190,8 @@ impl Engine {
             datagram: vec![0; PACKET_BYTES_MAX + 1].into(),
             slots: 0,
             relayed: 0,
+            between: false,
+            begun: Vec::with_capacity(legs_max),
         };
         let sender = CommandSender { ring: command_in, wake: Arc::clone(&wake) };
         let receiver = EventReceiver { ring: event_out, wake };
@@ -203,6 +212,21 @@ impl Engine {
         }
         for at in 0..self.phases[phase].len() {
             self.transmit(now, self.phases[phase][at]);
+        }
+    }
+
+    /// Carries out the commands that wait, between two slots, and lets the legs that
+    /// begin to send do so at once instead of in the next slot.
+    pub fn begin_early(&mut self, now: Instant) {
+        self.between = true;
+        self.take_commands(now);
+        self.between = false;
+        while let Some(place) = self.begun.pop() {
+            // It may have gone again, and another come to its place.
+            let begins = self.legs[place].as_mut().is_some_and(|leg| core::mem::take(&mut leg.begins));
+            if begins {
+                self.transmit(now, place);
+            }
         }
     }
 
@@ -574,19 +598,23 @@ impl Engine {
             }
         }
         if leg.sound_needed() {
-            leg.endpoint.receive(now, &mut leg.heard);
+            let received = leg.endpoint.receive(now, &mut leg.heard);
             if leg.other_needed {
                 leg.heard_converter.convert(&leg.heard, &mut leg.heard_other);
             }
             if let (Some(detector), false) = (&mut leg.detector, leg.events_heard) {
-                detector.process(leg.heard.samples(), |heard| {
+                let tell = |heard| {
                     events.mention(match heard {
                         Heard::Began(digit) => Event::DigitBegan { leg: id, digit, how: DigitPath::InBand },
                         Heard::Ended { digit, duration_ms } => {
                             Event::Digit { leg: id, digit, how: DigitPath::InBand, duration_ms }
                         }
                     });
-                });
+                };
+                match received {
+                    Received::Audio | Received::Concealed => detector.process(leg.heard.samples(), tell),
+                    Received::Silence => detector.process_silence(tell),
+                }
             }
         }
         if let Some((digit, duration_ms)) = pressed {
@@ -617,6 +645,9 @@ impl Engine {
 
     /// The sending half.
     fn transmit(&mut self, now: Instant, place: usize) {
+        if self.legs[place].as_ref().is_some_and(|leg| leg.only_relays()) {
+            return;
+        }
         let Some(mut leg) = self.legs[place].take() else {
             return;
         };

@@ -56,6 +56,8 @@ pub(crate) struct Leg {
     pub(crate) phase: usize,
     /// Place in the list of its phase.
     pub(crate) in_phase: usize,
+    /// It begins to send between two slots and has not yet.
+    pub(crate) begins: bool,
     /// The slot after the last one in which datagrams were waiting, and how many may be
     /// read at a time.
     pub(crate) drained: u64,
@@ -86,6 +88,7 @@ impl Leg {
             events_heard: false,
             phase: 0,
             in_phase: 0,
+            begins: false,
             drained: 0,
             quota: 1,
             attached: None,
@@ -106,6 +109,11 @@ impl Leg {
     pub(crate) fn sound_needed(&self) -> bool {
         let hearers = !self.hearers.is_empty() && self.relays_to.is_none();
         hearers || self.records_in() || (self.detector.is_some() && !self.events_heard)
+    }
+
+    /// True if all that the leg sends is another's payload, and nobody listens in.
+    pub(crate) fn only_relays(&self) -> bool {
+        self.relayed_from.is_some() && self.records.iter().all(Option::is_none)
     }
 
     /// True if the leg sends something of its own accord every 20 ms.

@@ -3,16 +3,17 @@
 //! One sleep a slot. While legs are attached the thread wakes every 5 ms on a grid of
 //! the monotonic clock, reads the sockets that have something, and ticks. Sockets of
 //! legs that relay wake it in between and are served at once; when they would do so
-//! more than a thousand times a second, they are served every millisecond instead,
-//! since a wake-up costs more than the packet. Without legs it sleeps until a command
-//! comes.
+//! more than sixteen hundred times a second, they are served once a slot instead,
+//! since a wake-up costs more than the packet. A command to play wakes it as well, so
+//! that nobody waits for a slot to hear the first sound. Without legs it sleeps until a
+//! command comes.
 
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering, fence},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -138,6 +139,7 @@ impl MediaThread {
         let sets = Sets {
             quick: Arc::new(open().map_err(SpawnError::Descriptors)?),
             slow: Arc::new(open().map_err(SpawnError::Descriptors)?),
+            slow_count: Arc::default(),
         };
         if let Some(commands) = wake.commands.get() {
             watch(&sets.quick, commands.as_fd(), COMMANDS)
@@ -249,6 +251,24 @@ fn become_realtime(priority: Option<u8>) -> Granted {
 struct Sets {
     quick: Arc<OwnedFd>,
     slow: Arc<OwnedFd>,
+    /// Sockets in the slow set. Only the media thread counts.
+    slow_count: Arc<AtomicUsize>,
+}
+
+impl Sets {
+    fn put(&self, place: usize, socket: BorrowedFd<'_>, quick: bool) {
+        let set = if quick { &self.quick } else { &self.slow };
+        // A socket that cannot be watched is one that is not heard; its silence is
+        // reported as any other.
+        let _ = watch(set, socket, place as u64);
+        self.slow_count.fetch_add(usize::from(!quick), Ordering::Relaxed);
+    }
+
+    fn take(&self, socket: BorrowedFd<'_>, quick: bool) {
+        let set = if quick { &self.quick } else { &self.slow };
+        let _ = epoll::delete(set, socket);
+        self.slow_count.fetch_sub(usize::from(!quick), Ordering::Relaxed);
+    }
 }
 
 fn watch(set: &OwnedFd, socket: BorrowedFd<'_>, name: u64) -> rustix::io::Result<()> {
@@ -258,20 +278,16 @@ fn watch(set: &OwnedFd, socket: BorrowedFd<'_>, name: u64) -> rustix::io::Result
 
 impl SocketSet for Sets {
     fn add(&mut self, place: usize, socket: BorrowedFd<'_>) {
-        // A socket that cannot be watched is one that is not heard; its silence is
-        // reported as any other.
-        let _ = watch(&self.slow, socket, place as u64);
+        self.put(place, socket, false);
     }
 
     fn remove(&mut self, socket: BorrowedFd<'_>, quick: bool) {
-        let set = if quick { &self.quick } else { &self.slow };
-        let _ = epoll::delete(set, socket);
+        self.take(socket, quick);
     }
 
     fn set_quick(&mut self, place: usize, socket: BorrowedFd<'_>, quick: bool) {
-        self.remove(socket, !quick);
-        let set = if quick { &self.quick } else { &self.slow };
-        let _ = watch(set, socket, place as u64);
+        self.take(socket, !quick);
+        self.put(place, socket, quick);
     }
 }
 
@@ -323,9 +339,7 @@ impl Run {
             self.note_lateness(now - due);
             self.drain(now);
             self.engine.tick(now);
-            if self.engine.take_pushed() {
-                Wake::signal(self.wake.events.get());
-            }
+            self.tell();
             self.publish();
             due += SLOT;
             let behind = clock().saturating_duration_since(due);
@@ -374,17 +388,34 @@ impl Run {
         let now = clock();
         for event in &ready[..count] {
             match event.data.u64() {
-                COMMANDS => Wake::clear(self.wake.commands.get()),
+                COMMANDS => {
+                    Wake::clear(self.wake.commands.get());
+                    // Where packets are gathered, the slot is due by now.
+                    if !self.gathers && !self.engine.is_idle() {
+                        self.engine.begin_early(now);
+                    }
+                }
                 place => {
                     self.engine.relay(now, place as usize);
                 }
             }
         }
+        self.tell();
         count
+    }
+
+    /// Wakes whoever waits for events, if there are any.
+    fn tell(&mut self) {
+        if self.engine.take_pushed() {
+            Wake::signal(self.wake.events.get());
+        }
     }
 
     /// Reads the sockets of all other legs that have something.
     fn drain(&mut self, now: Instant) {
+        if self.sets.slow_count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
         let mut ready = [NOTHING; READY_MAX];
         let mut left = self.shared.legs.load(Ordering::Relaxed) as usize + 1;
         while left > 0 {

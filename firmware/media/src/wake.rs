@@ -68,16 +68,18 @@ pub struct CommandSender {
 
 impl CommandSender {
     /// Sends one command; it takes effect at the beginning of the next slot, at most
-    /// 5 ms from now. Wakes the media thread if it sleeps for want of legs.
+    /// 5 ms from now, and one that lets a party hear something at once. Wakes the media
+    /// thread for that, and if it sleeps for want of legs.
     ///
     /// # Errors
     /// [`CommandsFull`] if the engine is behind by `commands_max` commands.
     pub fn send(&mut self, command: Command) -> Result<(), CommandsFull> {
+        let hurries = matches!(command, Command::Play { .. });
         let pushed = self.ring.push(command);
         // Between the push and the look at `idle`, as its twin in the thread between
         // setting `idle` and the look at the ring: one of the two sees the other.
         fence(Ordering::SeqCst);
-        if self.wake.idle.swap(false, Ordering::SeqCst) {
+        if self.wake.idle.swap(false, Ordering::SeqCst) || hurries {
             Wake::signal(self.wake.commands.get());
         }
         pushed.map_err(|rtrb::PushError::Full(command)| CommandsFull(Box::new(command)))

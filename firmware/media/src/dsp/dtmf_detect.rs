@@ -24,7 +24,7 @@ use super::{
     PEAK_0_DBM0,
     dtmf_generate::{COLUMNS_HZ, KEYPAD, ROWS_HZ},
 };
-use crate::frame::Rate;
+use crate::frame::{Frame, Rate};
 
 /// Samples between two looks, at 8 kHz.
 const HOP: usize = 51;
@@ -158,6 +158,8 @@ pub struct DtmfDetector {
     current: Option<Digit>,
     /// Looks since the current digit began.
     looks: u32,
+    /// All samples kept are zero and no digit is on: more silence changes nothing.
+    silent: bool,
 }
 
 impl DtmfDetector {
@@ -173,6 +175,7 @@ impl DtmfDetector {
             misses: 0,
             current: None,
             looks: 0,
+            silent: true,
         }
     }
 
@@ -185,6 +188,7 @@ impl DtmfDetector {
     pub fn process(&mut self, samples: &[i16], mut heard: impl FnMut(Heard)) {
         let tables = tables(self.rate);
         let span = tables.window.len();
+        self.silent = false;
         for sample in samples {
             self.samples[self.filled] = f32::from(*sample);
             self.filled += 1;
@@ -194,6 +198,14 @@ impl DtmfDetector {
                 self.samples.copy_within(tables.hop..span, 0);
                 self.filled = span - tables.hop;
             }
+        }
+    }
+
+    /// Takes a frame in which nothing was heard; costs next to nothing after the first.
+    pub fn process_silence(&mut self, heard: impl FnMut(Heard)) {
+        if !self.silent {
+            self.process(Frame::silence(self.rate).samples(), heard);
+            self.silent = self.current.is_none();
         }
     }
 
@@ -306,4 +318,36 @@ fn strongest(powers: &[f32]) -> Option<usize> {
 fn wrapped(angle: f32) -> f32 {
     let turns = (angle / core::f32::consts::TAU).round();
     angle - turns * core::f32::consts::TAU
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dsp::dtmf_generate;
+
+    #[test]
+    fn frames_in_which_nothing_came_end_a_digit_and_then_cost_nothing() {
+        let mut detector = DtmfDetector::new(Rate::Narrow);
+        for digit in [Digit::ALL[5], Digit::ALL[5], Digit::ALL[11]] {
+            let mut told = Vec::new();
+            let mut sound = dtmf_generate::oscillator(Rate::Narrow, digit);
+            for _ in 0..4 {
+                let mut frame = Frame::silence(Rate::Narrow);
+                sound.fill(frame.samples_mut());
+                detector.process(frame.samples(), |heard| told.push(heard));
+            }
+            assert_eq!(told, [Heard::Began(digit)]);
+            for _ in 0..3 {
+                detector.process_silence(|heard| told.push(heard));
+            }
+            let [_, Heard::Ended { digit: ended, duration_ms }] = told[..] else {
+                panic!("one digit was heard as {told:?}");
+            };
+            assert_eq!(ended, digit);
+            assert!((70..=95).contains(&duration_ms), "{duration_ms} ms");
+            let filled = detector.filled;
+            detector.process_silence(|_| ());
+            assert_eq!(detector.filled, filled);
+        }
+    }
 }

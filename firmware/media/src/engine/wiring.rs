@@ -4,7 +4,8 @@
 use super::{CROWDING, Engine, PHASES};
 
 impl Engine {
-    /// The phase of the slot that begins, or the next one that is not crowded.
+    /// The phase of the slot that begins (or, between two slots, of the one that began
+    /// last), or the next one that is not crowded.
     pub(super) fn roomiest_phase(&self) -> usize {
         let least = self.phases.iter().map(Vec::len).min().unwrap_or(0);
         (0..PHASES)
@@ -13,11 +14,20 @@ impl Engine {
             .unwrap_or(self.phase())
     }
 
-    /// Moves a leg that begins to send into the phase that comes first.
+    /// Moves a leg that begins to send into the phase that comes first. Between two
+    /// slots that is the phase just served, whose turn the leg has then already had.
     pub(super) fn rephase(&mut self, place: usize) {
         self.leave_phase(place);
         let phase = self.roomiest_phase();
         self.enter_phase(place, phase);
+        if self.between
+            && phase == self.phase()
+            && self.begun.len() < self.begun.capacity()
+            && let Some(leg) = &mut self.legs[place]
+            && !core::mem::replace(&mut leg.begins, true)
+        {
+            self.begun.push(place);
+        }
     }
 
     pub(super) fn enter_phase(&mut self, place: usize, phase: usize) {
