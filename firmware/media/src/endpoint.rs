@@ -34,7 +34,8 @@ pub struct EventStep {
     pub duration_ms: u32,
 }
 
-/// Two legs with equal formats may relay payload untouched.
+/// Two legs with equal formats relay payload untouched; with unequal ones it is
+/// converted as it comes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RelayFormat {
     /// The codec.
@@ -71,6 +72,15 @@ pub enum RelayRead<'a> {
     Kept,
     /// Nothing was there.
     Empty,
+}
+
+/// What a packet on its way through was decoded to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Decoded {
+    /// Samples written.
+    pub samples: usize,
+    /// False if a pause lies between these samples and those before.
+    pub follows: bool,
 }
 
 /// Counters of one leg, since it was attached.
@@ -171,6 +181,20 @@ pub trait Endpoint: Send {
     fn relay_send(&mut self, now: Instant, packet: &RelayPacket<'_>) {
         let _ = (now, packet);
     }
+
+    /// Decodes a packet read for relaying into `samples`, at [`rate`](Self::rate), after
+    /// what was lost before it and could be made up.
+    fn relay_decode(&mut self, packet: &RelayPacket<'_>, samples: &mut [i16]) -> Decoded {
+        let _ = (packet, samples);
+        Decoded { samples: 0, follows: true }
+    }
+
+    /// Time may have passed in which neither `send` nor one of its kin was called: the
+    /// next is to be numbered as what is sent now, not as what follows the last.
+    fn fall_behind(&mut self) {}
+
+    /// What is decoded next does not follow what was decoded before.
+    fn relay_restart(&mut self) {}
 
     /// The socket whose readability means that `drain` or `relay_read` has work.
     fn socket(&self) -> Option<BorrowedFd<'_>> {

@@ -10,6 +10,7 @@
 //! lock, reads no clock and waits for nothing. Legs, prompts, rings and codecs come
 //! boxed in commands; what is no longer needed goes back in events.
 
+mod relay;
 mod wiring;
 
 use std::{os::fd::BorrowedFd, sync::Arc, time::Instant};
@@ -23,7 +24,7 @@ use crate::{
         dtmf_detect::{self, DtmfDetector, Heard},
         resample,
     },
-    endpoint::{Received, RelayRead},
+    endpoint::Received,
     frame::Frame,
     leg::{Leg, RECORDS_MAX, Recording},
     play::{Given, PLAYS_MAX, Playing},
@@ -74,6 +75,8 @@ pub struct Counters {
     pub legs: usize,
     /// Packets relayed untouched.
     pub relayed: u64,
+    /// Packets passed on in another codec.
+    pub converted: u64,
     /// Digits and silences not told because the event ring was full, and digits not
     /// passed on because the hearer had too much to play.
     pub events_dropped: u64,
@@ -109,6 +112,9 @@ pub struct Engine {
     datagram: Box<[u8]>,
     slots: u64,
     relayed: u64,
+    converted: u64,
+    /// What a packet decodes to on its way to another codec.
+    samples: Box<[i16]>,
     /// Commands are being carried out between two slots.
     between: bool,
     /// Legs that began to send there.
@@ -190,6 +196,8 @@ impl Engine {
             datagram: vec![0; PACKET_BYTES_MAX + 1].into(),
             slots: 0,
             relayed: 0,
+            converted: 0,
+            samples: vec![0; relay::SAMPLES_MAX].into(),
             between: false,
             begun: Vec::with_capacity(legs_max),
         };
@@ -254,6 +262,7 @@ impl Engine {
             slots: self.slots,
             legs: self.index.len(),
             relayed: self.relayed,
+            converted: self.converted,
             events_dropped: self.events.dropped,
         }
     }
@@ -288,30 +297,6 @@ impl Engine {
             leg.quota = if in_a_row { (leg.quota * 2).min(DRAIN_MAX) } else { 1 };
             leg.endpoint.drain(now, leg.quota as usize);
         }
-    }
-
-    /// The socket at `place`, whose leg relays, is readable: passes one packet on.
-    /// False if nothing was there.
-    pub(crate) fn relay(&mut self, now: Instant, place: usize) -> bool {
-        let Some(Some(mut from)) = self.legs.get_mut(place).map(Option::take) else {
-            return false;
-        };
-        let read = from.endpoint.relay_read(now, &mut self.datagram);
-        let more = match read {
-            RelayRead::Packet(packet) => {
-                if let Some(to) = from.relays_to
-                    && let Some(Some(to)) = self.legs.get_mut(to)
-                {
-                    to.endpoint.relay_send(now, &packet);
-                    self.relayed += 1;
-                }
-                true
-            }
-            RelayRead::Kept => true,
-            RelayRead::Empty => false,
-        };
-        self.legs[place] = Some(from);
-        more
     }
 
     const fn phase(&self) -> usize {
@@ -629,8 +614,10 @@ impl Engine {
     /// Sends a digit that was pressed as a named event to all who hear the leg: the
     /// sound beside such an event is silent, and a relay has passed it on already.
     fn pass_on(&mut self, place: usize, digit: Digit, duration_ms: u32) {
-        let Some(hearers) =
-            self.legs[place].as_ref().filter(|leg| leg.relays_to.is_none()).map(|leg| leg.hearers)
+        let Some(hearers) = self.legs[place]
+            .as_ref()
+            .filter(|leg| leg.relays_to.is_none() || leg.converts)
+            .map(|leg| leg.hearers)
         else {
             return;
         };

@@ -39,9 +39,13 @@ pub(crate) struct Leg {
     /// Places of those this leg hears, and of those that hear it.
     pub(crate) sources: Places,
     pub(crate) hearers: Places,
-    /// Payload of this leg goes untouched to that place.
+    /// Packets of this leg go to that place as they come.
     pub(crate) relays_to: Option<usize>,
-    /// This leg's payload comes untouched from that place.
+    /// They are converted on the way, and so many samples wait in `heard` for a whole
+    /// frame.
+    pub(crate) converts: bool,
+    pub(crate) gathered: usize,
+    /// What this leg sends comes from that place as it comes.
     pub(crate) relayed_from: Option<usize>,
     /// What the party said in the last 20 ms, at the leg's rate.
     pub(crate) heard: Frame,
@@ -78,6 +82,8 @@ impl Leg {
             sources: Places::default(),
             hearers: Places::default(),
             relays_to: None,
+            converts: false,
+            gathered: 0,
             relayed_from: None,
             heard: Frame::silence(rate),
             heard_other: Frame::silence(rate.other()),
@@ -111,9 +117,17 @@ impl Leg {
         hearers || self.records_in() || (self.detector.is_some() && !self.events_heard)
     }
 
-    /// True if all that the leg sends is another's payload, and nobody listens in.
+    /// True if all that the leg sends comes from another as it comes, and nobody listens in.
     pub(crate) fn only_relays(&self) -> bool {
         self.relayed_from.is_some() && self.records.iter().all(Option::is_none)
+    }
+
+    /// Forgets what waits for a whole frame, since what comes next does not follow it.
+    pub(crate) fn begin_gathering(&mut self) {
+        self.gathered = 0;
+        self.heard.clear();
+        self.heard_other.reset(self.heard.rate().other());
+        self.endpoint.relay_restart();
     }
 
     /// True if the leg sends something of its own accord every 20 ms.

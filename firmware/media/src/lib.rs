@@ -28,7 +28,7 @@ mod wake;
 
 pub use command::{AttachedLeg, Command, DigitPath, Event, PlaySource, RecordWhat, Refusal, Returned};
 pub use dsp::tone::{ToneSegment, ToneSpec};
-pub use endpoint::{Endpoint, EventStep, LegStats, Received, RelayFormat, RelayPacket, RelayRead};
+pub use endpoint::{Decoded, Endpoint, EventStep, LegStats, Received, RelayFormat, RelayPacket, RelayRead};
 pub use engine::{Counters, Engine, Limits, SLOT_MS};
 pub use frame::{FRAME_MS, FRAME_SAMPLES_MAX, Frame, Rate};
 pub use leg::{RECORDS_MAX, SOURCES_MAX};

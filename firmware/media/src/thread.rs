@@ -161,7 +161,7 @@ impl MediaThread {
             sets,
             shared: Arc::clone(&shared),
             wake: Arc::clone(&wake),
-            relayed: 0,
+            passed_on: 0,
             gathers: false,
         };
         let join = std::thread::Builder::new()
@@ -306,8 +306,8 @@ struct Run {
     sets: Sets,
     shared: Arc<Shared>,
     wake: Arc<Wake>,
-    /// Packets relayed until the slot before.
-    relayed: u64,
+    /// Packets passed on until the slot before.
+    passed_on: u64,
     /// There are so many that they are gathered.
     gathers: bool,
 }
@@ -442,8 +442,9 @@ impl Run {
 
     fn publish(&mut self) {
         let counters = self.engine.counters();
-        self.gathers = counters.relayed - self.relayed > GATHER_ABOVE;
-        self.relayed = counters.relayed;
+        let passed_on = counters.relayed + counters.converted;
+        self.gathers = passed_on - self.passed_on > GATHER_ABOVE;
+        self.passed_on = passed_on;
         let shared = &self.shared;
         shared.slots.store(counters.slots, Ordering::Relaxed);
         shared.legs.store(counters.legs as u64, Ordering::Relaxed);

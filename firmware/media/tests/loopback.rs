@@ -323,7 +323,7 @@ fn a_relayed_bridge_is_exact_to_the_bit_and_a_tapped_one_still_heard() {
 /// A digit pressed on one leg reaches a leg that speaks another codec, as an event or,
 /// where none are negotiated, as sound.
 #[test]
-fn digits_cross_a_bridge_that_cannot_relay() {
+fn digits_cross_a_bridge_that_converts() {
     for events in [true, false] {
         let mut rig = Rig::new();
         let now = rig.now;
@@ -361,6 +361,110 @@ fn digits_cross_a_bridge_that_cannot_relay() {
         assert_eq!(heard, "49#", "events {events}");
         assert_eq!(rig.engines[FAR].0.counters().relayed, 0);
     }
+}
+
+/// A bridge 1 - 2 on the far side, and what its parties send from.
+fn bridge(rig: &mut Rig, near: RtpMedia, far: RtpMedia) -> [std::net::SocketAddr; 2] {
+    let (a, b) = (socket(), socket());
+    let addresses = [a.local_addr().unwrap(), b.local_addr().unwrap()];
+    let now = rig.now;
+    rig.send(FAR, Command::attach(leg(1), RtpEndpoint::new(a, near, 1, now).unwrap()));
+    rig.send(FAR, Command::attach(leg(2), RtpEndpoint::new(b, far, 2, now).unwrap()));
+    for (from, to) in [(1, 2), (2, 1)] {
+        rig.send(FAR, Command::Connect { from: leg(from), to: leg(to) });
+    }
+    addresses
+}
+
+#[test]
+fn a_bridge_between_codecs_passes_each_packet_on_as_it_comes() {
+    for (from, to, correlation_min) in [
+        (CodecId::Pcmu, CodecId::Pcma, 0.99),
+        (CodecId::Pcmu, CodecId::G722, 0.99),
+        (CodecId::G722, CodecId::Pcmu, 0.99),
+        (CodecId::Pcmu, CodecId::Opus, 0.95),
+        (CodecId::Opus, CodecId::Pcma, 0.95),
+        (CodecId::G722, CodecId::Opus, 0.95),
+    ] {
+        let mut rig = Rig::new();
+        let now = rig.now;
+        let (caller, callee) = (socket(), socket());
+        let (near, far) = (media(from, &caller, false), media(to, &callee, false));
+        let addresses = bridge(&mut rig, near, far);
+        let to_bridge = |codec, at: usize| {
+            let mut media = media(codec, &caller, false);
+            media.remote = Some(addresses[at]);
+            media
+        };
+        let (speaks, hears) = (to_bridge(from, 0), to_bridge(to, 1));
+        rig.send(NEAR, Command::attach(leg(2), RtpEndpoint::new(callee, hears, 4, now).unwrap()));
+        let (command, mut ring) = record(leg(2), RecordWhat::In);
+        rig.send(NEAR, command);
+        rig.run(20);
+        rig.send(NEAR, Command::attach(leg(1), RtpEndpoint::new(caller, speaks, 3, now).unwrap()));
+        let rate = to.codec().rate;
+        let prompt = Arc::new(Prompt::new(rate, voice(rate)));
+        rig.send(NEAR, play(leg(1), 1, PlaySource::Prompt(Arc::clone(&prompt))));
+        rig.send(NEAR, play(leg(1), 2, PlaySource::Silence { ms: 200 }));
+        rig.run(2_300);
+        assert_eq!(rig.engines[FAR].0.counters().converted, 110, "{from:?} to {to:?}");
+        let stats = rig.detach(NEAR, leg(2));
+        assert_eq!((stats.packets_in, stats.lost, stats.late), (110, 0, 0), "{from:?} to {to:?}");
+        let (correlation, _) = compare(prompt.samples(), &drained(&mut ring));
+        println!("{from:?} to {to:?}: {correlation:.4}");
+        assert!(correlation >= correlation_min, "{from:?} to {to:?}: {correlation}");
+    }
+}
+
+#[test]
+fn a_converted_stream_hides_losses_keeps_pauses_and_leaves_out_what_comes_late() {
+    let mut rig = Rig::new();
+    let (caller, callee) = (socket(), socket());
+    callee.set_nonblocking(true).unwrap();
+    let (near, far) = (media(CodecId::Pcmu, &caller, false), media(CodecId::G722, &callee, false));
+    let [to_bridge, _] = bridge(&mut rig, near, far);
+    rig.run(20);
+    let send = |n: u16, timestamp: u32, ticks: usize| {
+        let mut packet = vec![0x80, 0];
+        packet.extend(n.to_be_bytes());
+        packet.extend(timestamp.to_be_bytes());
+        packet.extend(0xfeed_beefu32.to_be_bytes());
+        packet.extend((0..ticks).map(|i| (n as u8).wrapping_mul(31).wrapping_add(i as u8)));
+        caller.send_to(&packet, to_bridge).unwrap();
+    };
+    // Two lost, of which one comes after all, too late; then half a second of nothing;
+    // then packets of 30 ms.
+    for n in 0..20u16 {
+        if n != 8 && n != 9 {
+            send(n, u32::from(n) * 160, 160);
+        }
+        if n == 12 {
+            send(9, 9 * 160, 160);
+        }
+        rig.run(20);
+    }
+    rig.run(500);
+    for n in 20..30u16 {
+        send(n, 45 * 160 + u32::from(n - 20) * 240, 240);
+        rig.run(30);
+    }
+    let mut got = Vec::new();
+    let mut datagram = [0; 2_000];
+    while let Ok((bytes, _)) = callee.recv_from(&mut datagram) {
+        assert_eq!(bytes, 172);
+        let sequence = u16::from_be_bytes([datagram[2], datagram[3]]);
+        let timestamp = u32::from_be_bytes([datagram[4], datagram[5], datagram[6], datagram[7]]);
+        got.push((sequence, timestamp, datagram[1] >> 7 == 1));
+    }
+    assert_eq!(got.len(), 20 + 15);
+    for (n, pair) in got.windows(2).enumerate() {
+        assert_eq!(pair[1].0.wrapping_sub(pair[0].0), 1, "sequence after packet {n}");
+        let pause = n == 19;
+        let step = pair[1].1.wrapping_sub(pair[0].1);
+        assert!(if pause { (4_000..4_320).contains(&step) } else { step == 160 }, "{step} after packet {n}");
+        assert_eq!(pair[1].2, pause, "marker after packet {n}");
+    }
+    assert_eq!(rig.detach(FAR, leg(1)).late, 1);
 }
 
 /// A new negotiation changes the codec of a running leg, and hold silences it.

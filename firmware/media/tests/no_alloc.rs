@@ -200,9 +200,13 @@ fn life(codec: CodecId) {
     rig.begin_early();
     rig.run(1_000);
     assert!(rig.engine.counters().relayed >= 40, "{codec:?}");
-    // Mixing: the other end joins, and another codec with it.
+    // The same bridge between codecs converts.
     let other = CODECS[(codec.index() + 1) % CODECS.len()].id;
     let somewhere = "127.0.0.1:9".parse().unwrap();
+    rig.send(Command::Update { leg: leg(3), update: RtpUpdate::new(media(other, somewhere)).unwrap() });
+    rig.run(1_000);
+    assert!(rig.engine.counters().converted >= 40, "{codec:?}");
+    // Mixing: the other end joins, in the other codec too.
     rig.send(Command::Update { leg: leg(4), update: RtpUpdate::new(media(other, somewhere)).unwrap() });
     rig.send(Command::Connect { from: leg(2), to: leg(4) });
     rig.send(Command::Connect { from: leg(3), to: leg(4) });
@@ -215,7 +219,7 @@ fn life(codec: CodecId) {
     }
     rig.run(100);
     for (what, times) in
-        [("detached", 4), ("refused", 1), ("recorded", 1), ("played", 7), ("returned", 1), ("no media", 1)]
+        [("detached", 4), ("refused", 1), ("recorded", 1), ("played", 7), ("returned", 2), ("no media", 1)]
     {
         assert_eq!(rig.saw(what), times, "{codec:?}: {what}");
     }

@@ -1,7 +1,7 @@
-//! Who hears whom: phases, relays and whose sound is needed. Decided when something
+//! Who hears whom: phases, who passes on to whom, and whose sound is needed. Decided when something
 //! changes, so that the tick only follows.
 
-use super::{CROWDING, Engine, PHASES};
+use super::{CROWDING, Engine, PHASES, relay::Relay};
 
 impl Engine {
     /// The phase of the slot that begins (or, between two slots, of the one that began
@@ -71,26 +71,44 @@ impl Engine {
         let Some(current) = self.legs[to].as_ref().map(|leg| leg.relayed_from) else {
             return;
         };
-        if wanted == current {
+        if let (Some(Relay { from, converts }), Some(current)) = (wanted, current)
+            && from == current
+        {
+            if let Some(leg) = &mut self.legs[from]
+                && leg.converts != converts
+            {
+                leg.converts = converts;
+                leg.begin_gathering();
+            }
             return;
         }
         if let Some(leg) = &mut self.legs[to] {
-            leg.relayed_from = wanted;
+            leg.relayed_from = wanted.map(|relay| relay.from);
+            leg.endpoint.fall_behind();
         }
-        for (from, relays) in [(current, None), (wanted, Some(to))] {
-            let Some(from) = from else { continue };
-            if let Some(leg) = &mut self.legs[from] {
-                leg.relays_to = relays;
-                if let Some(socket) = leg.endpoint.socket() {
-                    self.sockets.set_quick(from, socket, relays.is_some());
-                }
-            }
-            self.note_sound(from);
+        if let Some(from) = current {
+            self.set_relay(from, None, false);
+        }
+        if let Some(Relay { from, converts }) = wanted {
+            self.set_relay(from, Some(to), converts);
         }
     }
 
-    /// Whose payload can go to `to` untouched.
-    fn relay_source(&self, to: usize) -> Option<usize> {
+    fn set_relay(&mut self, from: usize, to: Option<usize>, converts: bool) {
+        if let Some(leg) = &mut self.legs[from] {
+            let moves = leg.relays_to.is_some() != to.is_some();
+            leg.relays_to = to;
+            leg.converts = converts;
+            leg.begin_gathering();
+            if moves && let Some(socket) = leg.endpoint.socket() {
+                self.sockets.set_quick(from, socket, to.is_some());
+            }
+        }
+        self.note_sound(from);
+    }
+
+    /// Whose packets can go to `to` as they come.
+    fn relay_source(&self, to: usize) -> Option<Relay> {
         let hearer = self.legs[to].as_ref()?;
         let from = hearer.sources.only()?;
         let speaker = self.legs[from].as_ref()?;
@@ -104,12 +122,9 @@ impl Engine {
         }
         let near = speaker.endpoint.relay_format()?;
         let far = hearer.endpoint.relay_format()?;
-        (near.codec == far.codec
-            && near.ptime_ms == far.ptime_ms
-            && near.events_hz == far.events_hz
-            && near.receives
-            && far.sends)
-            .then_some(from)
+        let same =
+            near.codec == far.codec && near.ptime_ms == far.ptime_ms && near.events_hz == far.events_hz;
+        (near.receives && far.sends).then_some(Relay { from, converts: !same })
     }
 
     fn note_sound(&mut self, place: usize) {
@@ -123,7 +138,7 @@ impl Engine {
         if let Some(leg) = &mut self.legs[place] {
             leg.endpoint.listen(needed);
             leg.other_needed = other;
-            if !needed {
+            if !needed && !leg.converts {
                 leg.heard.reset(rate);
                 leg.heard_other.reset(rate.other());
             }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     codec::{CodecError, CodecId, Encode, PAYLOAD_MAX, opus},
-    endpoint::{Endpoint, EventStep, LegStats, Received, RelayFormat, RelayPacket, RelayRead},
+    endpoint::{Decoded, Endpoint, EventStep, LegStats, Received, RelayFormat, RelayPacket, RelayRead},
     frame::{FRAME_MS, Frame, Rate},
 };
 
@@ -175,6 +175,10 @@ pub struct RtpEndpoint {
     listening: bool,
     last_heard: Option<Instant>,
     last_sent: Option<Instant>,
+    /// When our numbering was last taken further, by a packet or without one.
+    numbered: Instant,
+    /// Time has passed since then of which the numbering knows nothing.
+    behind: bool,
     stats: LegStats,
 }
 
@@ -217,6 +221,8 @@ impl RtpEndpoint {
             listening: false,
             last_heard: None,
             last_sent: None,
+            numbered: now,
+            behind: false,
             stats: LegStats::default(),
         }))
     }
@@ -242,12 +248,13 @@ impl RtpEndpoint {
             &mut self.stats,
         );
         self.last_sent = Some(now);
+        self.numbered = now;
     }
 
     /// Sends 20 ms of payload, or gathers it if packets are of another length.
     fn send_encoded(&mut self, now: Instant, payload: &[u8]) {
         if payload.is_empty() || !self.media.direction.sends() {
-            return self.skip();
+            return self.skip(now);
         }
         self.resume(now);
         if u32::from(self.media.ptime_ms) == FRAME_MS {
@@ -273,18 +280,21 @@ impl RtpEndpoint {
         self.gathered_bytes -= bytes;
     }
 
-    /// Takes the numbering back from a relayed stream, whose last packet may be long
-    /// past.
+    /// Brings the numbering to where it is now, after a relayed stream, whose last packet
+    /// may be long past, or after a pause of one that is converted.
     fn resume(&mut self, now: Instant) {
-        if let Some(last) = self.last_sent {
-            let quiet = now.saturating_duration_since(last);
-            let ticks = quiet.as_micros() as u64 * u64::from(self.media.codec.codec().ticks_per_ms()) / 1_000;
-            self.sender.resume((ticks as u32).saturating_sub(self.frame_ticks()));
+        let quiet = now.saturating_duration_since(self.numbered);
+        let ticks = quiet.as_micros() as u64 * u64::from(self.media.codec.codec().ticks_per_ms()) / 1_000;
+        let ticks = (ticks as u32).saturating_sub(self.frame_ticks());
+        let behind = core::mem::take(&mut self.behind);
+        if !self.sender.resume(ticks) && behind && ticks > 0 {
+            self.sender.pass(ticks);
         }
     }
 
-    fn skip(&mut self) {
+    fn skip(&mut self, now: Instant) {
         self.sender.pass(self.frame_ticks());
+        self.numbered = now;
     }
 
     /// Reads one datagram into `datagram`.
@@ -455,7 +465,7 @@ impl Endpoint for RtpEndpoint {
 
     fn send(&mut self, now: Instant, frame: &Frame) {
         if !self.media.direction.sends() {
-            return self.skip();
+            return self.skip(now);
         }
         let mut payload = [0; PAYLOAD_MAX];
         let bytes = self.encoder.encode(frame.samples(), &mut payload);
@@ -471,7 +481,7 @@ impl Endpoint for RtpEndpoint {
             self.send(now, &Frame::silence(self.rate()));
             self.last_sent = Some(now);
         } else {
-            self.skip();
+            self.skip(now);
         }
     }
 
@@ -496,7 +506,7 @@ impl Endpoint for RtpEndpoint {
 
     fn send_event(&mut self, now: Instant, step: EventStep) {
         let Some(events) = self.media.events.filter(|_| self.media.direction.sends()) else {
-            return self.skip();
+            return self.skip(now);
         };
         self.resume(now);
         if step.begins {
@@ -510,7 +520,7 @@ impl Endpoint for RtpEndpoint {
         };
         let header = self.sender.event(events.payload_type, step.begins, self.event_began);
         self.transmit(now, header.to_bytes(), &payload.to_bytes());
-        self.skip();
+        self.skip(now);
     }
 
     fn payload_codec(&self) -> Option<CodecId> {
@@ -571,6 +581,22 @@ impl Endpoint for RtpEndpoint {
         };
         let header = self.sender.relayed(&packet.header, payload_type, packet.ticks);
         self.transmit(now, header.to_bytes(), packet.payload);
+    }
+
+    fn relay_decode(&mut self, packet: &RelayPacket<'_>, samples: &mut [i16]) -> Decoded {
+        let decoded = self.playout.decode_now(packet.header.timestamp, packet.ticks, packet.payload, samples);
+        decoded.unwrap_or_else(|| {
+            self.stats.late += 1;
+            Decoded { samples: 0, follows: true }
+        })
+    }
+
+    fn fall_behind(&mut self) {
+        self.behind = true;
+    }
+
+    fn relay_restart(&mut self) {
+        self.playout.restart();
     }
 
     fn socket(&self) -> Option<BorrowedFd<'_>> {

@@ -9,7 +9,7 @@ use super::jitter::{JitterBuffer, JitterLimits, Pace, SLOT_BYTES, Taken};
 use crate::{
     codec::{CodecError, CodecId, Decode, PACKET_MS_MAX},
     dsp::plc::Concealment,
-    endpoint::Received,
+    endpoint::{Decoded, Received},
     frame::{FRAME_SAMPLES_MAX, Frame, Rate},
 };
 
@@ -19,6 +19,12 @@ const PACE_SAMPLES: usize = 2;
 const PACE_SAMPLES_QUIET: usize = 8;
 /// Greatest sample of a quiet passage, about −40 dBm0.
 const QUIET_PEAK: u16 = 230;
+
+/// Longest gap that is made up where packets are decoded as they come; a longer one is
+/// left as a pause.
+const MADE_UP_MAX_MS: u32 = 60;
+/// A step back by more is a new timeline, not a packet that comes late.
+const LATE_MAX_MS: u32 = 1_000;
 
 /// The receiving half of an RTP leg, behind the socket.
 pub struct Playout {
@@ -33,6 +39,9 @@ pub struct Playout {
     quiet: bool,
     /// Frames in which anything was made up.
     concealed: u64,
+    /// Timestamp that follows what was decoded last, where packets are decoded as they
+    /// come.
+    following: Option<u32>,
 }
 
 impl Playout {
@@ -54,6 +63,7 @@ impl Playout {
             filled: 0,
             quiet: true,
             concealed: 0,
+            following: None,
         })
     }
 
@@ -84,6 +94,48 @@ impl Playout {
     pub fn restart(&mut self) {
         self.jitter.restart();
         self.filled = 0;
+        self.following = None;
+    }
+
+    /// Decodes a packet of `ticks` as it comes, without the jitter buffer, and writes it
+    /// behind what was lost before it and could be made up. `None` if its turn is past.
+    pub fn decode_now(
+        &mut self,
+        timestamp: u32,
+        ticks: u32,
+        payload: &[u8],
+        samples: &mut [i16],
+    ) -> Option<Decoded> {
+        let codec = self.codec.codec();
+        let (per_ms, ticks_per_ms) = (codec.rate.samples_per_ms(), codec.ticks_per_ms());
+        let missing = self.following.map_or(0, |following| timestamp.wrapping_sub(following) as i32);
+        if missing < 0 && missing.unsigned_abs() <= LATE_MAX_MS * ticks_per_ms {
+            return None;
+        }
+        let begins = self.following.replace(timestamp.wrapping_add(ticks)).is_none();
+        let mut filled = 0;
+        let lost_ms = missing.max(0) as u32 / ticks_per_ms;
+        if (1..=MADE_UP_MAX_MS).contains(&lost_ms) {
+            let mut left = lost_ms as usize * per_ms;
+            let frame = codec.rate.frame_samples();
+            while left > 0 {
+                let count = left.min(frame);
+                let space = &mut samples[filled..filled + count];
+                // The codec may know something of what came just before this packet.
+                let next = (left == count).then_some(payload);
+                if self.decoder.conceal(next, space) != count {
+                    self.concealment.conceal(space);
+                }
+                filled += count;
+                left -= count;
+                self.concealed += 1;
+            }
+        }
+        let space = samples.get_mut(filled..)?;
+        let decoded = self.decoder.decode(payload, space);
+        self.concealment.heard(&mut space[..decoded]);
+        let follows = !begins && missing >= 0 && lost_ms <= MADE_UP_MAX_MS;
+        Some(Decoded { samples: filled + decoded, follows })
     }
 
     /// Plays the next 20 ms into `frame`; our clock stands at `now`, in ticks.

@@ -43,11 +43,13 @@ impl Sender {
     }
 
     /// Ends a relayed stream, if one was passed on, of which nothing came for `ticks`:
-    /// our own goes on at the time it is now.
-    pub const fn resume(&mut self, ticks: u32) {
-        if self.relay.take().is_some() {
+    /// our own goes on at the time it is now. False if there was none.
+    pub const fn resume(&mut self, ticks: u32) -> bool {
+        let relayed = self.relay.take().is_some();
+        if relayed {
             self.pass(ticks);
         }
+        relayed
     }
 
     /// The header of an audio packet of `ticks`.
