@@ -49,7 +49,7 @@ class Request:
 
 
 class FlowServer:
-    def __init__(self, ip="127.0.0.1"):
+    def __init__(self, ip="127.0.0.1", port=0):
         self.answers, self.requests, self._lock = {}, [], threading.Lock()
         self._closing = threading.Event()
         owner = self
@@ -74,7 +74,7 @@ class FlowServer:
             def handle_error(self, *_):     # a client that went away is no news
                 pass
 
-        self._server = Server((ip, 0), Handler)
+        self._server = Server((ip, port), Handler)
         self.ip, self.port = self._server.server_address
         self.authority = f"{self.ip}:{self.port}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()

@@ -1,6 +1,7 @@
 """RTP: only the caller is heard and only the caller is sent to, whoever else knows the port (security.md, E)."""
 import random
 import socket
+import statistics
 import struct
 import time
 
@@ -269,7 +270,9 @@ def test_loss_and_disorder_are_concealed(tipring, server, provider):
     call.rtp.say(audio.silence(0.3))
     call.hang_up()
     kept = recorded(box)
-    assert audio.likeness(sound, kept) >= 0.85
+    # By pieces: a moment in which the sender itself was held up moves what follows.
+    pieces = [audio.likeness(sound[at:at + 4000], kept) for at in range(0, len(sound) - 3999, 4000)]
+    assert statistics.median(pieces) >= 0.85, pieces
     legs = box.cdr()["legs"]
     assert 5 <= legs[0]["rtp"]["lost"] <= 12
 

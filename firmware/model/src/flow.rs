@@ -393,6 +393,8 @@ pub struct Notice {
     pub topic: &'static str,
     /// The request that carries it.
     pub request: HttpRequest,
+    /// It tells how something ended, and nothing after it says more.
+    pub is_last: bool,
 }
 
 /// One step of a program, for the timeline of the call.

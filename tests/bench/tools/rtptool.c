@@ -6,6 +6,8 @@
  *        MODE = sendto | sendmmsg     one socket for all calls, one call a packet or a batch
  *             | sockets               a connected socket per call, send() each
  *             | paced-...             the same, a packet per call per 20 ms in ticks of TICK ms
+ *             | relay                 N calls of two legs passed on: what waits is read and sent
+ *                                     every TICK ms, a socket per leg, the header changed
  *
  * The sink keeps the kernel's receive time stamp (SO_TIMESTAMPNS) of every packet of
  * every stream, so its own scheduling does not enter the figures.  A stream is the
@@ -39,13 +41,17 @@
 #include <math.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -291,8 +297,45 @@ static int floor_(const char *mode, int n, double secs, int step) {
     return 0;
 }
 
+/* What a bare program needs to pass on N calls of two legs. */
+static int relay_floor(int n, double secs, int step) {
+    int legs = 2 * n, rx = mksock(0, 4096), port = bound(rx), small = 2304; setsockopt(rx, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    int *fds = calloc(legs, sizeof *fds), ep = epoll_create1(0); struct sockaddr_in *at = calloc(legs, sizeof *at), *to = calloc(legs, sizeof *to);
+    for (int i = 0; i < legs; i++) {
+        socklen_t l = sizeof at[i]; at[i].sin_family = to[i].sin_family = AF_INET; at[i].sin_addr.s_addr = htonl(0x7f000001u); to[i].sin_addr.s_addr = htonl(0x7f100000u + i + 1); to[i].sin_port = htons(port);
+        fds[i] = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0); if (fds[i] < 0 || bind(fds[i], (void *)&at[i], sizeof at[i]) || getsockname(fds[i], (void *)&at[i], &l)) die("socket");
+        struct epoll_event e = { .events = EPOLLIN, .data.u32 = i }; epoll_ctl(ep, EPOLL_CTL_ADD, fds[i], &e);
+    }
+    prctl(PR_SET_TIMERSLACK, 1000);
+    uint64_t t0 = mono(), end = t0 + secs * 1e9, next = t0, pk = 0;
+    pid_t speaker = fork();
+    if (!speaker) {             /* off the core that is measured, where there is another */
+        cpu_set_t all; CPU_ZERO(&all); for (int i = 1; i < sysconf(_SC_NPROCESSORS_ONLN); i++) CPU_SET(i, &all); sched_setaffinity(0, sizeof all, &all);
+        uint8_t p[172] = { 0x80 }; int fd = socket(AF_INET, SOCK_DGRAM, 0);
+        for (uint32_t tick = 0; mono() < end; tick++) { next += 1000000; struct timespec t = { next / 1000000000, next % 1000000000 }; clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, 0); for (int i = tick % 20; i < legs; i += 20) sendto(fd, p, sizeof p, 0, (void *)&at[i], sizeof at[i]); }
+        _exit(0);
+    }
+    while (mono() < end) {
+        next += 1000000 * step; struct timespec t = { next / 1000000000, next % 1000000000 }; clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, 0);
+        struct epoll_event e[64]; int ready;
+        do {
+            ready = epoll_wait(ep, e, 64, 0);
+            for (int i = 0; i < ready; i++) {
+                uint8_t p[PKT]; struct sockaddr_in from; socklen_t l = sizeof from; int leg = e[i].data.u32; ssize_t r = recvfrom(fds[leg], p, sizeof p, 0, (void *)&from, &l);
+                if (r < 12) continue;
+                uint32_t mark = htonl(leg); memcpy(p + 8, &mark, 4); if (sendto(fds[leg ^ 1], p, r, MSG_DONTWAIT, (void *)&to[leg ^ 1], sizeof *to) > 0) pk++;
+            }
+        } while (ready == 64);
+    }
+    struct rusage u; getrusage(RUSAGE_SELF, &u); double cpu = u.ru_utime.tv_sec + u.ru_utime.tv_usec / 1e6 + u.ru_stime.tv_sec + u.ru_stime.tv_usec / 1e6;
+    kill(speaker, SIGKILL); waitpid(speaker, 0, 0);
+    printf("{\"mode\":\"relay\",\"n\":%d,\"tick_ms\":%d,\"wall\":%.3f,\"packets\":%llu,\"cpu_s\":%.3f,\"us_per_packet\":%.3f}\n", n, step, (mono() - t0) / 1e9, (unsigned long long)pk, cpu, cpu * 1e6 / pk);
+    return 0;
+}
+
 int main(int c, char **v) {
     if (c >= 3 && !strcmp(v[1], "sink")) return sink(atoi(v[2]));
+    if (c >= 5 && !strcmp(v[1], "floor") && !strcmp(v[2], "relay")) return relay_floor(atoi(v[3]), atof(v[4]), c > 5 ? atoi(v[5]) : 5);
     if (c >= 5 && !strcmp(v[1], "floor")) return floor_(v[2], atoi(v[3]), atof(v[4]), c > 5 ? atoi(v[5]) : 1);
     fprintf(stderr, "usage: rtptool sink PORT | floor MODE N SECS [TICK]\n"); return 2;
 }

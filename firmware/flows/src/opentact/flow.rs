@@ -370,7 +370,8 @@ impl OpentactFlow {
         let url = params::with_query(params::absolute(url).as_deref().unwrap_or(url), &fields);
         let body = (app.webhook_method == Method::Post).then(|| self.entity_in(now, state, None));
         let request = request::notice_request(app.webhook_method, url, body);
-        self.push(FlowOutput::Notify(Notice { topic: "call.state", request }));
+        let is_last = state == CallState::Hangup;
+        self.push(FlowOutput::Notify(Notice { topic: "call.state", request, is_last }));
     }
 
     fn now_answered(&mut self, now: Moment) {

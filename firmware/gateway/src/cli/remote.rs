@@ -60,6 +60,14 @@ pub(super) fn status(socket: &Path, as_json: bool) -> u8 {
             text(&line["state"])
         ));
     }
+    let webhooks = |key: &str| status["webhooks"][key].as_u64().unwrap_or(0);
+    say(&format!(
+        "webhooks {} waiting, {} taken, {} refused for good, {} dropped",
+        webhooks("waiting"),
+        webhooks("sent"),
+        webhooks("parked"),
+        webhooks("dropped_progress") + webhooks("dropped_final")
+    ));
     list(&status);
     OK
 }

@@ -144,6 +144,7 @@ fn status(board: &Switchboard) -> Value {
         "flows": board.0.flows.iter().map(|flow| json!({ "name": flow.name, "dialect": flow.dialect })).collect::<Vec<_>>(),
         "lines": lines,
         "calls": calls,
+        "webhooks": board.0.webhooks.status(),
         "counters": {
             "calls_total": state.calls_total,
             "calls_active": state.calls.len(),

@@ -8,9 +8,11 @@ mod recordings;
 mod records;
 pub(crate) mod route;
 mod switchboard;
+mod webhooks;
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +32,7 @@ use recordings::Recorder;
 use records::RecordWriter;
 use route::{Plan, PlannedLine};
 use switchboard::{Parts, Switchboard};
+use webhooks::Webhooks;
 
 /// Why the daemon does not start.
 #[derive(Debug, thiserror::Error)]
@@ -137,8 +140,10 @@ async fn serve(config: Config) -> Result<(), StartError> {
 
     // Checked with the file; here it cannot fail.
     let allow = AllowList::parse(&config.fetch.allow).unwrap_or_default();
-    let fetcher = Fetcher::new(FetchSettings { allow, ..FetchSettings::default() });
-    fetcher.set_own([lines.udp(), lines.tcp()].into_iter().flatten().collect());
+    let own: Vec<SocketAddr> = [lines.udp(), lines.tcp()].into_iter().flatten().collect();
+    let fetcher = Fetcher::new(FetchSettings { allow: allow.clone(), ..FetchSettings::default() });
+    fetcher.set_own(own.clone());
+    let webhooks = Webhooks::open(&data_dir.join("webhooks"), allow, own);
     let cache_dir = data_dir.join("cache");
     let prompts = PromptStore::new(
         PromptSettings {
@@ -161,7 +166,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
 
     let control_path = config.general.control_socket.clone();
     let plan = plan(&config);
-    let parts = Parts { media: media.clone(), lines: lines.clone(), fetcher, prompts, recorder, records };
+    let parts =
+        Parts { media: media.clone(), lines: lines.clone(), fetcher, prompts, recorder, records, webhooks };
     let board = Switchboard::new(config, plan, parts);
     let control = control::listen(&control_path)
         .map_err(|source| StartError::Control { path: control_path.clone(), source })?;

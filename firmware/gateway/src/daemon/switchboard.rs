@@ -24,6 +24,7 @@ use super::playing::PlayQueue;
 use super::recordings::{Finished, Recorder};
 use super::records::{LegFacts, Record, RecordWriter, StepRecord};
 use super::route::{Arrival, Plan};
+use super::webhooks::Webhooks;
 use crate::config::{Config, FlowEntry};
 use crate::countries::Country;
 use crate::fetch::Fetcher;
@@ -53,6 +54,7 @@ pub(super) struct Board {
     pub(super) prompts: PromptStore,
     pub(super) recorder: Recorder,
     pub(super) records: RecordWriter,
+    pub(super) webhooks: Webhooks,
     pub(super) recordings_dir: std::path::PathBuf,
     pub(super) state: RefCell<State>,
     timer_changed: Notify,
@@ -120,6 +122,8 @@ pub(crate) struct Parts {
     pub recorder: Recorder,
     /// Writes call records.
     pub records: RecordWriter,
+    /// Tells applications what happens.
+    pub(super) webhooks: Webhooks,
 }
 
 /// Both clocks, now.
@@ -141,7 +145,7 @@ impl Switchboard {
     /// A switchboard for this configuration.
     #[must_use]
     pub(crate) fn new(config: Config, plan: Plan, parts: Parts) -> Self {
-        let Parts { media, lines, fetcher, prompts, recorder, records } = parts;
+        let Parts { media, lines, fetcher, prompts, recorder, records, webhooks } = parts;
         Self(Rc::new(Board {
             plan,
             flows: config.flows,
@@ -156,6 +160,7 @@ impl Switchboard {
             prompts,
             recorder,
             records,
+            webhooks,
             state: RefCell::new(State::default()),
             timer_changed: Notify::new(),
             idle: Notify::new(),
@@ -571,8 +576,12 @@ impl Switchboard {
                     board.handle(number, CallInput::Fetched(id, answer.as_ref().map_err(|error| *error)));
                 });
             }
-            // Nobody waits for the answer, and nobody can be told that there is none.
-            CallOutput::Notify(notice) => drop(self.0.fetcher.fetch(notice.request)),
+            CallOutput::Notify(notice) => {
+                let call = self.0.state.borrow().calls.get(&number).map(|entry| entry.call.facts().id);
+                if let Some(call) = call {
+                    self.0.webhooks.notify(call, notice);
+                }
+            }
             CallOutput::Reply(..) => {}
             CallOutput::Step { after, step } => self.step(number, after, step),
             CallOutput::Warn(warning) => {

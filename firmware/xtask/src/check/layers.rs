@@ -3,17 +3,25 @@
 use serde_json::Value;
 
 /// Crates of the box.
-const PRODUCT: [&str; 6] =
-    ["tipring-model", "tipring-media", "tipring-sip", "tipring-lines", "tipring-flows", "tipring-calls"];
+const PRODUCT: [&str; 7] = [
+    "tipring-model",
+    "tipring-media",
+    "tipring-sip",
+    "tipring-lines",
+    "tipring-flows",
+    "tipring-calls",
+    "tipring-spool",
+];
 
 /// Arrows beside those of the daemon: who, and what it sees. The testkit is not to see `media`:
 /// xtask, which installs the C library that `media` needs, is built with the testkit before it.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("tipring-model", &[]),
     ("tipring-sip", &[]),
     ("tipring-media", &["tipring-model"]),
     ("tipring-flows", &["tipring-model"]),
     ("tipring-calls", &["tipring-model"]),
+    ("tipring-spool", &["tipring-model"]),
     ("tipring-lines", &["tipring-model", "tipring-media", "tipring-sip"]),
     ("tipring-testkit", &["tipring-model", "tipring-sip"]),
     ("xtask", &["tipring-testkit"]),

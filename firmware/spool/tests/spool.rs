@@ -1,0 +1,148 @@
+//! The spool over a store that fails and forgets on demand.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tipring_model::fetch::{Body, HttpRequest, Method};
+use tipring_spool::{Class, Entry, Fault, MemoryStore, PutError, Seq, Spool};
+
+fn entry(n: usize, class: Class, bytes: usize) -> Entry {
+    Entry {
+        id: format!("evt_{n}"),
+        topic: "call.state".to_owned(),
+        subject: format!("call-{}", n % 3),
+        class,
+        put_unix_ms: 1_795_000_000_000 + n as i64,
+        request: HttpRequest {
+            method: Method::Post,
+            url: "https://example.com:8443/hook?n=1".to_owned(),
+            headers: Vec::new(),
+            body: Some(Body { media_type: "text/plain".to_owned(), bytes: vec![b'x'; bytes] }),
+            timeout: Duration::from_secs(15),
+            redirects_max: 0,
+            body_max_bytes: 4_096,
+            cuts_body: true,
+            attempts: 1,
+        },
+    }
+}
+
+fn spool(store: &MemoryStore) -> (Spool, Vec<Seq>) {
+    let again = store.clone();
+    let (spool, found) =
+        Spool::start(Box::new(store.clone()), None, Box::new(move || Some((Box::new(again.clone()), None))))
+            .unwrap();
+    assert!(found.iter().all(|found| found.server == "https://example.com:8443"));
+    (spool, found.iter().map(|found| found.seq).collect())
+}
+
+fn put(spool: &Spool, entry: &Entry) -> Result<Seq, PutError> {
+    spool.put(entry).blocking_recv().unwrap()
+}
+
+#[test]
+fn what_was_acknowledged_survives_the_loss_of_power_and_numbers_go_on() {
+    let store = MemoryStore::default();
+    let mut acknowledged = BTreeSet::new();
+    let mut highest = 0;
+    for round in 0..20 {
+        let (spool, found) = spool(&store);
+        assert_eq!(found.iter().copied().collect::<BTreeSet<_>>(), acknowledged, "round {round}");
+        for n in 0..10 {
+            let seq = put(&spool, &entry(n, Class::Final, 10)).unwrap();
+            assert!(seq.0 > highest, "{seq:?} was used before");
+            highest = seq.0;
+            acknowledged.insert(seq);
+        }
+        if round % 2 == 1 {
+            // Everything is taken: the numbers must go on all the same.
+            for seq in std::mem::take(&mut acknowledged) {
+                spool.remove(seq);
+            }
+        }
+        drop(spool);
+        store.cut();
+    }
+}
+
+#[test]
+fn a_full_disk_at_any_write_loses_nothing_acknowledged_and_is_got_over() {
+    for at in 0..40 {
+        let store = MemoryStore::default();
+        let (spool, _) = spool(&store);
+        store.set_fault(Some(Fault::FullAt(at)));
+        let mut acknowledged = Vec::new();
+        for n in 0..20 {
+            if let Ok(seq) = put(&spool, &entry(n, Class::Final, 10)) {
+                acknowledged.push(seq);
+            }
+        }
+        assert!(acknowledged.len() < 20 || at >= 20, "the fault at {at} did not show");
+        drop(spool);
+        store.set_fault(None);
+        store.cut();
+        let (spool, found) = self::spool(&store);
+        for seq in &acknowledged {
+            assert!(found.contains(seq), "fault at {at}: {seq:?} is lost");
+            assert!(spool.get(*seq).blocking_recv().unwrap().unwrap().is_some());
+        }
+        assert!(put(&spool, &entry(0, Class::Final, 10)).is_ok());
+    }
+}
+
+#[test]
+fn after_a_sync_that_failed_nothing_more_is_acknowledged_by_that_store() {
+    for at in 0..10 {
+        let store = MemoryStore::default();
+        let (spool, _) = spool(&store);
+        store.set_fault(Some(Fault::SyncAt(at)));
+        let answers: Vec<_> = (0..12).map(|n| put(&spool, &entry(n, Class::Final, 10))).collect();
+        let failed = answers.iter().position(Result::is_err).unwrap();
+        assert_eq!(failed as u64, at);
+        // The store itself would succeed again: that must not be believed.
+        assert!(answers[failed..].iter().all(|answer| *answer == Err(PutError::Broken)));
+        assert_eq!(spool.counters().failures, 1);
+        assert!(spool.last_failure().is_some());
+        assert_eq!(spool.get(Seq(1)).blocking_recv().unwrap(), Err(PutError::Broken));
+    }
+}
+
+#[test]
+fn a_damaged_record_is_counted_and_harms_no_other() {
+    let store = MemoryStore::default();
+    let (spool, _) = spool(&store);
+    let seqs: Vec<_> = (0..5).map(|n| put(&spool, &entry(n, Class::Final, 10)).unwrap()).collect();
+    drop(spool);
+    store.damage(seqs[2]);
+    let (spool, found) = self::spool(&store);
+    assert_eq!(found, [seqs[0], seqs[1], seqs[3], seqs[4]]);
+    assert_eq!(spool.counters().damaged, 1);
+    assert_eq!(spool.get(seqs[2]).blocking_recv().unwrap(), Ok(None));
+}
+
+#[test]
+fn progress_makes_room_for_what_is_dearer_and_each_drop_is_counted() {
+    let store = MemoryStore::default();
+    let (spool, _) = spool(&store);
+    let kilobytes = 40_000;
+    let put_all = |class, count: usize| {
+        (0..count).filter(|n| put(&spool, &entry(*n, class, kilobytes)).is_ok()).count()
+    };
+    let progress = put_all(Class::Progress, 1_400);
+    assert_eq!(progress, 1_400);
+    let before = spool.counters();
+    assert!(before.bytes <= 64 * 1024 * 1024 / 5 * 4);
+    assert_eq!(before.waiting + before.dropped[0], 1_400);
+    assert!(before.dropped[0] > 0);
+    let kept = put_all(Class::Final, 1_400);
+    let after = spool.counters();
+    assert!(after.bytes <= 64 * 1024 * 1024);
+    assert_eq!(after.waiting, kept as u64, "all progress has made room");
+    assert_eq!(after.dropped, [1_400, 1_400 - kept as u64]);
+    assert_eq!(put(&spool, &entry(0, Class::Final, kilobytes)), Err(PutError::Full));
+    assert_eq!(
+        put(&spool, &entry(0, Class::Final, 50_000)),
+        Err(PutError::Entry(tipring_spool::EntryError::TooLong))
+    );
+}
