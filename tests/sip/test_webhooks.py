@@ -1,9 +1,13 @@
 """Webhooks are on the disk before they are sent, and are sent until they are taken, in order."""
+import base64
+import hmac
 import json
 import socket
+import subprocess
 
 import pytest
 
+import programs
 from box import flow
 from flow_server import Answer, FlowServer
 from waiting import until
@@ -84,16 +88,44 @@ def test_what_was_not_taken_comes_again_under_the_same_name_before_what_follows(
     assert "TR-SPOOL-LATER" in box.log()
 
 
-def test_a_full_spool_folder_that_cannot_be_made_costs_no_call(tipring, server, provider):
-    """Shows: without a spool calls go on, and webhooks are sent once."""
-    server.answer("/told", Answer(status=200))
+def test_a_folder_that_cannot_be_made_costs_no_call_and_no_order(tipring, server, provider):
+    """Shows: without a folder calls go on, and webhooks are told in order from memory, after a failure too."""
+    server.answer("/told", Answer(status=503), Answer(status=200))
     box = tipring(hooked(server, server.url("/told")), started=False)
     (box.data / "webhooks").write_text("in the way")
     box.start()
     one_call(box, server, provider)
-    until(lambda: [state for *_, state in told(server)][-1:] == ["hangup"], 5, lambda: f"the last state (have {told(server)})")
+    until(lambda: [state for *_, state in told(server)][-1:] == ["hangup"], 20, lambda: f"the last state (have {told(server)})")
+    assert [state for *_, state in told(server)] == ["ringing", "ringing", "live", "hangup"]
     assert webhooks(box)["kept"] is False
     assert "TR-SPOOL-WRITE" in box.log()
+
+
+def secret(seed):
+    return "whsec_" + base64.b64encode(bytes([seed]) * 32).decode()
+
+
+def test_every_webhook_is_signed_by_each_secret(tipring, server, provider):
+    """Shows: the signature of the Standard Webhooks specification, with two secrets while a receiver changes."""
+    server.answer("/told", Answer(status=200))
+    secrets = [secret(1), secret(2)]
+    box = tipring(hooked(server, server.url("/told")), f"[webhooks]\nsecrets = {json.dumps(secrets)}\n")
+    one_call(box, server, provider)
+    until(lambda: [state for *_, state in told(server)][-1:] == ["hangup"], 5, lambda: f"the last state (have {told(server)})")
+    for request in server.seen("/told"):
+        signed = f"{request.header('webhook-id')}.{request.header('webhook-timestamp')}.".encode() + request.body
+        expected = [base64.b64encode(hmac.digest(base64.b64decode(one[6:]), signed, "sha256")).decode() for one in secrets]
+        assert request.header("webhook-signature") == " ".join("v1," + one for one in expected)
+    assert not any(one[6:20] in box.log() for one in secrets)
+
+
+@pytest.mark.parametrize("wrong", ["secret", "whsec_", "whsec_AAAA", secret(1)[6:]])
+def test_what_is_no_secret_is_refused_and_not_repeated(tipring, wrong):
+    """Shows: a mistyped secret is a fault with its place, and the message does not show it."""
+    box = tipring(f"[webhooks]\nsecrets = {json.dumps([secret(1), wrong])}\n", started=False)
+    done = subprocess.run([programs.tipring(), "check", str(box.config_file)], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1 and "TR-CFG-MALFORMED" in done.stdout + done.stderr
+    assert secret(1)[6:20] not in done.stdout + done.stderr
 
 
 def call_of(request):

@@ -17,15 +17,17 @@ mod entry;
 mod mark;
 mod memory;
 mod open;
+mod sign;
 mod sled_store;
 mod store;
 mod task;
 
-pub use delivery::{Delivery, Lane, Next, Outcome, Verdict};
+pub use delivery::{Delivery, Lane, Next, ON_THEIR_WAY_MAX, Outcome, Verdict};
 pub use entry::{Class, Entry, EntryError, RECORD_BYTES_MAX};
 pub use mark::Mark;
 pub use memory::{Fault, MemoryStore};
 pub use open::{OpenError, Opened, open};
+pub use sign::{Secret, SecretError, signature};
 pub use sled_store::SledStore;
 pub use store::{Change, Seq, Store, StoreError};
 pub use task::{Found, PutError, Reopen, Spool, SpoolCounters};

@@ -24,6 +24,8 @@ pub(crate) struct Config {
     pub sip: Sip,
     /// What flows may fetch.
     pub fetch: Fetch,
+    /// What webhooks are signed with, the newest first.
+    pub webhook_secrets: Vec<tipring_spool::Secret>,
     /// Calls at one time.
     pub calls_max: usize,
     /// Lines, in file order.

@@ -9,6 +9,7 @@ use tipring_flows::DIALECTS;
 use tipring_lines::DRIVERS;
 use tipring_lines::sip::Networks;
 use tipring_model::settings::{Field, FieldError, FieldKind, Problem, RawSettings, RawValue};
+use tipring_spool::Secret;
 use toml_edit::{Document, Item, Table, Value};
 
 use super::report::code_of;
@@ -114,6 +115,12 @@ const SIP_FIELDS: &[Field] = &[
 
 const FETCH_FIELDS: &[Field] = &[list_field("allow", "Private addresses that flows may reach.", 64)];
 
+const WEBHOOK_FIELDS: &[Field] = &[list_field(
+    "secrets",
+    "What webhooks are signed with, each `whsec_` and base64; several while the receiver changes.",
+    4,
+)];
+
 const LIMIT_FIELDS: &[Field] = &[Field {
     key: "calls_max",
     label: "Calls at one time",
@@ -143,7 +150,7 @@ const FLOW_FIELDS: &[Field] = &[
 impl Reader<'_> {
     fn whole(&mut self, root: &Table) -> Option<Config> {
         for (key, item) in root.iter() {
-            let known = ["schema", "box", "sip", "fetch", "limits", "line", "flow"];
+            let known = ["schema", "box", "sip", "fetch", "webhooks", "limits", "line", "flow"];
             if !known.contains(&key) {
                 let span = root.key(key).and_then(toml_edit::Key::span).or(item.span()).unwrap_or(0..0);
                 let near = known.iter().find(|known| tipring_model::settings::edits(known, key) <= 2);
@@ -158,6 +165,7 @@ impl Reader<'_> {
         let general = self.general(root);
         let sip = self.sip(root);
         let fetch = self.fetch(root);
+        let webhook_secrets = self.webhook_secrets(root);
         let limits = self.group(root, "limits", LIMIT_FIELDS);
         let calls_max = limits.raw.number("calls_max").and_then(|n| usize::try_from(n).ok()).unwrap_or(64);
         let zone = general.as_ref().map_or_else(|| "UTC".to_owned(), |general| general.timezone.clone());
@@ -167,6 +175,7 @@ impl Reader<'_> {
             general: general?,
             sip: sip?,
             fetch,
+            webhook_secrets,
             calls_max,
             lines: lines?,
             flows: flows.into_iter().map(|(_, flow)| flow).collect::<Option<_>>()?,
@@ -294,6 +303,19 @@ impl Reader<'_> {
             }
         }
         Fetch { allow }
+    }
+
+    fn webhook_secrets(&mut self, root: &Table) -> Vec<Secret> {
+        let group = self.group(root, "webhooks", WEBHOOK_FIELDS);
+        let listed = group.raw.list("secrets");
+        let secrets: Vec<Secret> = listed.iter().filter_map(|text| Secret::parse(text).ok()).collect();
+        if secrets.len() < listed.len() {
+            // Which one is not said: what is nearly a secret is one.
+            let what = "one of these is no secret".to_owned();
+            let help = Some("write `whsec_` and 24 to 64 random bytes in base64".to_owned());
+            self.value_fault(&group, "secrets", "TR-CFG-MALFORMED", what, help);
+        }
+        secrets
     }
 
     fn flows(&mut self, root: &Table, zone: &str) -> Vec<(String, Option<FlowEntry>)> {

@@ -49,10 +49,29 @@ pub(super) const fn code_of(problem: &Problem) -> &'static str {
 /// Longest excerpt, in characters.
 const EXCERPT_CHARS_MAX: usize = 300;
 
-/// A line as a terminal may show it: nothing in a file commands a terminal.
+/// Keys whose values nobody but the file shows: what is nearly a secret is one.
+const COVERED_KEYS: [&str; 2] = ["password", "secrets"];
+
+/// A line as a terminal and a log may show it: nothing in a file commands a terminal, and
+/// no secret leaves it.
 fn printable(line: &str) -> String {
-    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    line.chars().take(EXCERPT_CHARS_MAX).map(plain).collect()
+    let key = line.split_once('=').map_or("", |(key, _)| key.trim().trim_matches('"'));
+    let covered_from = COVERED_KEYS.contains(&key).then(|| line.find('=')).flatten();
+    let mut in_quotes = false;
+    let plain = |(at, c): (usize, char)| {
+        let is_secret = covered_from.is_some_and(|from| at > from);
+        if is_secret && c == '"' {
+            in_quotes = !in_quotes;
+            c
+        } else if is_secret && in_quotes {
+            '*'
+        } else if c.is_control() {
+            '\u{fffd}'
+        } else {
+            c
+        }
+    };
+    line.char_indices().map(plain).take(EXCERPT_CHARS_MAX).collect()
 }
 
 /// Every fault with the line it is in, as text for a terminal.
@@ -82,4 +101,22 @@ pub(crate) fn render(file: &str, text: &str, faults: &[Fault]) -> String {
         let _ = writeln!(out, "{:margin$} = more: tipring explain {}\n", "", fault.code);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_keeps_its_columns_and_shows_no_secret() {
+        for (line, shown) in [
+            ("password = \"opensesame\" # old", "password = \"**********\" # old"),
+            ("  secrets = [\"whsec_a\", \"b\"]", "  secrets = [\"*******\", \"*\"]"),
+            ("name = \"password\"", "name = \"password\""),
+            ("name = \"a\u{1b}[31m\"", "name = \"a\u{fffd}[31m\""),
+        ] {
+            assert_eq!(printable(line), shown);
+            assert_eq!(shown.chars().count(), line.chars().count());
+        }
+    }
 }

@@ -20,6 +20,7 @@ use tipring_lines::sip::{Networks, SipError, SipLines, SipOptions};
 use tipring_lines::{LineSettings, MediaPort};
 use tipring_media::{Engine, EventReceiver, Granted, Limits, MediaThread, SpawnError, ThreadOptions};
 use tipring_model::LineId;
+use tipring_spool::StoreError;
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -67,6 +68,9 @@ pub(crate) enum StartError {
     /// The media thread cannot be started.
     #[error(transparent)]
     Media(#[from] SpawnError),
+    /// There is no spool, not even in memory.
+    #[error("the spool cannot be started")]
+    Spool(#[source] StoreError),
     /// The system gives no runtime.
     #[error("the system gives no event queue")]
     Runtime(#[source] io::Error),
@@ -81,7 +85,7 @@ impl StartError {
             Self::Control { .. } => "TR-DAEMON-CONTROL",
             Self::Storage { .. } => "TR-DAEMON-STORAGE",
             Self::Sip(_) => "TR-DAEMON-BIND",
-            Self::Media(_) | Self::Runtime(_) => "TR-DAEMON-SYSTEM",
+            Self::Media(_) | Self::Spool(_) | Self::Runtime(_) => "TR-DAEMON-SYSTEM",
         }
     }
 }
@@ -143,7 +147,9 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let own: Vec<SocketAddr> = [lines.udp(), lines.tcp()].into_iter().flatten().collect();
     let fetcher = Fetcher::new(FetchSettings { allow: allow.clone(), ..FetchSettings::default() });
     fetcher.set_own(own.clone());
-    let webhooks = Webhooks::open(&data_dir.join("webhooks"), allow, own);
+    let folder = data_dir.join("webhooks");
+    let webhooks =
+        Webhooks::open(&folder, config.webhook_secrets.clone(), allow, own).map_err(StartError::Spool)?;
     let cache_dir = data_dir.join("cache");
     let prompts = PromptStore::new(
         PromptSettings {

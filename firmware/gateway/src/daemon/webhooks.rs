@@ -7,13 +7,15 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use tipring_model::CallId;
+use tipring_model::fetch::{FetchError, HttpRequest};
 use tipring_model::flow::Notice;
 use tipring_spool::{
-    Class, Delivery, Entry, Lane, Next, Outcome, PutError, Seq, Spool, SpoolCounters, Verdict, open,
+    Class, Delivery, Entry, Lane, MemoryStore, Next, ON_THEIR_WAY_MAX, Outcome, PutError, Secret, Seq, Spool,
+    SpoolCounters, StoreError, Verdict, open, signature,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
@@ -21,24 +23,20 @@ use tokio::task::spawn_local;
 use super::switchboard::moment;
 use crate::fetch::{AllowList, FetchSettings, Fetcher};
 
-/// Threads that send.
-const THREADS_MAX: usize = 8;
 /// Webhooks that wait for the disk.
 const WRITING_MAX: usize = 4_096;
-/// A wait no longer than this follows upon a first failure.
-const FIRST_WAIT_MAX: Duration = Duration::from_secs(10);
-/// How long a webhook that could not be looked at waits.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Where webhooks go.
 #[derive(Clone)]
 pub(super) struct Webhooks(Rc<Inner>);
 
 struct Inner {
-    /// None where the folder cannot be used: webhooks are then sent once, at once.
-    spool: Option<Spool>,
+    spool: Spool,
+    /// The spool is on the disk; where its folder cannot be used, it is in memory.
+    kept: bool,
     delivery: RefCell<Delivery>,
     fetcher: Fetcher,
+    secrets: Vec<Secret>,
     /// Something was added or came back.
     changed: Notify,
     writing: mpsc::Sender<Writing>,
@@ -56,17 +54,30 @@ struct Writing {
 impl Webhooks {
     /// Opens the spool in `folder` and begins to deliver what it holds. Blocks while
     /// the spool is read.
-    pub(super) fn open(folder: &Path, allow: AllowList, own: Vec<SocketAddr>) -> Self {
-        let settings = FetchSettings { allow, threads_max: THREADS_MAX, ..FetchSettings::default() };
+    ///
+    /// # Errors
+    /// [`StoreError`] if not even a spool in memory can be had.
+    pub(super) fn open(
+        folder: &Path,
+        secrets: Vec<Secret>,
+        allow: AllowList,
+        own: Vec<SocketAddr>,
+    ) -> Result<Self, StoreError> {
+        let settings = FetchSettings { allow, threads_max: ON_THEIR_WAY_MAX, ..FetchSettings::default() };
         let fetcher = Fetcher::new(settings);
         fetcher.set_own(own);
         let mut delivery = Delivery::default();
-        let spool = spool(folder, &mut delivery);
+        let (spool, kept) = match spool(folder, &mut delivery) {
+            Some(spool) => (spool, true),
+            None => (Spool::start(Box::new(MemoryStore::default()), None, Box::new(|| None))?.0, false),
+        };
         let (writing, written) = mpsc::channel(WRITING_MAX);
         let webhooks = Self(Rc::new(Inner {
             spool,
+            kept,
             delivery: RefCell::new(delivery),
             fetcher,
+            secrets,
             changed: Notify::new(),
             writing,
             sent: Cell::default(),
@@ -75,7 +86,7 @@ impl Webhooks {
         }));
         spawn_local(webhooks.clone().enroll(written));
         spawn_local(webhooks.clone().deliver());
-        webhooks
+        Ok(webhooks)
     }
 
     /// Takes a notice of a call.
@@ -89,10 +100,7 @@ impl Webhooks {
             put_unix_ms: moment().unix_ms,
             request: notice.request,
         };
-        let Some(spool) = &self.0.spool else {
-            return self.send_unsaved(entry);
-        };
-        let answer = spool.put(&entry);
+        let answer = self.0.spool.put(&entry);
         if let Err(refused) = self.0.writing.try_send(Writing { entry, answer }) {
             self.send_unsaved(refused.into_inner().entry);
         }
@@ -101,7 +109,7 @@ impl Webhooks {
     /// Sends what the disk would not take, once.
     fn send_unsaved(&self, entry: Entry) {
         self.0.unsaved.set(self.0.unsaved.get() + 1);
-        drop(self.0.fetcher.fetch(signed(&entry)));
+        drop(self.0.fetcher.fetch(self.signed(&entry)));
     }
 
     /// Puts into its lane what is on the disk, in the order in which it was said.
@@ -118,7 +126,7 @@ impl Webhooks {
                         PutError::Full => "TR-SPOOL-FULL",
                         PutError::Entry(_) | PutError::Busy | PutError::Broken => "TR-SPOOL-WRITE",
                     };
-                    let detail = self.0.spool.as_ref().and_then(Spool::last_failure);
+                    let detail = self.0.spool.last_failure();
                     tracing::error!(
                         code,
                         call = entry.subject,
@@ -150,20 +158,20 @@ impl Webhooks {
 
     /// Sends one webhook once.
     async fn attempt(self, seq: Seq) {
-        let Some(spool) = &self.0.spool else { return };
-        let entry = match spool.get(seq).await {
+        let entry = match self.0.spool.get(seq).await {
             Ok(Ok(Some(entry))) => entry,
             // It has made room for something dearer.
-            Ok(Ok(None)) => return self.ended(seq, Outcome::Status(200), None),
-            Ok(Err(_)) | Err(_) => {
-                tokio::time::sleep(LOOK_AGAIN).await;
-                return self.ended(seq, Outcome::Failed, None);
-            }
+            Ok(Ok(None)) => return self.ended(seq, Outcome::Gone, None),
+            Ok(Err(_)) | Err(_) => return self.ended(seq, Outcome::NotSent, None),
         };
-        let answer = self.0.fetcher.fetch(signed(&entry)).await;
+        let answer = self.0.fetcher.fetch(self.signed(&entry)).await;
         let outcome = match &answer {
             Ok(Ok(response)) => Outcome::Status(response.status),
-            Ok(Err(_)) | Err(_) => Outcome::Failed,
+            Ok(Err(FetchError::Overload)) | Err(_) => Outcome::NotSent,
+            Ok(Err(FetchError::BadUrl | FetchError::AddressRefused | FetchError::TooManyRedirects)) => {
+                Outcome::Unsendable
+            }
+            Ok(Err(_)) => Outcome::Silence,
         };
         self.ended(seq, outcome, Some(&entry));
     }
@@ -177,19 +185,16 @@ impl Webhooks {
         let call = entry.map(|entry| entry.subject.as_str());
         let status = match outcome {
             Outcome::Status(status) => Some(status),
-            Outcome::Failed => None,
+            Outcome::Silence | Outcome::Unsendable | Outcome::NotSent | Outcome::Gone => None,
         };
         match verdict {
             Verdict::Taken => {
-                if let Some(spool) = &self.0.spool {
-                    spool.remove(seq);
-                }
+                self.0.spool.remove(seq);
                 self.0.sent.set(self.0.sent.get() + u64::from(entry.is_some()));
             }
-            Verdict::Again(wait) => {
-                let again_s = wait.as_secs();
-                // A server that is away is told of once a call, not at each attempt.
-                if wait <= FIRST_WAIT_MAX {
+            Verdict::Again { after, first } => {
+                let again_s = after.as_secs();
+                if first {
                     tracing::warn!(
                         code = "TR-SPOOL-LATER",
                         call,
@@ -214,11 +219,26 @@ impl Webhooks {
         self.0.changed.notify_one();
     }
 
+    /// The request, with what tells the receiver which webhook it is, when it was sent, and
+    /// that it comes from this box (Standard Webhooks).
+    fn signed(&self, entry: &Entry) -> HttpRequest {
+        let mut request = entry.request.clone();
+        let unix_s = moment().unix_ms / 1_000;
+        let body = request.body.as_ref().map_or(&[][..], |body| &body.bytes);
+        let signature = signature(&self.0.secrets, &entry.id, unix_s, body);
+        request.headers.push(("webhook-id".to_owned(), entry.id.clone()));
+        request.headers.push(("webhook-timestamp".to_owned(), unix_s.to_string()));
+        if !signature.is_empty() {
+            request.headers.push(("webhook-signature".to_owned(), signature));
+        }
+        request
+    }
+
     /// What the spool holds and has been through.
     pub(super) fn status(&self) -> Value {
-        let counters = self.0.spool.as_ref().map(Spool::counters).unwrap_or_default();
+        let counters = self.0.spool.counters();
         json!({
-            "kept": self.0.spool.is_some(),
+            "kept": self.0.kept,
             "waiting": counters.waiting,
             "bytes": counters.bytes,
             "put": counters.put,
@@ -239,7 +259,7 @@ fn spool(folder: &Path, delivery: &mut Delivery) -> Option<Spool> {
     let opened = match open(folder) {
         Ok(opened) => opened,
         Err(error) => {
-            tracing::error!(code = "TR-SPOOL-WRITE", folder = %folder.display(), %error, "there is no spool: webhooks are sent once");
+            tracing::error!(code = "TR-SPOOL-WRITE", folder = %folder.display(), %error, "the spool is in memory: a restart loses what waits");
             return None;
         }
     };
@@ -260,19 +280,10 @@ fn spool(folder: &Path, delivery: &mut Delivery) -> Option<Spool> {
             Some(spool)
         }
         Err(error) => {
-            tracing::error!(code = "TR-SPOOL-WRITE", folder = %folder.display(), %error, "there is no spool: webhooks are sent once");
+            tracing::error!(code = "TR-SPOOL-WRITE", folder = %folder.display(), %error, "the spool is in memory: a restart loses what waits");
             None
         }
     }
-}
-
-/// The request, with what tells the receiver which webhook it is and when it was sent.
-fn signed(entry: &Entry) -> tipring_model::fetch::HttpRequest {
-    let mut request = entry.request.clone();
-    let seconds = moment().unix_ms / 1_000;
-    request.headers.push(("webhook-id".to_owned(), entry.id.clone()));
-    request.headers.push(("webhook-timestamp".to_owned(), seconds.to_string()));
-    request
 }
 
 /// A new name for a webhook.
