@@ -134,6 +134,12 @@ pub trait Endpoint: Send {
         let _ = now;
     }
 
+    /// Called every 20 ms while what is sent comes from another leg as it comes: sends
+    /// something if nothing has come for long.
+    fn keep_alive(&mut self, now: Instant) {
+        let _ = now;
+    }
+
     /// Whether `receive` will be called. While it is not, incoming audio need not be
     /// kept; digits and statistics still count.
     fn listen(&mut self, wanted: bool) {

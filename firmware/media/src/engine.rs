@@ -632,8 +632,8 @@ impl Engine {
 
     /// The sending half.
     fn transmit(&mut self, now: Instant, place: usize) {
-        if self.legs[place].as_ref().is_some_and(|leg| leg.only_relays()) {
-            return;
+        if let Some(leg) = self.legs[place].as_mut().filter(|leg| leg.only_relays()) {
+            return leg.endpoint.keep_alive(now);
         }
         let Some(mut leg) = self.legs[place].take() else {
             return;

@@ -4,9 +4,11 @@
 //! so what is said about a call arrives in the order it was said; a server that refuses
 //! one call's webhooks holds up that call's alone.
 //!
-//! A server that gives no answer at all is away: all its lanes wait, one of them asks
-//! after it every minute, and none loses patience meanwhile. So a box whose Internet
-//! connection was away for a day is a minute late, not six hours.
+//! A server that gives no answer at all is away: all its lanes wait, they take turns in
+//! asking after it every minute, and none loses patience meanwhile. So a box whose
+//! Internet connection was away for a day is a minute late, not six hours. Where it is not
+//! the server but one webhook that it chokes on, the next lane finds that out at once, and
+//! the bad one waits on its own account.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -218,12 +220,15 @@ impl Delivery {
             }
             Outcome::Silence => {
                 let wait = spread(PROBES[(server.silences as usize).min(PROBES.len() - 1)], random);
-                let first = server.silences == 0;
+                let was_there = server.silences == 0;
                 server.silences += 1;
                 server.after = Some(now + wait);
-                // Its turn is not over.
-                server.ready.push_front(lane);
-                return Verdict::Again { after: wait, first };
+                if !was_there {
+                    server.ready.push_back(lane);
+                    return Verdict::Again { after: wait, first: false };
+                }
+                // It may be this webhook: the others are not to wait for it.
+                self.lanes.get_mut(&lane).map_or(Verdict::Taken, |queue| queue.answered(503, random))
             }
             Outcome::Gone => Verdict::Taken,
             Outcome::Unsendable => {
@@ -268,7 +273,7 @@ impl Queue {
     fn answered(&mut self, status: u16, random: u32) -> Verdict {
         match status {
             200..=299 => return Verdict::Taken,
-            408 | 425 | 429 | 500.. => {}
+            300..=399 | 408 | 425 | 429 | 500.. => {}
             _ => {
                 self.refusals += 1;
                 if self.refusals > REFUSALS_MAX {
@@ -393,6 +398,32 @@ mod tests {
             assert_eq!(of_call, [&(call * 3), &(call * 3 + 1), &(call * 3 + 2)]);
         }
         assert!(delivery.servers.is_empty() && delivery.lanes.is_empty());
+    }
+
+    #[test]
+    fn a_webhook_that_the_server_chokes_on_holds_up_its_own_call_alone() {
+        let start = Instant::now();
+        let mut now = start;
+        let mut delivery = Delivery::default();
+        for seq in 0..600 {
+            delivery.add(lane("a", &(seq / 3).to_string()), Seq(seq));
+        }
+        let mut bad = 0;
+        while delivery.len() > 3 {
+            match delivery.next(now) {
+                Next::Send(Seq(0)) => {
+                    bad += 1;
+                    ended(&mut delivery, now, 0, Outcome::Silence);
+                }
+                Next::Send(Seq(seq)) => {
+                    ended(&mut delivery, now, seq, Outcome::Status(200));
+                }
+                Next::At(at) => now = at,
+                Next::Idle => panic!("something waits"),
+            }
+        }
+        assert!(now - start <= Duration::from_secs(10), "{:?}", now - start);
+        assert!(bad <= 2, "{bad}");
     }
 
     #[test]

@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use tipring_model::fetch::{Body, HttpRequest, Method};
 
-/// Longest record, in bytes (S7); what is larger belongs in a file.
-pub const RECORD_BYTES_MAX: usize = 64 * 1024;
+/// Longest record, in bytes (S7); what is larger belongs in a file. See
+/// [`SledStore`](crate::SledStore) for why it is not more.
+pub const RECORD_BYTES_MAX: usize = 24 * 1024;
 /// The first byte of a record: the form it has.
 const FORM: u8 = 1;
 /// Form and checksum in front of what is stored.

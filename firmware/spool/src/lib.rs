@@ -26,7 +26,7 @@ pub use delivery::{Delivery, Lane, Next, ON_THEIR_WAY_MAX, Outcome, Verdict};
 pub use entry::{Class, Entry, EntryError, RECORD_BYTES_MAX};
 pub use mark::Mark;
 pub use memory::{Fault, MemoryStore};
-pub use open::{OpenError, Opened, open};
+pub use open::{OpenError, Opened, open, reopen};
 pub use sign::{Secret, SecretError, signature};
 pub use sled_store::SledStore;
 pub use store::{Change, Seq, Store, StoreError};

@@ -16,9 +16,8 @@ use crate::task::Note;
 /// Folders set aside that are kept; the oldest goes for a new one.
 const ASIDE_MAX: usize = 3;
 
-/// What the system says where the folder itself may be in order.
-const NOT_ITS_FAULT: [io::ErrorKind; 3] =
-    [io::ErrorKind::StorageFull, io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem];
+/// What Linux says where the disk itself fails (errno.h).
+const EIO: i32 = 5;
 
 /// An open store, and what became of the one before.
 pub struct Opened {
@@ -69,6 +68,14 @@ pub fn open(folder: &Path) -> Result<Opened, OpenError> {
     Ok(Opened { store, mark, set_aside: Some(aside) })
 }
 
+/// Opens the store anew after it failed while in use: never sets anything aside, since what
+/// waits in it is still counted on.
+#[must_use]
+pub fn reopen(folder: &Path) -> Option<(SledStore, Mark)> {
+    let mark = Mark::read(folder);
+    guarded(folder, &mark).ok().map(|store| (store, mark))
+}
+
 enum Refused {
     /// Another process has it.
     Locked,
@@ -84,7 +91,7 @@ fn guarded(folder: &Path, mark: &Mark) -> Result<SledStore, Refused> {
         let mut is_empty = true;
         store.each(&mut |_, _| is_empty = false)?;
         // The spool's own record is never removed: a store without it has lost all.
-        if is_empty && mark.value() > 0 {
+        if is_empty && mark.value() > 1 {
             return Err(StoreError::Damaged);
         }
         Ok(store)
@@ -95,7 +102,8 @@ fn guarded(folder: &Path, mark: &Mark) -> Result<SledStore, Refused> {
         Ok(Err(StoreError::Io(error))) if error.to_string().contains("could not acquire lock") => {
             Err(Refused::Locked)
         }
-        Ok(Err(StoreError::Io(error))) if NOT_ITS_FAULT.contains(&error.kind()) => {
+        // What the system refuses is no fault of the folder, unless it cannot be read.
+        Ok(Err(StoreError::Io(error))) if error.raw_os_error().is_some_and(|code| code != EIO) => {
             Err(Refused::System(error))
         }
         Ok(Err(StoreError::Io(_))) => Err(Refused::Unreadable),

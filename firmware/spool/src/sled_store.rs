@@ -2,17 +2,22 @@
 //!
 //! sled is pinned to 0.34.7, whose `flush` does not sync (measured; see the crate's head).
 //! Two rules follow: every sync ends in `fdatasync` on the file, through a descriptor of
-//! our own, and values stay far below the size from which sled puts them into files that
-//! it never syncs at all.
+//! our own, and what sled writes in one piece stays below the size from which it puts it
+//! into files that it never syncs at all. That piece is a leaf of up to 17 records, the size
+//! a quarter of a segment: hence the length of a record and of a segment.
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::entry::RECORD_BYTES_MAX;
 use crate::store::{Change, Seq, Store, StoreError};
 
 /// Memory that sled may use for its pages, in bytes.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// Length of a segment of sled's log, in bytes.
+const SEGMENT_BYTES: usize = 2 * 1024 * 1024;
+const _: () = assert!(17 * (RECORD_BYTES_MAX + 1_024) < SEGMENT_BYTES / 4, "a leaf would become a blob");
 /// sled's file of pages and log.
 const FILE: &str = "db";
 
@@ -40,6 +45,7 @@ impl SledStore {
         let db = sled::Config::new()
             .path(folder)
             .cache_capacity(CACHE_BYTES)
+            .segment_size(SEGMENT_BYTES)
             .flush_every_ms(None)
             .open()
             .map_err(ours)?;

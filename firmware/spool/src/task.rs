@@ -5,6 +5,7 @@
 //! but who asked to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -256,6 +257,8 @@ struct Contents {
     bytes: u64,
     /// What is to be done to the store.
     changes: Vec<Change>,
+    /// Something was done and not synced.
+    unsynced: bool,
     shared: Arc<Shared>,
 }
 
@@ -296,7 +299,8 @@ impl Contents {
         let forgotten = missing.max(used.saturating_sub(next));
         shared.forgotten.fetch_add(forgotten, Ordering::Relaxed);
         let next = next.max(used);
-        let contents = Self { store, mark, next, index, progress, bytes, changes: Vec::new(), shared };
+        let contents =
+            Self { store, mark, next, index, progress, bytes, changes: Vec::new(), unsynced: false, shared };
         contents.publish();
         Ok(contents)
     }
@@ -349,9 +353,11 @@ impl Contents {
             let mut changes = std::mem::take(&mut self.changes);
             changes.push(Note { next: self.next, count: self.index.len() as u64 }.change());
             self.store.apply(changes)?;
+            self.unsynced = true;
         }
         if synced {
             self.store.sync()?;
+            self.unsynced = false;
             if self.mark.as_ref().is_some_and(|mark| mark.is_far_behind(self.next)) {
                 self.write_mark()?;
             }
@@ -359,9 +365,15 @@ impl Contents {
         Ok(())
     }
 
-    /// Whether the mark has not yet come as far as the numbers.
-    fn is_ahead_of_mark(&self) -> bool {
-        self.mark.as_ref().is_some_and(|mark| mark.value() < self.next)
+    /// Whether anything is left to be done once there is time.
+    fn has_chores(&self) -> bool {
+        self.unsynced || self.mark.as_ref().is_some_and(|mark| mark.value() < self.next)
+    }
+
+    /// Syncs what was removed, and brings the mark to where the numbers are.
+    fn do_chores(&mut self) -> Result<(), StoreError> {
+        self.commit(true)?;
+        self.write_mark()
     }
 
     /// Writes down how far the numbers have come, all of which are synced.
@@ -378,7 +390,7 @@ fn run(contents: Contents, mut reopen: Reopen, waiting: &Receiver<Request>) {
     let mut contents = Some(contents);
     let mut failed_at = now();
     loop {
-        let rests = contents.as_ref().is_none_or(|open| !open.is_ahead_of_mark());
+        let rests = contents.as_ref().is_none_or(|open| !open.has_chores());
         let first = match if rests { waiting.recv().map_err(Into::into) } else { waiting.recv_timeout(REST) }
         {
             Ok(first) => Some(first),
@@ -387,31 +399,42 @@ fn run(contents: Contents, mut reopen: Reopen, waiting: &Receiver<Request>) {
         };
         if contents.is_none() && failed_at.elapsed() >= REOPEN_EVERY {
             failed_at = now();
-            contents = reopen()
-                .and_then(|(store, mark)| Contents::over(store, mark, Arc::clone(&shared), |_, _| ()).ok());
+            let again = || {
+                let (store, mark) = reopen()?;
+                Contents::over(store, mark, Arc::clone(&shared), |_, _| ()).ok()
+            };
+            contents = guarded(again).flatten();
         }
-        let done = match (&mut contents, first) {
+        let done = guarded(|| match (&mut contents, first) {
             (Some(open), Some(first)) => {
                 serve(open, std::iter::once(first).chain(waiting.try_iter().take(BATCH_MAX - 1)))
             }
-            (Some(open), None) => open.write_mark(),
+            (Some(open), None) => open.do_chores(),
             (None, Some(first)) => {
                 std::iter::once(first).chain(waiting.try_iter()).for_each(refuse);
                 Ok(())
             }
             (None, None) => Ok(()),
-        };
-        if let Err(error) = done {
+        });
+        if let Err(error) = done.unwrap_or(Err(StoreError::Damaged)) {
             shared.failed(&error);
             // Nothing of it is believed any more, not even that it is still as it was.
-            contents = None;
+            let failed = contents.take();
+            guarded(|| drop(failed));
             failed_at = now();
         }
     }
     if let Some(mut open) = contents {
         // What could not be removed for good is sent once more.
-        let _ = open.commit(true).and_then(|()| open.write_mark());
+        guarded(|| open.do_chores());
+        guarded(|| drop(open));
     }
+}
+
+/// What comes of `work`; nothing if it panics, as sled does on damage and, where a sync
+/// fails, even when it is closed.
+fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
 /// The thread's clock, for the pause between two openings.

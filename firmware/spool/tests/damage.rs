@@ -130,6 +130,42 @@ fn no_damage_goes_unnoticed() {
     assert!(noticed > 0);
 }
 
+/// A box that has never had a webhook, and one that has none left, open what they closed.
+#[test]
+fn an_empty_spool_is_no_damaged_one() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("webhooks");
+    for _ in 0..3 {
+        assert_eq!(spool(&folder).1, 0);
+        assert!(!spool(&folder).2);
+    }
+    fill(&folder, 1);
+    let (open, found, _) = spool(&folder);
+    assert_eq!(found, 1);
+    open.remove(tipring_spool::Seq(1));
+    drop(open);
+    let (open, found, set_aside) = spool(&folder);
+    assert_eq!((found, set_aside, open.counters().forgotten), (0, false, 0));
+}
+
+/// sled never syncs its blob files: nothing that is acknowledged may be in one.
+#[test]
+fn no_record_is_so_long_that_it_becomes_a_blob() {
+    for bytes in [4_000, 11_000, 17_000] {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("webhooks");
+        let (open, ..) = spool(&folder);
+        let mut entry = entry(1);
+        entry.request.body = Some(Body { media_type: "text/plain".to_owned(), bytes: vec![7; bytes] });
+        let answers: Vec<_> = (0..200).map(|_| open.put(&entry)).collect();
+        assert!(answers.into_iter().all(|answer| answer.blocking_recv().unwrap().is_ok()));
+        drop(open);
+        let blobs = std::fs::read_dir(folder.join("blobs")).map_or(0, Iterator::count);
+        assert_eq!(blobs, 0, "records of {bytes} bytes");
+        assert_eq!(spool(&folder).1, 200);
+    }
+}
+
 #[test]
 fn one_spool_has_one_owner() {
     let root = tempfile::tempdir().unwrap();

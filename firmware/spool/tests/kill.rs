@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tipring_model::fetch::{Body, HttpRequest, Method};
-use tipring_spool::{Class, Entry, Seq, Spool, open};
+use tipring_spool::{Class, Entry, Seq, Spool, open, reopen};
 
 /// Names the folder to the process that is to be killed.
 const FOLDER: &str = "TIPRING_SPOOL_KILL_TEST_FOLDER";
@@ -39,8 +39,8 @@ fn spool(folder: &Path) -> (Spool, Vec<Seq>) {
     let opened = open(folder).unwrap();
     assert!(opened.set_aside.is_none(), "the spool could not be read");
     let again = folder.to_owned();
-    let reopen = move || open(&again).ok().map(|opened| (Box::new(opened.store) as _, Some(opened.mark)));
-    let (spool, found) = Spool::start(Box::new(opened.store), Some(opened.mark), Box::new(reopen)).unwrap();
+    let again = move || reopen(&again).map(|(store, mark)| (Box::new(store) as _, Some(mark)));
+    let (spool, found) = Spool::start(Box::new(opened.store), Some(opened.mark), Box::new(again)).unwrap();
     let counters = spool.counters();
     assert_eq!((counters.damaged, counters.forgotten), (0, 0));
     (spool, found.iter().map(|found| found.seq).collect())

@@ -125,22 +125,21 @@ fn a_damaged_record_is_counted_and_harms_no_other() {
 fn progress_makes_room_for_what_is_dearer_and_each_drop_is_counted() {
     let store = MemoryStore::default();
     let (spool, _) = spool(&store);
-    let kilobytes = 40_000;
-    let put_all = |class, count: usize| {
-        (0..count).filter(|n| put(&spool, &entry(*n, class, kilobytes)).is_ok()).count()
-    };
-    let progress = put_all(Class::Progress, 1_400);
-    assert_eq!(progress, 1_400);
+    let bytes = 16_000;
+    let put_all =
+        |class, count: usize| (0..count).filter(|n| put(&spool, &entry(*n, class, bytes)).is_ok()).count();
+    let progress = put_all(Class::Progress, 3_500);
+    assert_eq!(progress, 3_500);
     let before = spool.counters();
     assert!(before.bytes <= 64 * 1024 * 1024 / 5 * 4);
-    assert_eq!(before.waiting + before.dropped[0], 1_400);
+    assert_eq!(before.waiting + before.dropped[0], 3_500);
     assert!(before.dropped[0] > 0);
-    let kept = put_all(Class::Final, 1_400);
+    let kept = put_all(Class::Final, 3_500);
     let after = spool.counters();
     assert!(after.bytes <= 64 * 1024 * 1024);
     assert_eq!(after.waiting, kept as u64, "all progress has made room");
-    assert_eq!(after.dropped, [1_400, 1_400 - kept as u64]);
-    assert_eq!(put(&spool, &entry(0, Class::Final, kilobytes)), Err(PutError::Full));
+    assert_eq!(after.dropped, [3_500, 3_500 - kept as u64]);
+    assert_eq!(put(&spool, &entry(0, Class::Final, bytes)), Err(PutError::Full));
     assert_eq!(
         put(&spool, &entry(0, Class::Final, 50_000)),
         Err(PutError::Entry(tipring_spool::EntryError::TooLong))

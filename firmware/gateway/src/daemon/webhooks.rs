@@ -15,7 +15,7 @@ use tipring_model::fetch::{FetchError, HttpRequest};
 use tipring_model::flow::Notice;
 use tipring_spool::{
     Class, Delivery, Entry, Lane, MemoryStore, Next, ON_THEIR_WAY_MAX, Outcome, PutError, Secret, Seq, Spool,
-    SpoolCounters, StoreError, Verdict, open, signature,
+    SpoolCounters, StoreError, Verdict, open, reopen, signature,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
@@ -168,9 +168,8 @@ impl Webhooks {
         let outcome = match &answer {
             Ok(Ok(response)) => Outcome::Status(response.status),
             Ok(Err(FetchError::Overload)) | Err(_) => Outcome::NotSent,
-            Ok(Err(FetchError::BadUrl | FetchError::AddressRefused | FetchError::TooManyRedirects)) => {
-                Outcome::Unsendable
-            }
+            Ok(Err(FetchError::TooManyRedirects)) => Outcome::Status(302),
+            Ok(Err(FetchError::BadUrl | FetchError::AddressRefused)) => Outcome::Unsendable,
             Ok(Err(_)) => Outcome::Silence,
         };
         self.ended(seq, outcome, Some(&entry));
@@ -223,6 +222,8 @@ impl Webhooks {
     /// that it comes from this box (Standard Webhooks).
     fn signed(&self, entry: &Entry) -> HttpRequest {
         let mut request = entry.request.clone();
+        // Where a redirect leads, nobody has taken anything.
+        request.redirects_max = 0;
         let unix_s = moment().unix_ms / 1_000;
         let body = request.body.as_ref().map_or(&[][..], |body| &body.bytes);
         let signature = signature(&self.0.secrets, &entry.id, unix_s, body);
@@ -267,8 +268,8 @@ fn spool(folder: &Path, delivery: &mut Delivery) -> Option<Spool> {
         tracing::error!(code = "TR-SPOOL-ASIDE", aside = %aside.display(), "the spool cannot be read and was set aside");
     }
     let again = folder.to_owned();
-    let reopen = move || open(&again).ok().map(|opened| (Box::new(opened.store) as _, Some(opened.mark)));
-    match Spool::start(Box::new(opened.store), Some(opened.mark), Box::new(reopen)) {
+    let again = move || reopen(&again).map(|(store, mark)| (Box::new(store) as _, Some(mark)));
+    match Spool::start(Box::new(opened.store), Some(opened.mark), Box::new(again)) {
         Ok((spool, found)) => {
             let SpoolCounters { damaged, forgotten, .. } = spool.counters();
             if damaged + forgotten > 0 {

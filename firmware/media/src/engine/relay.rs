@@ -26,6 +26,11 @@ impl Engine {
     /// The socket at `place`, whose leg relays, is readable: passes one packet on.
     /// False if nothing was there.
     pub(crate) fn relay(&mut self, now: Instant, place: usize) -> bool {
+        // What was ready may have stopped relaying since it was found to be.
+        let relays = |leg: &Option<Box<Leg>>| leg.as_ref().is_some_and(|leg| leg.relays_to.is_some());
+        if !self.legs.get(place).is_some_and(relays) {
+            return false;
+        }
         let Some(Some(mut from)) = self.legs.get_mut(place).map(Option::take) else {
             return false;
         };

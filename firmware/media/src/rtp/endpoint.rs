@@ -292,6 +292,12 @@ impl RtpEndpoint {
         }
     }
 
+    /// True if it is time to send something for the sake of those on the way.
+    fn is_long_silent(&self, now: Instant) -> bool {
+        let last = self.last_sent.unwrap_or(self.began);
+        now.saturating_duration_since(last) >= KEEPALIVE && self.media.direction.sends()
+    }
+
     fn skip(&mut self, now: Instant) {
         self.sender.pass(self.frame_ticks());
         self.numbered = now;
@@ -476,12 +482,18 @@ impl Endpoint for RtpEndpoint {
         if self.gathered_bytes > 0 {
             self.send_gathered(now, self.gathered_bytes);
         }
-        let last = self.last_sent.unwrap_or(self.began);
-        if now.saturating_duration_since(last) >= KEEPALIVE && self.media.direction.sends() {
-            self.send(now, &Frame::silence(self.rate()));
-            self.last_sent = Some(now);
+        if self.is_long_silent(now) {
+            self.keep_alive(now);
         } else {
             self.skip(now);
+        }
+    }
+
+    fn keep_alive(&mut self, now: Instant) {
+        if self.is_long_silent(now) {
+            self.behind = true;
+            self.send(now, &Frame::silence(self.rate()));
+            self.last_sent = Some(now);
         }
     }
 
