@@ -1,5 +1,6 @@
-//! A store in memory that forgets what was not synced and fails on demand: the spool's
-//! behaviour is tested against it, fault by fault.
+//! A store in memory. It serves a box whose disk cannot be used; and since it forgets what
+//! was not synced and fails on demand, the spool's behaviour is tested against it, fault by
+//! fault.
 
 use std::collections::BTreeMap;
 use std::io;

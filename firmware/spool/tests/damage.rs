@@ -1,32 +1,12 @@
 //! Folders that something has been at.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod webhook;
+
 use std::path::Path;
-use std::time::Duration;
 
-use tipring_model::fetch::{Body, HttpRequest, Method};
-use tipring_spool::{Class, Entry, OpenError, SledStore, Spool, open};
-
-fn entry(n: usize) -> Entry {
-    Entry {
-        id: format!("evt_{n}"),
-        topic: "call.state".to_owned(),
-        subject: "call".to_owned(),
-        class: Class::Final,
-        put_unix_ms: 0,
-        request: HttpRequest {
-            method: Method::Post,
-            url: "https://example.com/".to_owned(),
-            headers: Vec::new(),
-            body: Some(Body { media_type: "text/plain".to_owned(), bytes: vec![n as u8; 500] }),
-            timeout: Duration::from_secs(15),
-            redirects_max: 0,
-            body_max_bytes: 4_096,
-            cuts_body: true,
-            attempts: 1,
-        },
-    }
-}
+use tipring_spool::{Class, OpenError, SledStore, Spool, open};
+use webhook::webhook;
 
 /// Opens the folder: the spool, how many webhooks it holds, and whether one was set
 /// aside.
@@ -38,7 +18,7 @@ fn spool(folder: &Path) -> (Spool, usize, bool) {
 
 fn fill(folder: &Path, count: usize) {
     let (open, ..) = spool(folder);
-    let answers: Vec<_> = (0..count).map(|n| open.put(&entry(n))).collect();
+    let answers: Vec<_> = (0..count).map(|n| open.put(&webhook(n as u64, Class::Final, 500))).collect();
     assert!(answers.into_iter().all(|answer| answer.blocking_recv().unwrap().is_ok()));
 }
 
@@ -155,8 +135,7 @@ fn no_record_is_so_long_that_it_becomes_a_blob() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("webhooks");
         let (open, ..) = spool(&folder);
-        let mut entry = entry(1);
-        entry.request.body = Some(Body { media_type: "text/plain".to_owned(), bytes: vec![7; bytes] });
+        let entry = webhook(1, Class::Final, bytes);
         let answers: Vec<_> = (0..200).map(|_| open.put(&entry)).collect();
         assert!(answers.into_iter().all(|answer| answer.blocking_recv().unwrap().is_ok()));
         drop(open);

@@ -1,39 +1,19 @@
 //! The spool on sled, in a process that is killed in the middle of its work, 200 times.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod webhook;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use tipring_model::fetch::{Body, HttpRequest, Method};
-use tipring_spool::{Class, Entry, Seq, Spool, open, reopen};
+use tipring_spool::{Class, Seq, Spool, open, reopen};
+use webhook::webhook;
 
 /// Names the folder to the process that is to be killed.
 const FOLDER: &str = "TIPRING_SPOOL_KILL_TEST_FOLDER";
 const KILLS: usize = 200;
-
-fn entry(n: u64) -> Entry {
-    Entry {
-        id: format!("evt_{n}"),
-        topic: "call.state".to_owned(),
-        subject: format!("call-{}", n % 7),
-        class: Class::Final,
-        put_unix_ms: 0,
-        request: HttpRequest {
-            method: Method::Post,
-            url: "https://example.com/".to_owned(),
-            headers: Vec::new(),
-            body: Some(Body { media_type: "text/plain".to_owned(), bytes: vec![b'x'; 500] }),
-            timeout: Duration::from_secs(15),
-            redirects_max: 0,
-            body_max_bytes: 4_096,
-            cuts_body: true,
-            attempts: 1,
-        },
-    }
-}
 
 fn spool(folder: &Path) -> (Spool, Vec<Seq>) {
     let opened = open(folder).unwrap();
@@ -51,7 +31,7 @@ fn work(folder: &Path) {
     let (spool, mut held) = spool(folder);
     let mut out = std::io::stdout();
     for n in 0.. {
-        let seq = spool.put(&entry(n)).blocking_recv().unwrap().unwrap();
+        let seq = spool.put(&webhook(n, Class::Final, 500)).blocking_recv().unwrap().unwrap();
         held.push(seq);
         writeln!(out, "put {}", seq.0).unwrap();
         if n % 5 != 0 {

@@ -1,32 +1,12 @@
 //! The spool over a store that fails and forgets on demand.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod webhook;
+
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use tipring_model::fetch::{Body, HttpRequest, Method};
 use tipring_spool::{Class, Entry, Fault, MemoryStore, PutError, Seq, Spool};
-
-fn entry(n: usize, class: Class, bytes: usize) -> Entry {
-    Entry {
-        id: format!("evt_{n}"),
-        topic: "call.state".to_owned(),
-        subject: format!("call-{}", n % 3),
-        class,
-        put_unix_ms: 1_795_000_000_000 + n as i64,
-        request: HttpRequest {
-            method: Method::Post,
-            url: "https://example.com:8443/hook?n=1".to_owned(),
-            headers: Vec::new(),
-            body: Some(Body { media_type: "text/plain".to_owned(), bytes: vec![b'x'; bytes] }),
-            timeout: Duration::from_secs(15),
-            redirects_max: 0,
-            body_max_bytes: 4_096,
-            cuts_body: true,
-            attempts: 1,
-        },
-    }
-}
+use webhook::webhook;
 
 fn spool(store: &MemoryStore) -> (Spool, Vec<Seq>) {
     let again = store.clone();
@@ -50,7 +30,7 @@ fn what_was_acknowledged_survives_the_loss_of_power_and_numbers_go_on() {
         let (spool, found) = spool(&store);
         assert_eq!(found.iter().copied().collect::<BTreeSet<_>>(), acknowledged, "round {round}");
         for n in 0..10 {
-            let seq = put(&spool, &entry(n, Class::Final, 10)).unwrap();
+            let seq = put(&spool, &webhook(n, Class::Final, 10)).unwrap();
             assert!(seq.0 > highest, "{seq:?} was used before");
             highest = seq.0;
             acknowledged.insert(seq);
@@ -74,7 +54,7 @@ fn a_full_disk_at_any_write_loses_nothing_acknowledged_and_is_got_over() {
         store.set_fault(Some(Fault::FullAt(at)));
         let mut acknowledged = Vec::new();
         for n in 0..20 {
-            if let Ok(seq) = put(&spool, &entry(n, Class::Final, 10)) {
+            if let Ok(seq) = put(&spool, &webhook(n, Class::Final, 10)) {
                 acknowledged.push(seq);
             }
         }
@@ -87,7 +67,7 @@ fn a_full_disk_at_any_write_loses_nothing_acknowledged_and_is_got_over() {
             assert!(found.contains(seq), "fault at {at}: {seq:?} is lost");
             assert!(spool.get(*seq).blocking_recv().unwrap().unwrap().is_some());
         }
-        assert!(put(&spool, &entry(0, Class::Final, 10)).is_ok());
+        assert!(put(&spool, &webhook(0, Class::Final, 10)).is_ok());
     }
 }
 
@@ -97,7 +77,7 @@ fn after_a_sync_that_failed_nothing_more_is_acknowledged_by_that_store() {
         let store = MemoryStore::default();
         let (spool, _) = spool(&store);
         store.set_fault(Some(Fault::SyncAt(at)));
-        let answers: Vec<_> = (0..12).map(|n| put(&spool, &entry(n, Class::Final, 10))).collect();
+        let answers: Vec<_> = (0..12).map(|n| put(&spool, &webhook(n, Class::Final, 10))).collect();
         let failed = answers.iter().position(Result::is_err).unwrap();
         assert_eq!(failed as u64, at);
         // The store itself would succeed again: that must not be believed.
@@ -112,7 +92,7 @@ fn after_a_sync_that_failed_nothing_more_is_acknowledged_by_that_store() {
 fn a_damaged_record_is_counted_and_harms_no_other() {
     let store = MemoryStore::default();
     let (spool, _) = spool(&store);
-    let seqs: Vec<_> = (0..5).map(|n| put(&spool, &entry(n, Class::Final, 10)).unwrap()).collect();
+    let seqs: Vec<_> = (0..5).map(|n| put(&spool, &webhook(n, Class::Final, 10)).unwrap()).collect();
     drop(spool);
     store.damage(seqs[2]);
     let (spool, found) = self::spool(&store);
@@ -127,7 +107,7 @@ fn progress_makes_room_for_what_is_dearer_and_each_drop_is_counted() {
     let (spool, _) = spool(&store);
     let bytes = 16_000;
     let put_all =
-        |class, count: usize| (0..count).filter(|n| put(&spool, &entry(*n, class, bytes)).is_ok()).count();
+        |class, count: u64| (0..count).filter(|n| put(&spool, &webhook(*n, class, bytes)).is_ok()).count();
     let progress = put_all(Class::Progress, 3_500);
     assert_eq!(progress, 3_500);
     let before = spool.counters();
@@ -139,9 +119,9 @@ fn progress_makes_room_for_what_is_dearer_and_each_drop_is_counted() {
     assert!(after.bytes <= 64 * 1024 * 1024);
     assert_eq!(after.waiting, kept as u64, "all progress has made room");
     assert_eq!(after.dropped, [3_500, 3_500 - kept as u64]);
-    assert_eq!(put(&spool, &entry(0, Class::Final, bytes)), Err(PutError::Full));
+    assert_eq!(put(&spool, &webhook(0, Class::Final, bytes)), Err(PutError::Full));
     assert_eq!(
-        put(&spool, &entry(0, Class::Final, 50_000)),
+        put(&spool, &webhook(0, Class::Final, 50_000)),
         Err(PutError::Entry(tipring_spool::EntryError::TooLong))
     );
 }
