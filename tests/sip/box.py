@@ -42,13 +42,13 @@ def flow(name="office", url=None, **keys):
 PHONES_FROM = ("127.0.0.1/32", "127.0.0.8/29", "127.0.0.16/28")      # where telephones are; 127.0.0.66 is not
 
 
-def config(directory, *tables, calls_max=64, rtp="0", country="us", allow=(), udp="127.0.0.1:0", tcp="127.0.0.1:0", phones_from=PHONES_FROM):
+def config(directory, *tables, calls_max=64, rtp="0", country="us", allow=(), udp="127.0.0.1:0", tcp="127.0.0.1:0", phones_from=PHONES_FROM, prewarm=False, patience=None):
     return "\n".join([
         "schema = 1",
         _table("[box]", dict(name="box-1", country=country, timezone="UTC", data_dir=str(directory / "data"),
                              control_socket=str(directory / "control.sock"))),
         _table("[sip]", dict(udp=udp, tcp=tcp, rtp_udp_ports=rtp, phones_from=list(phones_from))),
-        _table("[fetch]", dict(allow=list(allow))),
+        _table("[fetch]", dict(allow=list(allow), prewarm=prewarm, patience=patience)),
         _table("[limits]", dict(calls_max=calls_max)),
         *tables])
 
@@ -118,11 +118,11 @@ class Box:
     def log(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
+    def cdr_text(self):
+        return "".join(path.read_text() for path in sorted((self.data / "cdr").glob("*.jsonl")))
+
     def cdrs(self):
-        path = self.data / "cdr.jsonl"
-        if not path.exists():
-            return []
-        lines = path.read_text().split("\n")
+        lines = self.cdr_text().split("\n")
         return [json.loads(line) for line in lines[:-1]]        # the last one may still be being written
 
     def cdr(self, number=1, timeout=5.0):

@@ -74,7 +74,17 @@ class FlowServer:
             def handle_error(self, *_):     # a client that went away is no news
                 pass
 
-        self._server = Server((ip, port), Handler)
+            def process_request(self, request, address):
+                owner._open.add(request)
+                super().process_request(request, address)
+
+            def shutdown_request(self, request):
+                owner._open.discard(request)
+                super().shutdown_request(request)
+
+        self._open = set()
+        self._make = lambda address: Server(address, Handler)
+        self._server = self._make((ip, port))
         self.ip, self.port = self._server.server_address
         self.authority = f"{self.ip}:{self.port}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -106,6 +116,22 @@ class FlowServer:
         until(lambda: len(self.seen(path)) >= count, timeout,
               lambda: f"request {count} of {path} (saw {[(r.method, r.path) for r in self.requests]})")
         return self.seen(path)[count - 1]
+
+    # -------------------------------------------------------------- being away
+
+    def go_away(self):
+        """Nothing listens at the address any more; kept connections are cut."""
+        self._server.shutdown()
+        self._server.server_close()
+        for connection in list(self._open):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def come_back(self):
+        self._server = self._make((self.ip, self.port))
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     # -------------------------------------------------------------- serving
 

@@ -1,4 +1,5 @@
 """Every call leaves exactly one record, with who ended it and why; and the operator's commands on calls."""
+import csv
 import json
 import re
 import signal
@@ -254,7 +255,7 @@ def test_sigterm_twice_ends_at_once(tipring, server, provider):
     box = tipring()
     call = provider.call(box, "100").answered()
     box.process.send_signal(signal.SIGTERM)
-    until(lambda: "stop" in box.log().lower() or "term" in box.log().lower(), what="a word about stopping in the log")
+    until(lambda: "TR-DAEMON-STOPPING" in box.log(), what="a word about stopping in the log")
     box.process.send_signal(signal.SIGTERM)
     call.hung_up(timeout=3)
     assert box.process.wait(3) == 0
@@ -279,12 +280,16 @@ def test_a_torn_last_line_of_the_records_does_no_harm(tipring, server, provider)
     """Shows: after a power cut in the middle of a record the next one begins on a line of its own."""
     server.flow("/flow", "<Hangup/>")
     box = tipring(started=False)
-    (box.data / "cdr.jsonl").write_text('{"id":"half a rec')
+    (box.data / "cdr").mkdir()
+    (box.data / "cdr" / "000001.jsonl").write_text('{"id":"half a rec')
     box.start()
     provider.call(box, "100").answered().hung_up()
-    until(lambda: "normal-clearing" in (box.data / "cdr.jsonl").read_text(), what="the record")
-    last = (box.data / "cdr.jsonl").read_text().strip().split("\n")[-1]
+    until(lambda: "normal-clearing" in box.cdr_text(), what="the record")
+    last = box.cdr_text().strip().split("\n")[-1]
     assert json.loads(last)["cause"] == "normal-clearing"
+    listed = box.run("cdr", "ls", "--json", check=0)
+    assert [json.loads(line)["to"] for line in listed.stdout.splitlines()] == ["100"]
+    assert "TR-CDR-DAMAGED" in listed.stderr
 
 
 def test_every_log_line_of_a_call_carries_its_id(tipring, server, provider):
@@ -310,6 +315,59 @@ def test_passwords_are_never_logged(tipring, server, party):
     desk.register(box, password="wrong", expect=None)
     far.call(box, "100").answered().hung_up()
     box.cdr()
-    kept = box.log() + (box.data / "cdr.jsonl").read_text() + json.dumps(box.status())
+    kept = box.log() + box.cdr_text() + json.dumps(box.status())
     for canary in ("canary-1-trunk", "canary-2-phone", "canary-3-url"):
         assert canary not in kept
+
+
+# ------------------------------------------------------------------ tipring cdr
+
+
+def test_cdr_show_tells_the_story_of_a_call(tipring, server, provider):
+    """Shows: each step, key, request with status and time, leg, end and reason, in the order of time; long rows of keys are hidden."""
+    server.flow("/flow", f"<Gather dtmf_length='1' timeout='8000'><DTMF value='2'><Callback url='{server.url('/next?secret=1')}'/></DTMF></Gather>",
+                "<Gather dtmf_length='6' timeout='8000'><Default><Hangup tag='done'/></Default></Gather>")
+    server.flow("/next", "<Hangup tag='done'/>")
+    box = tipring()
+    for number, keys in enumerate(("2", "471199"), 1):
+        call = provider.call(box, "100", user="15550142").answered()
+        server.wait_for("/flow", number)
+        call.rtp.press(keys)
+        call.hung_up()
+    menu, secret = (box.run("cdr", "show", box.cdr(number)["id"][:8], check=0).stdout for number in (1, 2))
+    for part in ("15550142 -> 100", "GET " + server.authority + "/flow 200", "key 2", "GET " + server.authority + "/next 200",
+                 "step Gather", "gone: normal-clearing", "ended by the flow: normal-clearing (16), done"):
+        assert part in menu, f"{part} not in\n{menu}"
+    assert secret.count("key *") == 6 and "secret" not in menu + secret
+    times = [float(line.split()[0]) for line in menu.splitlines() if line.startswith("     ")]
+    assert times == sorted(times) and len(times) > 7
+    assert box.run("cdr", "show", "ffffffff-no-such").returncode == 66
+
+
+def test_cdr_ls_and_export_find_what_is_asked_for(tipring, server, provider, tmp_path):
+    """Shows: filters, CSV that no spreadsheet takes for formulas, and the folder read without a daemon."""
+    server.flow("/flow", "<Hangup/>")
+    box = tipring()
+    for user in ("15550101", "15550102", "=1+1"):
+        provider.call(box, "100", user=user).answered().hung_up()
+    provider.call(box, "999-nobody", user="15550103").answered().hung_up()
+    box.cdr(4)
+    ids = lambda *arguments: [json.loads(line)["from"] for line in box.run("cdr", "ls", "--json", *arguments, check=0).stdout.splitlines()]
+    assert ids() == ["15550103", "=1+1", "15550102", "15550101"]
+    assert ids("--limit", "1") == ["15550103"]
+    assert ids("--number", "0102") == ["15550102"]
+    assert ids("--since", "1h", "--line", "trunk1", "--flow", "office") == ids()
+    assert ids("--until", "1h") == [] and ids("--failed") == [] and ids("--degraded") == []
+    assert "15550102" in box.run("cdr", "ls", check=0).stdout
+    assert box.run("cdr", "ls", "--since", "yesterday").returncode == 2
+    box.stop()
+    box.ended = True
+    done = box.run("cdr", "ls")
+    assert done.returncode == 69 and "--folder" in done.stderr
+    out = tmp_path / "calls.csv"
+    box.run("cdr", "--folder", str(box.data / "cdr"), "export", str(out), check=0)
+    rows = list(csv.DictReader(out.open(newline="")))
+    assert [row["from"] for row in rows] == ["15550101", "15550102", "'=1+1", "15550103"]
+    exported = box.run("cdr", "--folder", str(box.data / "cdr"), "export", "--format", "ndjson", "-", check=0).stdout
+    assert [json.loads(line) for line in exported.splitlines()] == box.cdrs()
+    assert box.run("cdr", "--folder", str(box.data / "cdr"), "export", "/nowhere/calls.csv").returncode == 73

@@ -265,10 +265,10 @@ impl Call {
                 self.begin_action(now, id, on, action);
             }
             FlowOutput::Cancel(id) => self.cancel_action(now, id),
-            FlowOutput::Fetch { id, request } => {
+            FlowOutput::Fetch { id, request, document } => {
                 // Over the limit it still goes out: the fetcher queues and refuses.
                 self.fetches += 1;
-                self.outputs.push_back(CallOutput::Fetch { id, request });
+                self.outputs.push_back(CallOutput::Fetch { id, request, document });
             }
             FlowOutput::Reply(id, reply) => self.outputs.push_back(CallOutput::Reply(id, reply)),
             FlowOutput::Notify(notice) => self.outputs.push_back(CallOutput::Notify(notice)),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tipring_model::call::{Cdr, EndedBy};
-use tipring_model::fetch::{FetchError, HttpRequest, HttpResponse};
+use tipring_model::fetch::{DocumentKey, FetchError, HttpRequest, HttpResponse};
 use tipring_model::flow::{ActionFailure, Message, Notice, Recorded, Reply, Sides, Step, Target, Warning};
 use tipring_model::line::{LineCommand, LineEvent};
 use tipring_model::prompt::PromptSource;
@@ -103,6 +103,8 @@ pub enum CallOutput {
         id: FetchId,
         /// The request.
         request: HttpRequest,
+        /// Set for a document that may be replaced by a copy of an earlier day.
+        document: Option<DocumentKey>,
     },
     /// The answer to a message.
     Reply(MessageId, Reply),

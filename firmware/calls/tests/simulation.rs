@@ -124,7 +124,11 @@ impl Whim {
                     cuts_body: false,
                     attempts: 1,
                 };
-                self.outputs.push_back(FlowOutput::Fetch { id: FetchId(self.fetches), request });
+                self.outputs.push_back(FlowOutput::Fetch {
+                    id: FetchId(self.fetches),
+                    request,
+                    document: None,
+                });
             }
             14 => self.due = Some(now.instant + Duration::from_millis(self.random.next() % 3_000)),
             15 if self.random.below(6) == 0 => {

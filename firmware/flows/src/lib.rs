@@ -7,9 +7,13 @@
 
 pub mod connect;
 pub mod opentact;
+pub mod ring_all;
+pub mod stand_in;
 pub mod xml;
 
+use tipring_model::fetch::{DocumentKey, HttpRequest, HttpResponse};
 use tipring_model::flow::Flow;
+use tipring_model::prompt::PromptSource;
 use tipring_model::settings::{Field, FieldError, RawSettings};
 
 /// One dialect.
@@ -32,6 +36,26 @@ pub type Opened = Result<Box<dyn Program>, Vec<FieldError>>;
 pub trait Program {
     /// A new run. Its first input is [`FlowInput::Started`](tipring_model::flow::FlowInput::Started).
     fn start(&self) -> Box<dyn Flow>;
+
+    /// The request with which a call from `from` to `to` would begin; `None` if there is
+    /// none, or none that may be made without a call.
+    fn entry(&self, from: &str, to: &str) -> Option<(HttpRequest, DocumentKey)>;
+
+    /// Whether a flow would run the document in `answer`.
+    ///
+    /// # Errors
+    /// The catalogue code of what is wrong with it.
+    fn judge(&self, answer: &HttpResponse) -> Result<(), &'static str>;
+
+    /// The files and texts that the document in `answer` would play, as far as they are
+    /// known before it runs.
+    fn sounds(&self, answer: &HttpResponse) -> Vec<PromptSource>;
+
+    /// True if the first document is on the box, so that no server is needed to begin.
+    fn is_on_box(&self) -> bool;
+
+    /// True if the flow itself knows what to run when its first document cannot be had.
+    fn has_fallback(&self) -> bool;
 }
 
 /// What a check found in a document.

@@ -85,7 +85,7 @@ fn run(flow: &mut dyn Flow, random: &mut Random, first: Option<&[u8]>) -> Option
                 };
                 flow.handle(clock.now(), FlowInput::Ended(id, outcome));
             }
-            FlowOutput::Fetch { id, request } => match first {
+            FlowOutput::Fetch { id, request, .. } => match first {
                 Some(body) if random.below(3) > 0 => {
                     let answer =
                         HttpResponse { status: 200, url: request.url, media_type: None, body: body.to_vec() };

@@ -1,6 +1,7 @@
 //! `tipring`: the daemon and its command line.
 
 mod catalogue;
+mod cdr;
 mod cli;
 mod config;
 mod countries;

@@ -72,6 +72,16 @@ pub struct HttpRequest {
     pub attempts: u8,
 }
 
+/// Marks a fetch whose answer is a document, what a flow is made of: the box may keep a
+/// copy for the time when its server is away.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DocumentKey {
+    /// The same for whoever calls: address and method without what names one call.
+    pub key: String,
+    /// A call begins with it. There is no flow yet that could go on without it.
+    pub is_first: bool,
+}
+
 /// The body of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Body {

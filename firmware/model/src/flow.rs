@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::time::Instant;
 
 use crate::call::CallFacts;
-use crate::fetch::{FetchError, HttpRequest, HttpResponse};
+use crate::fetch::{DocumentKey, FetchError, HttpRequest, HttpResponse};
 use crate::line::Supervision;
 use crate::prompt::{Prompt, PromptSource};
 use crate::{ActionId, CallerId, Cause, Digit, DigitSet, Digits, FetchId, LegId, MessageId};
@@ -79,6 +79,8 @@ pub enum FlowOutput {
         id: FetchId,
         /// The request.
         request: HttpRequest,
+        /// Set for a document that may be replaced by a copy of an earlier day.
+        document: Option<DocumentKey>,
     },
     /// Answer a message.
     Reply(MessageId, Reply),

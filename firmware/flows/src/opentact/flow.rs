@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tipring_model::call::CallFacts;
-use tipring_model::fetch::{FetchError, HttpRequest, HttpResponse, Method};
+use tipring_model::fetch::{DocumentKey, FetchError, HttpRequest, HttpResponse, Method};
 use tipring_model::flow::{
     Action, Flow, FlowInput, FlowOutput, LegEvent, Moment, Notice, Outcome, Step, Warning,
 };
@@ -70,6 +70,7 @@ pub(super) enum Waiting {
     Held {
         until: Instant,
         request: HttpRequest,
+        document: Option<DocumentKey>,
         fetching: Fetching,
     },
     /// The end of a recording whose command then goes on.
@@ -177,10 +178,10 @@ impl OpentactFlow {
         self.actions + 1
     }
 
-    pub(super) fn fetch(&mut self, request: HttpRequest) -> FetchId {
+    pub(super) fn fetch(&mut self, request: HttpRequest, document: Option<DocumentKey>) -> FetchId {
         self.fetches += 1;
         let id = FetchId(self.fetches);
-        self.push(FlowOutput::Fetch { id, request });
+        self.push(FlowOutput::Fetch { id, request, document });
         id
     }
 
@@ -221,6 +222,15 @@ impl OpentactFlow {
     pub(super) fn succeed(&mut self, command: &Command, reason: &str) {
         self.step(command, true, reason);
         self.waiting = Waiting::Nothing;
+    }
+
+    /// True if the author has said what is to be done when the command fails.
+    pub(super) fn handles_failure(&self, command: &Command) -> bool {
+        child_named(&command.element, Name::Error).is_some()
+            || self.frames.last().is_some_and(|frame| {
+                let next = frame.owner.children.get(frame.next);
+                next.is_some_and(|next| Name::of(&next.name) == Some(Name::Error))
+            })
     }
 
     /// The command failed: its `Error` child runs, or the `Error` right after it,
@@ -286,13 +296,10 @@ impl OpentactFlow {
         match &app.source {
             Source::Static(root) => self.run(Rc::clone(root), None),
             Source::Url { url, timeout } => {
-                let fields = [("from", facts.from.number_or_anonymous()), ("to", facts.to.as_str())];
-                let url = params::with_query(params::absolute(url).as_deref().unwrap_or(url), &fields);
                 let body = (app.method == Method::Post).then(|| self.entity(now, None));
-                let mut request = request::document_request(app.method, url, body, *timeout);
-                // A server that is just restarting must not cost the caller his call.
-                request.attempts = 2;
-                let fetch = self.fetch(request);
+                let (from, to) = (facts.from.number_or_anonymous(), facts.to.as_str());
+                let (request, document) = request::first_request(&app, url, from, to, body, *timeout);
+                let fetch = self.fetch(request, Some(document));
                 self.waiting = Waiting::Fetch { fetch, fetching: Fetching::First };
             }
         }
@@ -562,8 +569,8 @@ impl OpentactFlow {
             return self.end(now, Cause::NormalClearing, "call_length");
         }
         match std::mem::replace(&mut self.waiting, Waiting::Nothing) {
-            Waiting::Held { until, request, fetching } if until <= now.instant => {
-                let fetch = self.fetch(request);
+            Waiting::Held { until, request, document, fetching } if until <= now.instant => {
+                let fetch = self.fetch(request, document);
                 self.waiting = Waiting::Fetch { fetch, fetching };
             }
             Waiting::RecordWait { until, command, .. } if until <= now.instant => {

@@ -120,8 +120,9 @@ impl OpentactFlow {
                 let fields = [("code", gather.code()), ("attempts", &attempts), ("success", success)];
                 let url = params::with_query(&url, &fields);
                 let entity = (method == Method::Post).then(|| self.entity(now, Some(&gather.history)));
+                let document = self.copy_key(method, &url, &gather.command);
                 let request = document_request(method, url, entity, REQUEST_TIMEOUT);
-                self.load(now, request, Fetching::Attempt(gather));
+                self.load(now, request, document, Fetching::Attempt(gather));
             }
         }
     }
@@ -147,9 +148,11 @@ impl OpentactFlow {
                 ("sca", sca.as_str()),
                 ("call", call.as_str()),
             ];
+            let key = params::with_query(&url, &[("dtmf", &code)]);
+            let document = self.copy_key(Method::Get, &key, &command);
             let url = params::with_query(&url, &fields);
             let request = document_request(Method::Get, url, None, REQUEST_TIMEOUT);
-            return self.load(now, request, Fetching::Unmatched(gather));
+            return self.load(now, request, document, Fetching::Unmatched(gather));
         }
         if gather.attempts_left > 0 {
             return self.attempt(now, gather);

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use tipring_model::fetch::{Body, FetchError, HttpRequest, HttpResponse, Method};
+use tipring_model::fetch::{Body, DocumentKey, FetchError, HttpRequest, HttpResponse, Method};
 use tipring_model::flow::Moment;
 
 use super::attributes::{Attributes, toggle};
@@ -13,7 +13,7 @@ use super::gather::Gather;
 use super::loads::Gate;
 use super::params::{self, Placeholders};
 use super::parse::{self, LIMITS, Name};
-use super::settings::FETCH_CEILING;
+use super::settings::{App, FETCH_CEILING};
 use crate::xml::Element;
 
 /// What an answer is for.
@@ -66,6 +66,21 @@ pub(super) fn document_request(
     }
 }
 
+/// The request for the document that a call begins with.
+pub(super) fn first_request(
+    app: &App,
+    url: &str,
+    from: &str,
+    to: &str,
+    entity: Option<Vec<u8>>,
+    timeout: Duration,
+) -> (HttpRequest, DocumentKey) {
+    let url = params::absolute(url).unwrap_or_else(|| url.to_owned());
+    let key = format!("{} {url}", app.method);
+    let url = params::with_query(&url, &[("from", from), ("to", to)]);
+    (document_request(app.method, url, entity, timeout), DocumentKey { key, is_first: true })
+}
+
 /// A request whose answer nobody reads.
 pub(super) fn notice_request(method: Method, url: String, entity: Option<Vec<u8>>) -> HttpRequest {
     HttpRequest {
@@ -85,13 +100,13 @@ fn json(bytes: Vec<u8>) -> Body {
     Body { media_type: "application/json".to_owned(), bytes }
 }
 
-enum Judged {
+pub(super) enum Judged {
     Document(Rc<Element>),
     Empty,
 }
 
 /// Judges an answer that should be a document (`spec/opentact.md` §4.4).
-fn judge(answer: Result<&HttpResponse, FetchError>, strict: bool) -> Result<Judged, &'static str> {
+pub(super) fn judge(answer: Result<&HttpResponse, FetchError>, strict: bool) -> Result<Judged, &'static str> {
     let response = answer.map_err(FetchError::code)?;
     if !response.is_success() {
         return Err("TR-HOOK-STATUS");
@@ -131,10 +146,13 @@ impl OpentactFlow {
         let Some(method) = method else {
             return self.fail(&command, "TR-FLOW-METHOD");
         };
+        let key = element.attribute("tag").map(|tag| params::with_query(&url, &[("tag", tag)]));
+        let key = key.unwrap_or_else(|| url.clone());
         let url = self.with_call_fields(&url, element.attribute("tag"));
         let entity = (wants_body && carries_body).then(|| self.entity(now, None));
+        let document = self.copy_key(method, &key, &command);
         let request = document_request(method, url, entity, timeout);
-        self.load(now, request, Fetching::Replace(command));
+        self.load(now, request, document, Fetching::Replace(command));
     }
 
     /// The six fields of the seed, in its order.
@@ -154,14 +172,28 @@ impl OpentactFlow {
         params::with_query(url, &fields)
     }
 
+    /// What a copy of the document at `url`, which names no call, is kept under. None where
+    /// the author has said himself what is to be done if it cannot be had, or where the
+    /// request does more than ask.
+    pub(super) fn copy_key(&self, method: Method, url: &str, command: &Command) -> Option<DocumentKey> {
+        (method == Method::Get && !self.handles_failure(command))
+            .then(|| DocumentKey { key: format!("{method} {url}"), is_first: false })
+    }
+
     /// Fetches a document, at the distance that [`super::loads`] keeps.
-    pub(super) fn load(&mut self, now: Moment, request: HttpRequest, fetching: Fetching) {
+    pub(super) fn load(
+        &mut self,
+        now: Moment,
+        request: HttpRequest,
+        document: Option<DocumentKey>,
+        fetching: Fetching,
+    ) {
         match self.loads.gate(now.instant) {
             Gate::Go => {
-                let fetch = self.fetch(request);
+                let fetch = self.fetch(request, document);
                 self.waiting = Waiting::Fetch { fetch, fetching };
             }
-            Gate::Wait(until) => self.waiting = Waiting::Held { until, request, fetching },
+            Gate::Wait(until) => self.waiting = Waiting::Held { until, request, document, fetching },
             Gate::Refused(code) => {
                 if let Some(command) = fetching.command() {
                     self.step(command, false, code);
@@ -212,9 +244,9 @@ impl OpentactFlow {
             attempts: 1,
         };
         if include {
-            self.load(now, request, Fetching::Include(command));
+            self.load(now, request, None, Fetching::Include(command));
         } else {
-            let fetch = self.fetch(request);
+            let fetch = self.fetch(request, None);
             self.waiting = Waiting::Fetch { fetch, fetching: Fetching::Acknowledge(command) };
         }
     }

@@ -304,7 +304,7 @@ impl Simulation<'_> {
                 self.tell("connect", &format!("{from} {to}"))
             }
             CallOutput::Connect { .. } | CallOutput::Disconnect { .. } => {}
-            CallOutput::Fetch { id, request } => {
+            CallOutput::Fetch { id, request, .. } => {
                 self.tell("fetch", &format!("{} {}", request.method, request.url));
                 let answer = self.hook(&request);
                 let wait =

@@ -1,6 +1,7 @@
 //! The command line. Exit codes: 0 ok; 1 what was checked is bad; 2 usage; 64 bad
 //! input file; 66 not found; 69 no daemon; 70 internal; 73 cannot write; 75 busy.
 
+mod cdr;
 mod check;
 mod explain;
 mod flow_run;
@@ -68,6 +69,21 @@ enum Command {
     Call {
         #[command(subcommand)]
         command: CallCommand,
+    },
+    /// Look at the records of calls that are over.
+    Cdr {
+        /// The folder of the records; without it, the running daemon is asked for it.
+        #[arg(long, global = true)]
+        folder: Option<PathBuf>,
+        #[command(subcommand)]
+        command: cdr::CdrCommand,
+    },
+    /// Pretend that the internet is down, to see what callers would get: HTTP of flows and
+    /// webhooks fails, lines go on.
+    Outage {
+        /// How long, such as 10m or 90s, at most 24h; `off` ends it.
+        #[arg(value_parser = outage_seconds)]
+        length: u64,
     },
     /// Say what a message code means and what to do.
     Explain {
@@ -145,9 +161,28 @@ pub(crate) fn run() -> ExitCode {
         Command::Check { files } => check::run(&files),
         Command::Flow { command: FlowCommand::Run(options) } => flow_run::run(&options),
         Command::Call { command } => remote::call(&socket, &command),
+        Command::Cdr { folder, command } => cdr::run(&socket, folder, &command),
+        Command::Outage { length } => remote::outage(&socket, length),
         Command::Explain { code } => explain::run(code.as_deref()),
         Command::Status { json } => remote::status(&socket, json),
     })
+}
+
+/// The length of an outage in seconds; 0 for `off`.
+fn outage_seconds(text: &str) -> Result<u64, String> {
+    const HINT: &str = "write a length such as 10m or 90s, at most 24h, or off";
+    if text == "off" {
+        return Ok(0);
+    }
+    let digits = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        _ => return Err(HINT.to_owned()),
+    };
+    let seconds = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(unit));
+    seconds.filter(|seconds| (1..=86_400).contains(seconds)).ok_or_else(|| HINT.to_owned())
 }
 
 /// Writes to standard output. A reader that went away is no fault of ours.

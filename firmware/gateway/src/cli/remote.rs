@@ -18,7 +18,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Asks the daemon; the exit code when there is no answer.
-fn ask(socket: &Path, request: &Value) -> Result<Value, u8> {
+pub(super) fn ask(socket: &Path, request: &Value) -> Result<Value, u8> {
     let Ok(mut stream) = UnixStream::connect(socket) else {
         let text = format!("no daemon listens on {}", socket.display());
         complain_with("TR-DAEMON-NOT-RUNNING", &text);
@@ -68,8 +68,26 @@ pub(super) fn status(socket: &Path, as_json: bool) -> u8 {
         webhooks("parked"),
         webhooks("dropped_progress") + webhooks("dropped_final")
     ));
+    for away in status["servers"]["away"].as_array().into_iter().flatten() {
+        let since_s = away["since_s"].as_u64().unwrap_or(0);
+        say(&format!("server {} is away, for {since_s} s", text(&away["server"])));
+    }
+    if let Some(left_s) = status["servers"]["outage_left_s"].as_u64() {
+        say(&format!("the internet is pretended to be down, for {left_s} s more"));
+    }
     list(&status);
     OK
+}
+
+pub(super) fn outage(socket: &Path, seconds: u64) -> u8 {
+    match ask(socket, &json!({ "do": "outage", "seconds": seconds })) {
+        Ok(answer) if answer.get("ok").is_some() => OK,
+        Ok(_) => {
+            complain_with("TR-CONTROL-REQUEST", "the daemon does not pretend that");
+            BAD
+        }
+        Err(code) => code,
+    }
 }
 
 fn list(answer: &Value) {

@@ -8,11 +8,13 @@ mod text_file;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use tipring_flows::Program;
 use tipring_lines::LineSettings;
 
+use crate::fetch::copies::Keep;
 pub(crate) use report::{Fault, render};
 pub(crate) use text_file::{read_bytes, read_text};
 
@@ -49,6 +51,8 @@ pub(crate) struct General {
     pub control_socket: PathBuf,
     /// Numbers that always leave.
     pub emergency_numbers: Vec<String>,
+    /// How long call records are kept.
+    pub cdr_days: u16,
     /// Folder of stored prompts.
     pub prompts_dir: Option<PathBuf>,
 }
@@ -73,6 +77,10 @@ pub(crate) struct Sip {
 pub(crate) struct Fetch {
     /// Private addresses that flows may reach.
     pub allow: Vec<String>,
+    /// Longest wait for a first document while there is something as good to be had.
+    pub patience: Duration,
+    /// Whether documents are fetched ahead of time.
+    pub prewarm: bool,
 }
 
 /// `[[line]]`
@@ -86,6 +94,9 @@ pub(crate) struct Line {
     pub kind: &'static str,
     /// Position in [`Config::flows`] of the flow for calls that arrive.
     pub flow: Option<usize>,
+    /// Position in [`Config::flows`] of the flow that takes over when the first document of
+    /// another cannot be had.
+    pub local_flow: Option<usize>,
     /// Position in [`Config::lines`] of the trunk over which it may call out.
     pub dial_out: Option<usize>,
     /// What the driver needs.
@@ -100,8 +111,12 @@ pub(crate) struct FlowEntry {
     pub dialect: &'static str,
     /// Numbers that reach it.
     pub numbers: Vec<String>,
+    /// Asked when the server of the flow does not answer well.
+    pub fallback_url: Option<String>,
+    /// Whether copies of its documents are kept.
+    pub keep: Keep,
     /// The program.
-    pub program: Box<dyn Program>,
+    pub program: Rc<dyn Program>,
 }
 
 /// Longest configuration file.

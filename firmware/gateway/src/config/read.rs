@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
 
 use tipring_flows::DIALECTS;
 use tipring_lines::DRIVERS;
@@ -15,6 +17,7 @@ use toml_edit::{Document, Item, Table, Value};
 use super::report::code_of;
 use super::text_file::read_text;
 use super::{Config, Fault, Fetch, FlowEntry, General, Line, Sip};
+use crate::fetch::copies::Keep;
 use crate::{countries, fetch};
 
 const LINES_MAX: usize = 256;
@@ -103,6 +106,14 @@ const BOX_FIELDS: &[Field] = &[
     text_field("control_socket", "Where the command line reaches the daemon.", 100),
     list_field("emergency_numbers", "Numbers that always leave.", 32),
     text_field("prompts_dir", "Folder of stored prompts.", 512),
+    Field {
+        key: "cdr_days",
+        label: "Call records",
+        help: "How many days they are kept.",
+        kind: FieldKind::Number { min: 1, max: 3_650, unit: "days" },
+        default: Some("180"),
+        required: false,
+    },
 ];
 
 const SIP_FIELDS: &[Field] = &[
@@ -113,7 +124,25 @@ const SIP_FIELDS: &[Field] = &[
     list_field("phones_from", "Networks from which telephones may register.", 32),
 ];
 
-const FETCH_FIELDS: &[Field] = &[list_field("allow", "Private addresses that flows may reach.", 64)];
+const FETCH_FIELDS: &[Field] = &[
+    list_field("allow", "Private addresses that flows may reach.", 64),
+    Field {
+        key: "patience",
+        label: "Patience",
+        help: "Longest wait for a first document while there is a copy, a fallback or a local flow.",
+        kind: FieldKind::Time { min_ms: 500, max_ms: 60_000 },
+        default: Some("3s"),
+        required: false,
+    },
+    Field {
+        key: "prewarm",
+        label: "Ahead of time",
+        help: "Fetch every flow and its sounds at start and every six hours, marked as such.",
+        kind: FieldKind::Toggle,
+        default: Some("true"),
+        required: false,
+    },
+];
 
 const WEBHOOK_FIELDS: &[Field] = &[list_field(
     "secrets",
@@ -135,6 +164,7 @@ const LINE_FIELDS: &[Field] = &[
     needed(text_field("name", "Name in logs and pages.", 64)),
     needed(text_field("kind", "Kind of line.", 32)),
     text_field("flow", "Flow for calls that arrive.", 64),
+    text_field("local_flow", "Flow on the box that takes over when a server is away.", 64),
     text_field("dial_out", "Trunk over which it may call out.", 64),
 ];
 
@@ -145,6 +175,15 @@ const FLOW_FIELDS: &[Field] = &[
     list_field("numbers", "Numbers that reach it.", 64),
     text_field("file", "File that holds the document.", 512),
     text_field("fallback_file", "File that holds the fallback document.", 512),
+    text_field("fallback_url", "Asked when the server does not answer well.", 2_048),
+    Field {
+        key: "last_good",
+        label: "Last good copy",
+        help: "Documents kept for the time when the server is away: learned, always or never.",
+        kind: FieldKind::Choice(&["learned", "always", "never"]),
+        default: Some("learned"),
+        required: false,
+    },
 ];
 
 impl Reader<'_> {
@@ -224,6 +263,7 @@ impl Reader<'_> {
                 .map_or_else(|| PathBuf::from(crate::cli::CONTROL_SOCKET), |path| self.path(path)),
             data_dir,
             emergency_numbers: if listed.is_empty() { country.emergency.clone() } else { listed.to_vec() },
+            cdr_days: group.raw.number("cdr_days").and_then(|days| u16::try_from(days).ok()).unwrap_or(180),
             prompts_dir: group.raw.text("prompts_dir").map(|path| self.path(path)),
         })
     }
@@ -302,7 +342,8 @@ impl Reader<'_> {
                 self.value_fault(&group, "allow", "TR-CFG-MALFORMED", what, None);
             }
         }
-        Fetch { allow }
+        let patience = Duration::from_millis(group.raw.time_ms("patience").unwrap_or(3_000));
+        Fetch { allow, patience, prewarm: group.raw.toggle("prewarm").unwrap_or(true) }
     }
 
     fn webhook_secrets(&mut self, root: &Table) -> Vec<Secret> {
@@ -383,11 +424,23 @@ impl Reader<'_> {
                     self.value_fault(&group, "numbers", "TR-CFG-DUPLICATE", what, None);
                 }
             }
+            let fallback_url = group.raw.text("fallback_url").map(|url| url.trim().to_owned());
+            if fallback_url.as_deref().is_some_and(|url| !is_web_address(url)) {
+                let what = "not an http or https address".to_owned();
+                self.value_fault(&group, "fallback_url", "TR-CFG-MALFORMED", what, None);
+            }
+            let keep = match group.raw.text("last_good") {
+                Some("always") => Keep::Always,
+                Some("never") => Keep::Never,
+                Some(_) | None => Keep::Learned,
+            };
             let entry = program.map(|program| FlowEntry {
                 name: name.clone(),
                 dialect: dialect.name,
                 numbers,
-                program,
+                fallback_url,
+                keep,
+                program: Rc::from(program),
             });
             flows.push((name, entry));
         }
@@ -437,17 +490,22 @@ impl Reader<'_> {
                 let what = format!("the number {number} belongs to the flow `{flow}` already");
                 self.value_fault(group, "number", "TR-CFG-DUPLICATE", what, None);
             }
-            let flow = self.reference(
-                group,
-                "flow",
-                &flows.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(),
-            );
+            let flow_names: Vec<String> = flows.iter().map(|(name, _)| name.clone()).collect();
+            let flow = self.reference(group, "flow", &flow_names);
             let dial_out = self.reference(group, "dial_out", &names);
+            let local_flow = self.reference(group, "local_flow", &flow_names);
+            let local = local_flow.and_then(|at| flows.get(at)).and_then(|(_, flow)| flow.as_ref());
+            if local.is_some_and(|flow| !flow.program.is_on_box()) {
+                let what = "this flow is itself fetched from a server".to_owned();
+                let help = Some("name a flow whose document is on the box (`file`)".to_owned());
+                self.value_fault(group, "local_flow", "TR-CFG-REFERENCE", what, help);
+            }
             let line = self.line(group).map(|(kind, settings)| Line {
                 name: names.get(at).cloned().unwrap_or_default(),
                 number,
                 kind,
                 flow,
+                local_flow,
                 dial_out,
                 settings,
             });
@@ -625,4 +683,8 @@ fn raw_value(value: &Value) -> Option<RawValue> {
             .map(RawValue::List),
         Value::Float(_) | Value::Datetime(_) | Value::InlineTable(_) => None,
     }
+}
+
+fn is_web_address(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }

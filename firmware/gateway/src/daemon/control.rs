@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tipring_model::line::DownReason;
@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::spawn_local;
 
-use super::switchboard::Switchboard;
+use super::switchboard::{Switchboard, shown_url};
 
 /// Longest request, in bytes.
 const REQUEST_BYTES_MAX: u64 = 65_536;
@@ -21,6 +21,8 @@ const REQUEST_BYTES_MAX: u64 = 65_536;
 const CLIENTS_MAX: usize = 128;
 /// How long one may say nothing.
 const SILENCE_MAX: Duration = Duration::from_secs(1);
+/// Longest outage that is pretended, in seconds.
+const OUTAGE_S_MAX: u64 = 86_400;
 /// Who may speak: the daemon's own user and its group.
 const MODE: u32 = 0o660;
 
@@ -101,6 +103,16 @@ fn answer(board: &Switchboard, request: &Value) -> Value {
             Some(id) if board.hang_up(id) => json!({ "ok": true }),
             Some(_) | None => fault("TR-CONTROL-NO-CALL"),
         },
+        Some("cdr-folder") => json!({ "folder": board.0.data_dir.join("cdr") }),
+        Some("outage") => match request.get("seconds").and_then(Value::as_u64) {
+            Some(seconds) if seconds <= OUTAGE_S_MAX => {
+                let until = (seconds > 0).then(|| Instant::now() + Duration::from_secs(seconds));
+                board.0.outage.set(until);
+                tracing::warn!(code = "TR-DAEMON-OUTAGE", seconds, "the internet is pretended to be down");
+                json!({ "ok": true })
+            }
+            Some(_) | None => fault("TR-CONTROL-REQUEST"),
+        },
         Some(_) | None => fault("TR-CONTROL-REQUEST"),
     }
 }
@@ -130,6 +142,8 @@ fn status(board: &Switchboard) -> Value {
     let calls = calls(board);
     let lines: Vec<Value> = board.0.lines.status().iter().map(|status| line(board, status)).collect();
     let sip = board.0.lines.counters();
+    let records = board.0.records.counters();
+    let away = board.0.fetcher.away();
     let state = board.0.state.borrow();
     // A leg that the line has let go keeps its socket until the engine gives it back.
     let detaching: usize = state.closing.values().map(|closing| closing.waiting).sum();
@@ -144,7 +158,16 @@ fn status(board: &Switchboard) -> Value {
         "flows": board.0.flows.iter().map(|flow| json!({ "name": flow.name, "dialect": flow.dialect })).collect::<Vec<_>>(),
         "lines": lines,
         "calls": calls,
+        "records": { "written": records.written, "waiting": records.waiting, "lost": records.lost },
         "webhooks": board.0.webhooks.status(),
+        "servers": {
+            "away": away.iter().map(|(server, since)| json!({
+                "server": shown_url(server),
+                "since_s": since.as_secs(),
+            })).collect::<Vec<_>>(),
+            "copies": board.0.documents.copies(),
+            "outage_left_s": board.0.outage.left(Instant::now()).map(|left| left.as_secs().max(1)),
+        },
         "counters": {
             "calls_total": state.calls_total,
             "calls_active": state.calls.len(),

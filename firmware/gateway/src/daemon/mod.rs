@@ -2,6 +2,7 @@
 
 mod audio;
 mod control;
+mod fetching;
 mod placing;
 mod playing;
 mod recordings;
@@ -15,6 +16,7 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tipring_lines::sip::{Networks, SipError, SipLines, SipOptions};
 use tipring_lines::{LineSettings, MediaPort};
@@ -26,11 +28,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
 
+use crate::cdr::RecordWriter;
 use crate::config::{Config, STOP_GRACE};
-use crate::fetch::{AllowList, FetchSettings, Fetcher};
+use crate::fetch::documents::Documents;
+use crate::fetch::{AllowList, FetchSettings, Fetcher, Outage};
 use crate::prompts::{PromptSettings, PromptStore};
 use recordings::Recorder;
-use records::RecordWriter;
 use route::{Plan, PlannedLine};
 use switchboard::{Parts, Switchboard};
 use webhooks::Webhooks;
@@ -90,6 +93,9 @@ impl StartError {
     }
 }
 
+/// Longest wait for a connection, with its TLS, while a caller waits.
+const CONNECT_MAX: Duration = Duration::from_millis(1_600);
+
 /// Where recordings are kept.
 fn recordings_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("recordings")
@@ -145,8 +151,15 @@ async fn serve(config: Config) -> Result<(), StartError> {
     // Checked with the file; here it cannot fail.
     let allow = AllowList::parse(&config.fetch.allow).unwrap_or_default();
     let own: Vec<SocketAddr> = [lines.udp(), lines.tcp()].into_iter().flatten().collect();
-    let fetcher = Fetcher::new(FetchSettings { allow: allow.clone(), ..FetchSettings::default() });
+    let outage = Outage::default();
+    let fetcher = Fetcher::new(FetchSettings {
+        allow: allow.clone(),
+        connect_max: CONNECT_MAX,
+        outage: outage.clone(),
+        ..FetchSettings::default()
+    });
     fetcher.set_own(own.clone());
+    let documents = Documents::open(fetcher.clone(), data_dir.join("copies"), config.fetch.patience);
     let folder = data_dir.join("webhooks");
     let webhooks =
         Webhooks::open(&folder, config.webhook_secrets.clone(), allow, own).map_err(StartError::Spool)?;
@@ -167,13 +180,24 @@ async fn serve(config: Config) -> Result<(), StartError> {
         let _ = finished.blocking_send(recording);
     })
     .map_err(storage(folder))?;
-    let records_path = data_dir.join("cdr.jsonl");
-    let records = RecordWriter::open(&records_path).map_err(storage(records_path))?;
+    let records_path = data_dir.join("cdr");
+    let records =
+        RecordWriter::start(records_path.clone(), config.general.cdr_days).map_err(storage(records_path))?;
 
     let control_path = config.general.control_socket.clone();
     let plan = plan(&config);
-    let parts =
-        Parts { media: media.clone(), lines: lines.clone(), fetcher, prompts, recorder, records, webhooks };
+    let prewarm = config.fetch.prewarm;
+    let parts = Parts {
+        media: media.clone(),
+        lines: lines.clone(),
+        fetcher,
+        documents,
+        outage,
+        prompts,
+        recorder,
+        records,
+        webhooks,
+    };
     let board = Switchboard::new(config, plan, parts);
     let control = control::listen(&control_path)
         .map_err(|source| StartError::Control { path: control_path.clone(), source })?;
@@ -182,6 +206,10 @@ async fn serve(config: Config) -> Result<(), StartError> {
     spawn_local(board.clone().keep_time());
     spawn_local(control::serve(board.clone(), control));
     spawn_local(serve_media(board.clone(), events, media));
+    spawn_local(board.clone().watch_servers());
+    if prewarm {
+        spawn_local(board.clone().keep_copies());
+    }
     spawn_local({
         let board = board.clone();
         async move {
@@ -244,6 +272,7 @@ fn plan(config: &Config) -> Plan {
                 LineSettings::SipPhone(_) => None,
             },
             flow: line.flow,
+            local_flow: line.local_flow,
             dial_out: line.dial_out,
         })
         .collect();

@@ -103,7 +103,7 @@ impl Switchboard {
         let number = self.next_number();
         let call =
             Call::placing(number, facts, target, caller, program.program.start(), Limits::default(), now);
-        self.begin(number, call, None, Some(at), None);
+        self.begin(number, call, None, (Some(at), None), None);
         Ok(id)
     }
 

@@ -1,10 +1,5 @@
-//! Call records: one JSON object a line, appended by a thread of its own.
+//! What the record of a call says.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,6 +8,8 @@ use tipring_media::LegStats;
 use tipring_model::LegId;
 use tipring_model::call::{Cdr, LegRecord};
 use tipring_model::line::Supervision;
+
+use crate::fetch::ladder::Rung;
 
 /// A call record as it is stored.
 #[derive(Clone, Serialize, Debug)]
@@ -34,7 +31,58 @@ pub(crate) struct Record {
     label: String,
     legs: Vec<Leg>,
     recordings: Vec<String>,
+    /// What the caller got when it was not what the server said: the lowest rung of all.
+    edge_fetch: Option<&'static str>,
+    /// How old a copy was.
+    edge_fetch_age_s: Option<u64>,
+    requests: Vec<RequestRecord>,
+    digits: Vec<DigitRecord>,
     steps: Vec<StepRecord>,
+}
+
+/// A key that the caller pressed, in a [`Record`]. Of a longer row of keys, which may be a
+/// secret, only the number is kept.
+#[derive(Clone, PartialEq, Eq, Serialize, Debug)]
+pub(crate) struct DigitRecord {
+    /// Since the beginning of the call.
+    pub at_ms: u64,
+    /// The leg.
+    pub leg: String,
+    /// The key, or `*` for one that is not shown.
+    pub digit: char,
+}
+
+/// One request to the application's server in a [`Record`].
+#[derive(Clone, Serialize, Debug)]
+pub(crate) struct RequestRecord {
+    /// Since the beginning of the call.
+    pub at_ms: u64,
+    /// The method.
+    pub method: &'static str,
+    /// The address, without credentials and query.
+    pub url: String,
+    /// Which attempt, or what stood in: `live`, `retry`, `fallback`, `stale`, `local` or
+    /// `builtin`.
+    pub rung: &'static str,
+    /// The status of the answer.
+    pub status: Option<u16>,
+    /// What was wrong with it.
+    pub code: Option<&'static str>,
+    /// How long it took.
+    pub ms: u64,
+}
+
+/// What the flow of a call went through, for its [`Record`].
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Trail {
+    /// What the caller got at worst, with the age of the copy in seconds.
+    pub edge: Option<(Rung, Option<u64>)>,
+    /// Requests.
+    pub requests: Vec<RequestRecord>,
+    /// Keys.
+    pub digits: Vec<DigitRecord>,
+    /// Steps.
+    pub steps: Vec<StepRecord>,
 }
 
 /// One step of the flow in a [`Record`].
@@ -95,7 +143,7 @@ impl Record {
         cdr: &Cdr,
         line: Option<String>,
         flow: Option<String>,
-        steps: Vec<StepRecord>,
+        trail: Trail,
         facts: impl Fn(LegId) -> LegFacts,
     ) -> Self {
         Self {
@@ -118,7 +166,11 @@ impl Record {
             label: cdr.label.clone(),
             legs: cdr.legs.iter().map(|leg| Leg::new(leg, facts(leg.leg))).collect(),
             recordings: cdr.recordings.clone(),
-            steps,
+            edge_fetch: trail.edge.map(|(rung, _)| rung.as_str()),
+            edge_fetch_age_s: trail.edge.and_then(|(_, age_s)| age_s),
+            requests: trail.requests,
+            digits: hidden(trail.digits),
+            steps: trail.steps,
         }
     }
 }
@@ -149,6 +201,22 @@ impl Leg {
     }
 }
 
+/// Keys of a row in which each followed the one before within this time belong together.
+const ROW_GAP_MS: u64 = 4_000;
+/// Rows of fewer keys are choices from menus, and shown.
+const ROW_SECRET: usize = 4;
+
+/// The keys as a record may show them.
+fn hidden(mut digits: Vec<DigitRecord>) -> Vec<DigitRecord> {
+    let near = |one: &DigitRecord, next: &DigitRecord| {
+        one.leg == next.leg && next.at_ms.saturating_sub(one.at_ms) < ROW_GAP_MS
+    };
+    for row in digits.chunk_by_mut(near).filter(|row| row.len() >= ROW_SECRET) {
+        row.iter_mut().for_each(|key| key.digit = '*');
+    }
+    digits
+}
+
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -160,70 +228,38 @@ const fn supervision(supervision: Supervision) -> &'static str {
     }
 }
 
-/// The appending thread.
-pub(crate) struct RecordWriter {
-    lines: Option<SyncSender<String>>,
-    thread: Option<JoinHandle<()>>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Records that wait for a slow card; more are counted and lost until the spool
-/// takes them.
-const WAITING_MAX: usize = 65_536;
-
-impl RecordWriter {
-    /// Opens the file. After a power cut in the middle of a record the next one begins
-    /// on a line of its own.
-    ///
-    /// # Errors
-    /// When the file cannot be opened or the thread not be started.
-    pub(crate) fn open(path: &Path) -> std::io::Result<Self> {
-        let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
-        if file.seek(SeekFrom::End(0))? > 0 {
-            let mut last = [0];
-            file.seek(SeekFrom::End(-1))?;
-            file.read_exact(&mut last)?;
-            if last != *b"\n" {
-                file.write_all(b"\n")?;
-            }
-        }
-        let (lines, waiting) = sync_channel(WAITING_MAX);
-        let thread =
-            std::thread::Builder::new().name("records".to_owned()).spawn(move || run(file, &waiting))?;
-        Ok(Self { lines: Some(lines), thread: Some(thread) })
-    }
-
-    /// Appends a record.
-    pub(crate) fn write(&self, record: &Record) {
-        let Ok(mut line) = serde_json::to_string(record) else { return };
-        line.push('\n');
-        let taken = self.lines.as_ref().is_some_and(|lines| lines.try_send(line).is_ok());
-        if !taken {
-            tracing::error!(code = "TR-DAEMON-STORAGE", "a call record is lost: the disk does not keep up");
-        }
-    }
-}
-
-impl Drop for RecordWriter {
-    fn drop(&mut self) {
-        self.lines = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic there was reported there.
-            let _ = thread.join();
-        }
-    }
-}
-
-/// How long records are gathered for one write.
-const GATHER: Duration = Duration::from_millis(50);
-
-fn run(mut file: File, waiting: &Receiver<String>) {
-    while let Ok(mut lines) = waiting.recv() {
-        std::thread::park_timeout(GATHER);
-        for more in waiting.try_iter() {
-            lines.push_str(&more);
-        }
-        if let Err(error) = file.write_all(lines.as_bytes()) {
-            tracing::error!(code = "TR-DAEMON-STORAGE", %error, "a call record cannot be written");
-        }
+    #[test]
+    fn choices_are_shown_and_longer_rows_of_keys_are_not() {
+        let keys = |written: &[(u64, &str, char)]| -> Vec<DigitRecord> {
+            written
+                .iter()
+                .map(|(at_ms, leg, digit)| DigitRecord {
+                    at_ms: *at_ms,
+                    leg: (*leg).to_owned(),
+                    digit: *digit,
+                })
+                .collect()
+        };
+        let shown: String = hidden(keys(&[
+            (1_000, "a", '2'),
+            (9_000, "a", '1'),
+            (9_500, "b", '3'),
+            (20_000, "a", '4'),
+            (21_000, "a", '7'),
+            (22_000, "a", '1'),
+            (23_000, "a", '1'),
+            (24_000, "a", '#'),
+            (30_000, "a", '5'),
+            (31_000, "a", '6'),
+            (32_000, "a", '6'),
+        ]))
+        .iter()
+        .map(|key| key.digit)
+        .collect();
+        assert_eq!(shown, "213*****566");
     }
 }

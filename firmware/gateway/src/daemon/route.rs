@@ -13,6 +13,8 @@ pub(crate) struct PlannedLine {
     pub trunk: Option<(String, u16)>,
     /// Flow for calls that arrive.
     pub flow: Option<usize>,
+    /// Flow that takes over when the first document of another cannot be had.
+    pub local_flow: Option<usize>,
     /// Trunk over which it may call out.
     pub dial_out: Option<usize>,
 }
@@ -129,6 +131,23 @@ impl Plan {
         self.lines.get(usize::from(line.0))
     }
 
+    /// Every telephone but the one on `line`.
+    #[must_use]
+    pub(crate) fn other_phones(&self, line: LineId) -> Vec<Target> {
+        let phones = self
+            .lines
+            .iter()
+            .enumerate()
+            .filter(|(at, planned)| planned.trunk.is_none() && line_id(*at) != Some(line));
+        phones.filter_map(|(_, planned)| planned.number.clone()).map(Target::Number).collect()
+    }
+
+    /// The flow that takes over on `line`.
+    #[must_use]
+    pub(crate) fn local_flow(&self, line: LineId) -> Option<usize> {
+        self.line(line).and_then(|planned| planned.local_flow)
+    }
+
     fn phone(&self, number: &str) -> Option<usize> {
         self.lines.iter().position(|line| line.trunk.is_none() && line.number.as_deref() == Some(number))
     }
@@ -163,11 +182,17 @@ mod tests {
     use super::*;
 
     fn phone(number: &str, dial_out: Option<usize>) -> PlannedLine {
-        PlannedLine { number: Some(number.to_owned()), trunk: None, flow: None, dial_out }
+        PlannedLine { number: Some(number.to_owned()), trunk: None, flow: None, local_flow: None, dial_out }
     }
 
     fn trunk(host: &str, flow: Option<usize>) -> PlannedLine {
-        PlannedLine { number: None, trunk: Some((host.to_owned(), 5060)), flow, dial_out: None }
+        PlannedLine {
+            number: None,
+            trunk: Some((host.to_owned(), 5060)),
+            flow,
+            local_flow: None,
+            dial_out: None,
+        }
     }
 
     fn plan() -> Plan {

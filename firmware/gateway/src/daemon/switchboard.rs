@@ -13,21 +13,22 @@ use tipring_lines::MediaPort;
 use tipring_lines::sip::SipLines;
 use tipring_media::{Event, LegStats};
 use tipring_model::call::{CallFacts, Cdr, Direction, EndedBy};
-use tipring_model::fetch::{FetchError, HttpResponse};
 use tipring_model::flow::{Flow, Moment, Target};
 use tipring_model::line::{LineCommand, LineEvent, Offer};
-use tipring_model::{CallId, Cause, LegId, LineId};
+use tipring_model::{CallId, Cause, Digit, LegId, LineId};
 use tokio::sync::Notify;
-use tokio::task::spawn_local;
 
 use super::playing::PlayQueue;
 use super::recordings::{Finished, Recorder};
-use super::records::{LegFacts, Record, RecordWriter, StepRecord};
+use super::records::{DigitRecord, LegFacts, Record, StepRecord, Trail};
 use super::route::{Arrival, Plan};
 use super::webhooks::Webhooks;
+use crate::cdr::RecordWriter;
 use crate::config::{Config, FlowEntry};
 use crate::countries::Country;
-use crate::fetch::Fetcher;
+use crate::fetch::documents::Documents;
+use crate::fetch::ladder::Rung;
+use crate::fetch::{Fetcher, Outage};
 use crate::prompts::PromptStore;
 
 /// Longest ringing of the built-in flow that connects two parties.
@@ -36,6 +37,8 @@ const CONNECT_RING_MAX: Duration = Duration::from_secs(120);
 const ENDED_MAX: usize = 256;
 /// Steps kept for the record of one call.
 const STEPS_MAX: usize = 1_000;
+/// Keys kept for the record of one call.
+const DIGITS_MAX: usize = 1_000;
 
 /// The heart of the daemon. Cloning gives another handle.
 #[derive(Clone)]
@@ -51,10 +54,13 @@ pub(super) struct Board {
     pub(super) media: MediaPort,
     pub(super) lines: SipLines,
     pub(super) fetcher: Fetcher,
+    pub(super) documents: Documents,
+    pub(super) outage: Outage,
     pub(super) prompts: PromptStore,
     pub(super) recorder: Recorder,
     pub(super) records: RecordWriter,
     pub(super) webhooks: Webhooks,
+    pub(super) data_dir: std::path::PathBuf,
     pub(super) recordings_dir: std::path::PathBuf,
     pub(super) state: RefCell<State>,
     timer_changed: Notify,
@@ -82,7 +88,9 @@ pub(super) struct Entry {
     pub(super) flow: Option<usize>,
     pub(super) began: Instant,
     due: Option<Instant>,
-    steps: Vec<StepRecord>,
+    pub(super) trail: Trail,
+    /// What takes over if its first document cannot be had.
+    pub(super) stand_in: Option<Rung>,
     pub(super) legs: Vec<LegId>,
     stats: HashMap<LegId, LegStats>,
     codecs: HashMap<LegId, &'static str>,
@@ -116,6 +124,10 @@ pub(crate) struct Parts {
     pub lines: SipLines,
     /// HTTP for flows.
     pub fetcher: Fetcher,
+    /// Documents for flows.
+    pub documents: Documents,
+    /// Pretended outages.
+    pub outage: Outage,
     /// Audio for prompts.
     pub prompts: PromptStore,
     /// Writes recordings.
@@ -145,7 +157,7 @@ impl Switchboard {
     /// A switchboard for this configuration.
     #[must_use]
     pub(crate) fn new(config: Config, plan: Plan, parts: Parts) -> Self {
-        let Parts { media, lines, fetcher, prompts, recorder, records, webhooks } = parts;
+        let Parts { media, lines, fetcher, documents, outage, prompts, recorder, records, webhooks } = parts;
         Self(Rc::new(Board {
             plan,
             flows: config.flows,
@@ -153,10 +165,13 @@ impl Switchboard {
             line_kinds: config.lines.iter().map(|line| line.kind).collect(),
             calls_max: config.calls_max,
             country: config.general.country,
+            data_dir: config.general.data_dir.clone(),
             recordings_dir: super::recordings_dir(&config.general.data_dir),
             media,
             lines,
             fetcher,
+            documents,
+            outage,
             prompts,
             recorder,
             records,
@@ -274,9 +289,11 @@ impl Switchboard {
                 }
                 self.leg_input(leg, event);
             }
-            LineEvent::Alerting { leg, .. } | LineEvent::Digit { leg, .. } | LineEvent::Held { leg, .. } => {
-                self.leg_input(leg, event)
+            LineEvent::Digit { leg, digit } => {
+                self.note_digit(leg, digit);
+                self.leg_input(leg, event);
             }
+            LineEvent::Alerting { leg, .. } | LineEvent::Held { leg, .. } => self.leg_input(leg, event),
             LineEvent::Released { leg, .. } => {
                 self.leg_input(leg, event);
                 self.leg_gone(leg);
@@ -316,9 +333,14 @@ impl Switchboard {
             let release = LineCommand::Release { leg: offer.leg, cause: Cause::NoCircuit };
             return self.0.lines.command(line, release);
         }
+        let mut stand_in = None;
         let (flow, flow_at): (Box<dyn Flow>, Option<usize>) = match arrival {
             Arrival::Flow(at) => match self.0.flows.get(at) {
-                Some(entry) => (entry.program.start(), Some(at)),
+                Some(entry) => {
+                    let (flow, rung) = self.guarded_flow(line, entry);
+                    stand_in = rung;
+                    (flow, Some(at))
+                }
                 None => {
                     return self
                         .0
@@ -349,7 +371,7 @@ impl Switchboard {
         };
         let number = self.next_number();
         let call = Call::new(number, facts, flow, Limits::default(), now);
-        self.begin(number, call, Some(line), flow_at, Some((offer.leg, offer.codec)));
+        self.begin(number, call, Some(line), (flow_at, stand_in), Some((offer.leg, offer.codec)));
     }
 
     pub(super) fn next_number(&self) -> u32 {
@@ -364,9 +386,10 @@ impl Switchboard {
         number: u32,
         call: Call,
         line: Option<LineId>,
-        flow: Option<usize>,
+        flow: (Option<usize>, Option<Rung>),
         first: Option<(LegId, &'static str)>,
     ) {
+        let (flow, stand_in) = flow;
         tracing::info!(
             call = %call.facts().id,
             line = self.line_name(line),
@@ -381,7 +404,8 @@ impl Switchboard {
             flow,
             began: Instant::now(),
             due: None,
-            steps: Vec::new(),
+            trail: Trail::default(),
+            stand_in,
             legs: first.iter().map(|(leg, _)| *leg).collect(),
             stats: HashMap::new(),
             codecs: first.into_iter().collect(),
@@ -419,7 +443,21 @@ impl Switchboard {
         }
     }
 
+    /// Writes down a key for the record of its call.
+    fn note_digit(&self, leg: LegId, digit: Digit) {
+        let mut state = self.0.state.borrow_mut();
+        let call = state.legs.get(&leg).map(|entry| entry.call);
+        let Some(entry) = call.and_then(|call| state.calls.get_mut(&call)) else { return };
+        if entry.trail.digits.len() < DIGITS_MAX {
+            let at_ms = u64::try_from(entry.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            entry.trail.digits.push(DigitRecord { at_ms, leg: leg.to_string(), digit: digit.as_char() });
+        }
+    }
+
     fn leg_media(&self, leg: LegId, event: MediaEvent) {
+        if let MediaEvent::Digit(digit) = &event {
+            self.note_digit(leg, *digit);
+        }
         let call = self.0.state.borrow().legs.get(&leg).map(|entry| entry.call);
         if let Some(call) = call {
             self.handle(call, CallInput::Media(leg, event));
@@ -566,16 +604,7 @@ impl Switchboard {
                 self.0.media.send(tipring_media::Command::Disconnect { from, to });
                 self.0.media.send(tipring_media::Command::Listen { leg: from, inband: true });
             }
-            CallOutput::Fetch { id, request } => {
-                let board = self.clone();
-                let asked = shown_url(&request.url).to_owned();
-                let answer = self.0.fetcher.fetch(request);
-                spawn_local(async move {
-                    let answer = answer.await.unwrap_or(Err(FetchError::Overload));
-                    board.tell_fetch(number, &asked, &answer);
-                    board.handle(number, CallInput::Fetched(id, answer.as_ref().map_err(|error| *error)));
-                });
-            }
+            CallOutput::Fetch { id, request, document } => self.fetch(number, id, request, document),
             CallOutput::Notify(notice) => {
                 let call = self.0.state.borrow().calls.get(&number).map(|entry| entry.call.facts().id);
                 if let Some(call) = call {
@@ -591,16 +620,6 @@ impl Switchboard {
         }
     }
 
-    /// Says in the log what a server did wrong.
-    fn tell_fetch(&self, number: u32, url: &str, answer: &Result<HttpResponse, FetchError>) {
-        let (code, status) = match answer {
-            Ok(answer) if answer.status < 400 => return,
-            Ok(answer) => ("TR-HOOK-STATUS", Some(answer.status)),
-            Err(error) => (error.code(), None),
-        };
-        tracing::warn!(call = %self.call_name(number), code, url, status, "a web server did not answer well");
-    }
-
     fn step(&self, number: u32, after: Duration, step: tipring_model::flow::Step) {
         let mut state = self.0.state.borrow_mut();
         let Some(entry) = state.calls.get_mut(&number) else { return };
@@ -611,8 +630,8 @@ impl Switchboard {
             reason = step.reason,
             "flow step"
         );
-        if entry.steps.len() < STEPS_MAX {
-            entry.steps.push(StepRecord {
+        if entry.trail.steps.len() < STEPS_MAX {
+            entry.trail.steps.push(StepRecord {
                 at_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
                 command: step.command,
                 path: step.path,
@@ -659,7 +678,7 @@ impl Switchboard {
     fn write_record(&self, entry: &Entry, cdr: &Cdr) {
         let line = entry.line.map(|line| self.line_name(Some(line)).to_owned());
         let flow = entry.flow.and_then(|at| self.0.flows.get(at)).map(|entry| entry.name.clone());
-        let record = Record::new(cdr, line, flow, entry.steps.clone(), |leg| LegFacts {
+        let record = Record::new(cdr, line, flow, entry.trail.clone(), |leg| LegFacts {
             line: entry.lines.get(&leg).map(|line| self.line_name(Some(*line)).to_owned()),
             codec: entry.codecs.get(&leg).copied(),
             stats: entry.stats.get(&leg).copied(),
@@ -674,7 +693,7 @@ impl Switchboard {
         name.map_or("", String::as_str)
     }
 
-    fn call_name(&self, number: u32) -> String {
+    pub(super) fn call_name(&self, number: u32) -> String {
         let state = self.0.state.borrow();
         state.calls.get(&number).map_or_else(String::new, |entry| entry.call.facts().id.to_string())
     }
@@ -697,7 +716,7 @@ const fn leg_of(command: &LineCommand) -> LegId {
 }
 
 /// An address as logs may show it: without credentials and query, which name callers.
-fn shown_url(url: &str) -> &str {
+pub(super) fn shown_url(url: &str) -> &str {
     let bare = url.split(['?', '#']).next().unwrap_or("");
     let Some((_, rest)) = bare.split_once("//") else { return bare };
     let host = rest.split('/').next().unwrap_or("");

@@ -25,7 +25,7 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// The client, without proxy, redirects of its own, or an opinion on statuses.
-pub(super) fn agent(resolver: GuardedResolver) -> Agent {
+pub(super) fn agent(resolver: GuardedResolver, connect_max: Duration) -> Agent {
     let tls = TlsConfig::builder().provider(TlsProvider::Rustls).root_certs(roots()).build();
     let config = Agent::config_builder()
         .proxy(None)
@@ -40,6 +40,7 @@ pub(super) fn agent(resolver: GuardedResolver) -> Agent {
         .max_idle_connections(IDLE_MAX)
         .max_idle_connections_per_host(IDLE_PER_HOST_MAX)
         .max_idle_age(IDLE_AGE)
+        .timeout_connect(Some(connect_max))
         .tls_config(tls)
         .build();
     let connector = ().chain(Witness).chain(TcpConnector::default()).chain(SharedTls::default());

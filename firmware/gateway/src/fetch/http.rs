@@ -13,6 +13,7 @@ use ureq::{Agent, AsSendBody, Error};
 use url::Url;
 
 use super::connect::{IDLE_PER_HOST_MAX, has_connected};
+use super::copies::EdgeCache;
 
 /// Longest URL, in bytes.
 const URL_BYTES_MAX: usize = 16 * 1024;
@@ -56,6 +57,8 @@ pub(crate) struct Keeping {
     pub ask_always: bool,
     /// `ETag`, when given.
     pub etag: Option<String>,
+    /// What the server says about a copy for the time when it is away.
+    pub edge: EdgeCache,
 }
 
 /// Sends `request` and follows its redirects. The first hop has `first_hop` of time,
@@ -255,7 +258,9 @@ impl<'a> Hop<'a> {
 
 impl Keeping {
     fn read(headers: &HeaderMap) -> Self {
-        let mut keeping = Self { etag: text(headers, &header::ETAG), ..Self::default() };
+        let edge = text(headers, &HeaderName::from_static("x-edge-cache"));
+        let edge = edge.as_deref().map(EdgeCache::read).unwrap_or_default();
+        let mut keeping = Self { etag: text(headers, &header::ETAG), edge, ..Self::default() };
         for line in headers.get_all(header::CACHE_CONTROL) {
             for word in String::from_utf8_lossy(line.as_bytes()).split(',') {
                 let (name, value) = word.split_once('=').unwrap_or((word, ""));
@@ -310,6 +315,8 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 /// The client's error in our words.
 fn classify(error: &Error) -> FetchError {
     match error {
+        // Not even a connection: the server cannot have done anything.
+        Error::Timeout(ureq::Timeout::Connect) => FetchError::Unreachable,
         Error::Timeout(_) => FetchError::Timeout,
         Error::HostNotFound => FetchError::NameNotFound,
         Error::BadUri(_) | Error::Http(_) | Error::RequireHttpsOnly(_) => FetchError::BadUrl,
@@ -480,7 +487,8 @@ mod tests {
                 headers.append(header::CACHE_CONTROL, HeaderValue::from_static(line));
             }
             let keeping = Keeping::read(&headers);
-            let expected = Keeping { max_age: max_age.map(Duration::from_secs), ask_always, etag: None };
+            let expected =
+                Keeping { max_age: max_age.map(Duration::from_secs), ask_always, ..Keeping::default() };
             assert_eq!(keeping, expected, "{lines:?}");
         }
     }

@@ -8,10 +8,16 @@
 //!   address that is connected to.
 //! - `connect.rs` holds the settings of the client, `http.rs` one request with its
 //!   redirects.
+//! - `breaker.rs` knows which servers are away, `ladder.rs` what is tried instead,
+//!   `copies.rs` the documents of an earlier day; `documents.rs` does the climbing.
 
+mod breaker;
 mod connect;
+pub(crate) mod copies;
+pub(crate) mod documents;
 mod guard;
 mod http;
+pub(crate) mod ladder;
 mod resolve;
 #[cfg(test)]
 pub(crate) mod test_server;
@@ -24,9 +30,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tipring_model::fetch::{FetchError, HttpRequest, HttpResponse};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use ureq::Agent;
 
+use breaker::{Behaviour, Breakers};
+pub(crate) use breaker::{Change, origin};
 pub(crate) use guard::AllowList;
 pub(crate) use http::{Answer, Keeping};
 use resolve::{GuardedResolver, Lookup};
@@ -35,10 +43,8 @@ use resolve::{GuardedResolver, Lookup};
 const IDLE: Duration = Duration::from_secs(30);
 /// Stack of a worker, in bytes: TLS and decompression need some.
 const WORKER_STACK_BYTES: usize = 512 * 1024;
-/// Pause before a request is sent once more, and the least time that must be left for
-/// that.
-const RETRY_AFTER: Duration = Duration::from_millis(250);
-const RETRY_LEFT_MIN: Duration = Duration::from_millis(1_200);
+/// A server that was given less time than this is not away because it did not use it.
+const FAIR_WAIT: Duration = Duration::from_secs(2);
 /// The end of a wait that is too long for the clock to say.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -53,11 +59,41 @@ pub(crate) struct FetchSettings {
     pub threads_max: usize,
     /// Most requests that wait for a thread.
     pub queue_max: usize,
+    /// Longest wait for a connection, with its TLS.
+    pub connect_max: Duration,
+    /// When the internet is to be taken for broken.
+    pub outage: Outage,
 }
 
 impl Default for FetchSettings {
     fn default() -> Self {
-        Self { allow: AllowList::default(), own: Vec::new(), threads_max: 16, queue_max: 256 }
+        Self {
+            allow: AllowList::default(),
+            own: Vec::new(),
+            threads_max: 16,
+            queue_max: 256,
+            connect_max: Duration::from_secs(10),
+            outage: Outage::default(),
+        }
+    }
+}
+
+/// An outage of the internet that is only pretended, so that the owner can see what his
+/// callers would get. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outage(Arc<Mutex<Option<Instant>>>);
+
+impl Outage {
+    /// From now until then nothing is reached; `None` ends it.
+    pub(crate) fn set(&self, until: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    /// How long it still goes on.
+    #[must_use]
+    pub(crate) fn left(&self, now: Instant) -> Option<Duration> {
+        let until = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero())
     }
 }
 
@@ -77,6 +113,10 @@ struct Shared {
     allow: Arc<RwLock<AllowList>>,
     threads_max: usize,
     queue_max: usize,
+    outage: Outage,
+    breakers: Mutex<Breakers>,
+    /// What has changed about a server last, and how many changes there were.
+    changes: watch::Sender<(u64, Option<(String, Change)>)>,
     state: Mutex<State>,
     /// There is work, or the queue is closed.
     ready: Condvar,
@@ -123,8 +163,11 @@ impl Fetcher {
         allow.set_own(settings.own);
         let allow = Arc::new(RwLock::new(allow));
         let shared = Shared {
-            agent: connect::agent(GuardedResolver::new(Arc::clone(&allow), lookup)),
+            agent: connect::agent(GuardedResolver::new(Arc::clone(&allow), lookup), settings.connect_max),
             allow,
+            outage: settings.outage,
+            breakers: Mutex::default(),
+            changes: watch::channel((0, None)).0,
             threads_max: settings.threads_max.max(1),
             queue_max: settings.queue_max,
             state: Mutex::new(State::default()),
@@ -151,6 +194,32 @@ impl Fetcher {
         let (reply, answer) = oneshot::channel();
         self.submit(request, Reply::Kept(reply));
         answer
+    }
+
+    /// True while the server of `url` counts as away: whoever has a caller waiting takes
+    /// something else.
+    #[must_use]
+    pub(crate) fn is_away(&self, url: &str) -> bool {
+        self.owner.0.breakers().is_away(origin(url))
+    }
+
+    /// Servers that count as away, with how long they have.
+    #[must_use]
+    pub(crate) fn away(&self) -> Vec<(String, Duration)> {
+        let breakers = self.owner.0.breakers();
+        breakers.away(Instant::now()).map(|(origin, since)| (origin.to_owned(), since)).collect()
+    }
+
+    /// Tells of each server that goes away or comes back.
+    #[must_use]
+    pub(crate) fn changes(&self) -> watch::Receiver<(u64, Option<(String, Change)>)> {
+        self.owner.0.changes.subscribe()
+    }
+
+    /// A server whose probe is due, or when the next one will be.
+    pub(crate) fn probe(&self) -> Result<String, Option<Instant>> {
+        let mut breakers = self.owner.0.breakers();
+        breakers.probe(Instant::now(), random()).ok_or_else(|| breakers.next_probe())
     }
 
     /// Requests that run.
@@ -244,25 +313,36 @@ impl Shared {
     /// A worker's life.
     fn work(&self) {
         while let Some(job) = self.next_job() {
-            let mut result = self.attempt(&job);
-            for _ in 1..job.request.attempts {
-                let left = job.expires().saturating_duration_since(Instant::now());
-                let is_gone = matches!(result, Err(FetchError::Unreachable | FetchError::NameNotFound));
-                if !is_gone || left < RETRY_LEFT_MIN {
-                    break;
-                }
-                // A server that restarts, a line that comes back: a moment may do.
-                thread::park_timeout(RETRY_AFTER);
-                result = self.attempt(&job);
-            }
+            let began = Instant::now();
+            let result = self.attempt(&job);
+            self.note(&job.request.url, behaviour(&result, began.elapsed()));
             // Whoever hears the answer finds the request no longer running.
             self.state().active -= 1;
             job.reply.send(result);
         }
     }
 
+    fn breakers(&self) -> MutexGuard<'_, Breakers> {
+        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Learns how a server behaved.
+    fn note(&self, url: &str, behaviour: Behaviour) {
+        let origin = origin(url);
+        let change = self.breakers().note(Instant::now(), origin, behaviour, random());
+        if let Some(change) = change {
+            self.changes.send_modify(|(count, last)| {
+                *count += 1;
+                *last = Some((origin.to_owned(), change));
+            });
+        }
+    }
+
     /// Sends a request in what is left of its time.
     fn attempt(&self, job: &Job) -> Result<Answer, FetchError> {
+        if self.outage.left(Instant::now()).is_some() {
+            return Err(FetchError::Unreachable);
+        }
         match job.request.timeout.checked_sub(job.since.elapsed()) {
             Some(left) if !left.is_zero() => {
                 // A fault in the client costs one request, not a thread.
@@ -342,6 +422,30 @@ impl Reply {
             }
         }
     }
+}
+
+/// What an attempt says about its server.
+fn behaviour(result: &Result<Answer, FetchError>, waited: Duration) -> Behaviour {
+    match result {
+        Ok(answer) => match answer.response.status {
+            408 | 425 | 429 | 500.. => Behaviour::Away,
+            _ => Behaviour::There,
+        },
+        Err(FetchError::Unreachable | FetchError::NameNotFound | FetchError::Tls) => Behaviour::Away,
+        Err(FetchError::Timeout) if waited >= FAIR_WAIT => Behaviour::Away,
+        Err(FetchError::Protocol | FetchError::TooLarge | FetchError::TooManyRedirects) => Behaviour::There,
+        Err(FetchError::Timeout | FetchError::BadUrl | FetchError::AddressRefused | FetchError::Overload) => {
+            Behaviour::Unknown
+        }
+    }
+}
+
+/// Spreads what a fleet would otherwise do at the same moment.
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    // Without randomness the boxes of a fleet only come back together.
+    let _ = getrandom::fill(&mut bytes);
+    u32::from_ne_bytes(bytes)
 }
 
 fn expire(jobs: VecDeque<Job>) {

@@ -3,13 +3,15 @@
 //! The client connects to the addresses that leave here and to no others, so that
 //! the guard has seen each of them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tipring_model::fetch::FetchError;
 use ureq::Error;
@@ -36,8 +38,37 @@ pub(super) fn system_lookup() -> Arc<Lookup> {
     Arc::new(|name, port| Ok((name, port).to_socket_addrs()?.collect()))
 }
 
-/// Resolves and keeps only what the guard permits.
+/// How long an old answer is good for when there is no new one, and how long a new one is
+/// waited for when there is an old one.
+const OLD_MAX: Duration = Duration::from_secs(24 * 3_600);
+const NEW_WAIT: Duration = Duration::from_millis(500);
+/// Names whose addresses are remembered; beyond, the oldest is forgotten.
+const KNOWN_MAX: usize = 256;
+
+/// The addresses that names had.
+#[derive(Default)]
+struct Known(BTreeMap<(String, u16), (Instant, Vec<SocketAddr>)>);
+
+impl Known {
+    fn get(&self, now: Instant, name: &str, port: u16) -> Option<Vec<SocketAddr>> {
+        let (at, found) = self.0.get(&(name.to_owned(), port))?;
+        (now.saturating_duration_since(*at) <= OLD_MAX).then(|| found.clone())
+    }
+
+    fn put(&mut self, now: Instant, name: &str, port: u16, found: &[SocketAddr]) {
+        self.0.insert((name.to_owned(), port), (now, found.to_vec()));
+        if self.0.len() > KNOWN_MAX
+            && let Some(oldest) = self.0.iter().min_by_key(|(_, (at, _))| *at).map(|(name, _)| name.clone())
+        {
+            self.0.remove(&oldest);
+        }
+    }
+}
+
+/// Resolves and keeps only what the guard permits. While names are not answered, the
+/// addresses of up to a day ago are used.
 pub(super) struct GuardedResolver {
+    known: Arc<Mutex<Known>>,
     allow: Arc<RwLock<AllowList>>,
     lookup: Arc<Lookup>,
     lookups: Arc<AtomicUsize>,
@@ -45,13 +76,29 @@ pub(super) struct GuardedResolver {
 
 impl GuardedResolver {
     pub(super) fn new(allow: Arc<RwLock<AllowList>>, lookup: Arc<Lookup>) -> Self {
-        Self { allow, lookup, lookups: Arc::new(AtomicUsize::new(0)) }
+        Self { known: Arc::default(), allow, lookup, lookups: Arc::new(AtomicUsize::new(0)) }
     }
 
     fn look_up(&self, name: &str, port: u16, timeout: NextTimeout) -> Result<Vec<SocketAddr>, Error> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(now(), name, port);
+        let wait = if known.is_some() { (*timeout.after).min(NEW_WAIT) } else { *timeout.after };
+        match (self.ask(name, port, wait, timeout), known) {
+            (Err(_), Some(known)) => Ok(known),
+            (answer, _) => answer,
+        }
+    }
+
+    fn ask(
+        &self,
+        name: &str,
+        port: u16,
+        wait: Duration,
+        timeout: NextTimeout,
+    ) -> Result<Vec<SocketAddr>, Error> {
         let running = RunningLookup::begin(&self.lookups).ok_or_else(|| carried(FetchError::Overload))?;
         let lookup = Arc::clone(&self.lookup);
         let name = name.to_owned();
+        let known = Arc::clone(&self.known);
         let (reply, answer) = mpsc::sync_channel(1);
         thread::Builder::new()
             .name("fetch-lookup".to_owned())
@@ -59,11 +106,16 @@ impl GuardedResolver {
             .spawn(move || {
                 let found = lookup(&name, port);
                 drop(running);
+                if let Ok(found) = &found
+                    && !found.is_empty()
+                {
+                    known.lock().unwrap_or_else(PoisonError::into_inner).put(now(), &name, port, found);
+                }
                 // The request may have given up.
                 let _ = reply.send(found);
             })
             .map_err(|_| carried(FetchError::Overload))?;
-        match answer.recv_timeout(*timeout.after) {
+        match answer.recv_timeout(wait) {
             Ok(found) => found.map_err(|_| Error::HostNotFound),
             Err(RecvTimeoutError::Timeout) => Err(Error::Timeout(timeout.reason)),
             Err(RecvTimeoutError::Disconnected) => Err(Error::HostNotFound),
@@ -108,6 +160,11 @@ impl fmt::Debug for GuardedResolver {
     }
 }
 
+/// The clock of what is remembered.
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// True if the box has this address now: the kernel then chooses it as the sender's
 /// too. Nothing is sent.
 fn is_ours(ip: IpAddr) -> bool {
@@ -149,6 +206,21 @@ impl Drop for RunningLookup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_is_no_longer_answered_keeps_its_address_for_a_day() {
+        let start = Instant::now();
+        let address: SocketAddr = "192.0.2.1:80".parse().unwrap();
+        let mut known = Known::default();
+        known.put(start, "web.test", 80, &[address]);
+        assert_eq!(known.get(start + OLD_MAX, "web.test", 80), Some(vec![address]));
+        assert_eq!(known.get(start + OLD_MAX + Duration::from_secs(1), "web.test", 80), None);
+        assert_eq!(known.get(start, "web.test", 81), None);
+        for n in 1..=KNOWN_MAX {
+            known.put(start + Duration::from_secs(n as u64), &n.to_string(), 80, &[]);
+        }
+        assert_eq!((known.0.len(), known.get(start, "web.test", 80)), (KNOWN_MAX, None));
+    }
 
     #[test]
     fn the_kernel_knows_the_boxs_addresses() {

@@ -501,8 +501,11 @@ fn what_is_said_about_keeping_comes_along() {
     let fetcher = fetcher(&[&server]);
     let answer = fetcher.fetch_kept(get(&server.url("/"))).blocking_recv().unwrap().unwrap();
     assert_eq!(answer.response.body, b"kept");
-    let expected =
-        Keeping { max_age: Some(Duration::from_secs(7)), ask_always: false, etag: Some("\"v1\"".to_owned()) };
+    let expected = Keeping {
+        max_age: Some(Duration::from_secs(7)),
+        etag: Some("\"v1\"".to_owned()),
+        ..Keeping::default()
+    };
     assert_eq!(answer.keeping, expected);
 }
 
@@ -545,28 +548,4 @@ fn gzip_nothing(bytes: usize) -> Vec<u8> {
     let mut packed = GZIP_HEADER.to_vec();
     packed.extend([0, 0, 0, 255, 255].iter().cycle().take(bytes));
     packed
-}
-
-#[test]
-fn a_server_that_is_just_starting_is_asked_once_more() {
-    // A port that nobody listens on until the first attempt has failed.
-    let reserved = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = reserved.local_addr().unwrap();
-    drop(reserved);
-    let allow = AllowList::parse(&[addr.to_string()]).unwrap();
-    let fetcher = Fetcher::new(FetchSettings { allow, ..FetchSettings::default() });
-    let mut request = get(&format!("http://{addr}/"));
-    request.attempts = 1;
-    assert_eq!(fetcher.fetch(request.clone()).blocking_recv().unwrap(), Err(FetchError::Unreachable));
-    request.attempts = 2;
-    let answer = fetcher.fetch(request);
-    let listener = std::net::TcpListener::bind(addr).unwrap();
-    let server = std::thread::spawn(move || {
-        use std::io::{Read as _, Write as _};
-        let (mut stream, _) = listener.accept().unwrap();
-        let _ = stream.read(&mut [0; 1_024]);
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-    });
-    assert_eq!(answer.blocking_recv().unwrap().unwrap().body, b"ok");
-    server.join().unwrap();
 }

@@ -1,7 +1,9 @@
-//! Spoken text kept on disk, so that it need not be spoken again after a restart.
+//! Sounds kept on disk: spoken text, so that it need not be spoken again after a restart,
+//! and fetched files, for the time when their server is away.
 //!
 //! One file an entry, written aside and renamed; the oldest go when there are too many
-//! bytes. A file that is lost or broken costs one more speaking, so nothing is synced.
+//! bytes. A file that is lost or broken costs one more speaking or fetching, so nothing is
+//! synced.
 //! All of it blocks.
 
 use std::fs::{self, File};

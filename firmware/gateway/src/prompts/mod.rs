@@ -96,6 +96,8 @@ struct Inner {
     fetcher: Fetcher,
     engine: Engine,
     spoken: Arc<DiskCache>,
+    /// Audio files as they came, for the time when their server is away.
+    fetched: Arc<DiskCache>,
     state: Mutex<State>,
 }
 
@@ -136,12 +138,14 @@ impl PromptStore {
     #[must_use]
     pub(crate) fn new(settings: PromptSettings, fetcher: Fetcher) -> Self {
         let spoken = DiskCache::new(settings.cache_dir.join("speech"), settings.disk_bytes_max);
+        let fetched = DiskCache::new(settings.cache_dir.join("sounds"), settings.disk_bytes_max);
         let state = State { ready: Lru::new(settings.memory_bytes_max), jobs: HashMap::new() };
         let inner = Inner {
             engine: Engine::new(settings.speech_program.clone()),
             settings,
             fetcher,
             spoken: Arc::new(spoken),
+            fetched: Arc::new(fetched),
             state: Mutex::new(state),
         };
         Self { inner: Arc::new(inner) }
@@ -257,6 +261,11 @@ impl Inner {
     }
 
     async fn fetch(&self, url: &str, old: Option<Ready>) -> Result<Ready, ActionFailure> {
+        if self.fetcher.is_away(url)
+            && let Some(kept) = self.kept(url, old.as_ref()).await
+        {
+            return Ok(kept);
+        }
         let mut headers = vec![("Accept".to_owned(), "audio/*, application/octet-stream;q=0.5".to_owned())];
         let tag = old.as_ref().and_then(|old| match &old.trust {
             Trust::Until { etag, .. } => etag.clone(),
@@ -280,18 +289,23 @@ impl Inner {
                 let etag = answer.keeping.etag.clone().or(tag);
                 return Ok(Ready { prompt: old.prompt, trust: trust(&answer.keeping, etag) });
             }
+            (Ok(answer), old) if answer.response.status >= 500 => {
+                let kept = self.kept(url, old.as_ref()).await;
+                return kept.ok_or(ActionFailure::Status(answer.response.status));
+            }
             (Ok(answer), _) => answer,
             // What was good a while ago is better than nothing while the server is not
             // there (RFC 5861 §4).
             (
                 Err(
-                    FetchError::NameNotFound
+                    error @ (FetchError::NameNotFound
                     | FetchError::Unreachable
+                    | FetchError::Tls
                     | FetchError::Timeout
-                    | FetchError::Overload,
+                    | FetchError::Overload),
                 ),
-                Some(old),
-            ) => return Ok(Ready { prompt: old.prompt, trust: trust(&Keeping::default(), tag) }),
+                old,
+            ) => return self.kept(url, old.as_ref()).await.ok_or(ActionFailure::Fetch(error)),
             (Err(error), _) => return Err(ActionFailure::Fetch(error)),
         };
         if !answer.response.is_success() {
@@ -299,8 +313,34 @@ impl Inner {
         }
         let etag = answer.keeping.etag.clone();
         let trust = trust(&answer.keeping, etag);
-        let prompt = self.decoded(answer.response.body).await?;
+        let bytes = answer.response.body;
+        let copy = (Arc::clone(&self.fetched), fetched_name(url), bytes.clone());
+        let prompt = self.decoded(bytes).await?;
+        spawn_blocking(move || {
+            let (disk, name, bytes) = copy;
+            // What is there already is not written again; without a copy it is fetched.
+            if disk.read(&name).as_deref() != Some(bytes.as_slice()) {
+                let _ = disk.write(&name, &bytes);
+            }
+        });
         Ok(Ready { prompt, trust })
+    }
+
+    /// What the box has of a sound: in memory, or else on the disk.
+    async fn kept(&self, url: &str, old: Option<&Ready>) -> Option<Ready> {
+        let tag = old.and_then(|old| match &old.trust {
+            Trust::Until { etag, .. } => etag.clone(),
+            Trust::Always | Trust::WhileFile(_) => None,
+        });
+        let prompt = match old {
+            Some(old) => Arc::clone(&old.prompt),
+            None => {
+                let (disk, name) = (Arc::clone(&self.fetched), fetched_name(url));
+                let bytes = spawn_blocking(move || disk.read(&name)).await.ok()??;
+                self.decoded(bytes).await.ok()?
+            }
+        };
+        Some(Ready { prompt, trust: trust(&Keeping::default(), tag) })
     }
 
     async fn stored(&self, name: &str, old: Option<Ready>) -> Result<Ready, ActionFailure> {
@@ -388,9 +428,15 @@ fn trust(keeping: &Keeping, etag: Option<String>) -> Trust {
 fn built_in(name: &str) -> Option<Speech> {
     let text = match name {
         "system-error" => "We are sorry, an error has occurred.",
+        "call-later" => "We are sorry, nobody can take your call now. Please call again later.",
         _ => return None,
     };
     Some(Speech { text: text.to_owned(), language: "en-US".to_owned(), gender: Gender::Female, voice: None })
+}
+
+/// The name under which an audio file is kept on disk.
+fn fetched_name(url: &str) -> String {
+    Sha256::digest(url.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The name under which spoken text is kept on disk.

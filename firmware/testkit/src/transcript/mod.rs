@@ -97,7 +97,7 @@ pub fn replay(
             answer.url = asked.get(id).cloned().unwrap_or_default();
         }
         let mut record = |output: &FlowOutput| {
-            if let FlowOutput::Fetch { id, request } = output {
+            if let FlowOutput::Fetch { id, request, .. } = output {
                 asked.insert(*id, request.url.clone());
             }
             write_output(&mut real, output, LEG);

@@ -18,7 +18,7 @@ pub fn write_output(text: &mut String, output: &FlowOutput, first: LegId) {
             writeln!(text, "< #{id} {}{on}", action_text(action))
         }
         FlowOutput::Cancel(id) => writeln!(text, "< cancel {id}"),
-        FlowOutput::Fetch { id, request } => {
+        FlowOutput::Fetch { id, request, .. } => {
             let timeout = request.timeout.as_millis();
             let redirects = match request.redirects_max {
                 REDIRECTS_DEFAULT => String::new(),

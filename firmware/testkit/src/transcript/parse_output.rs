@@ -48,6 +48,7 @@ pub fn parse_output(line: &str) -> FlowOutput {
                     cuts_body: false,
                     attempts: 1,
                 },
+                document: None,
             }
         }
         "reply" => {

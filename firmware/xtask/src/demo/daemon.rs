@@ -103,7 +103,7 @@ impl Daemon {
 
     /// The first call record, waited for.
     pub(super) fn record(&self, limit: Duration) -> Result<Value> {
-        let path = self.data().join("cdr.jsonl");
+        let path = self.data().join("cdr/000001.jsonl");
         let until = Instant::now() + limit;
         loop {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
