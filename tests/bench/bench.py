@@ -120,28 +120,42 @@ class Bench:
         for _ in range(self.options.runs):
             self.start()
             for rate in self.options.hook_rates:
-                seconds = 8
-                sink = Sink(self.lab, self.options.gen_cpus)
-                caller = self.caller("uac_hook.xml", sink, calls=rate * seconds, rate=rate, at_once=20_000, number=self.server.number("hook"), timeout=seconds + 20)
-                window = Window(self.server, [sink, caller, self.web])
-                caller.wait(seconds + 25)
-                figures, calls, first = window.end(), caller.stats(), sink.first_arrivals()
-                sink.stop()
-                times = {"INV": {}, "ANS": {}}
-                for line in caller.logged():
-                    words = line.split()
-                    if len(words) >= 4 and words[0] in times:
-                        times[words[0]][words[1]] = float(words[2]) + float(words[3]) / 1e6
-                sound = [(first[a] / 1e9 - at) * 1000 for a, at in times["INV"].items() if a in first]
-                answer = [(times["ANS"][a] - at) * 1000 for a, at in times["INV"].items() if a in times["ANS"]]
-                figures.update(calls, rate=rate, heard=len(sound), rtp_p50=percentile(sound, 0.5), rtp_p99=percentile(sound, 0.99), answer_p50=percentile(answer, 0.5),
-                               cpu_ms_per_call=round(figures["cpu_s"] * 1000 / max(1, calls["ok"]), 3))
-                figures["clean"] = calls["failed"] == 0 and len(sound) >= 0.99 * rate * seconds and (figures["rtp_p99"] or 1e9) < 1000
-                out.append(self.log("hook", figures))
-                if not figures["clean"]:
+                out.append(self.log("hook", self._hook(rate)))
+                if not out[-1]["clean"]:
                     break
             self.stop()
         return out
+
+    def away(self):
+        """As hook, while the web server is away: the box's own copy. Nothing to measure where there is none."""
+        if not self.server.profile.get("keeps_copies"):
+            return []
+        self.start()
+        self._hook(5, seconds=1)
+        self.web.stop()
+        self._hook(5, seconds=1)         # until the server counts as away
+        out = [self.log("away", self._hook(rate)) for rate in self.options.hook_rates]
+        self.stop()
+        return out
+
+    def _hook(self, rate, seconds=8):
+        sink = Sink(self.lab, self.options.gen_cpus)
+        caller = self.caller("uac_hook.xml", sink, calls=rate * seconds, rate=rate, at_once=20_000, number=self.server.number("hook"), timeout=seconds + 20)
+        window = Window(self.server, [sink, caller] + [self.web] * self.web.alive())
+        caller.wait(seconds + 25)
+        figures, calls, first = window.end(), caller.stats(), sink.first_arrivals()
+        sink.stop()
+        times = {"INV": {}, "ANS": {}}
+        for line in caller.logged():
+            words = line.split()
+            if len(words) >= 4 and words[0] in times:
+                times[words[0]][words[1]] = float(words[2]) + float(words[3]) / 1e6
+        sound = [(first[a] / 1e9 - at) * 1000 for a, at in times["INV"].items() if a in first]
+        answer = [(times["ANS"][a] - at) * 1000 for a, at in times["INV"].items() if a in times["ANS"]]
+        figures.update(calls, rate=rate, heard=len(sound), rtp_p50=percentile(sound, 0.5), rtp_p99=percentile(sound, 0.99), answer_p50=percentile(answer, 0.5),
+                       cpu_ms_per_call=round(figures["cpu_s"] * 1000 / max(1, calls["ok"]), 3))
+        figures["clean"] = calls["failed"] == 0 and len(sound) >= 0.99 * rate * seconds and (figures["rtp_p99"] or 1e9) < 1000
+        return figures
 
     def bridge(self):
         """N calls of two legs with sound both ways: PCMU to PCMU, G.722, Opus."""
@@ -209,7 +223,7 @@ class Bench:
         return out
 
 
-TESTS = ("idle", "ivr", "setup", "hook", "bridge", "leak")
+TESTS = ("idle", "ivr", "setup", "hook", "away", "bridge", "leak")
 
 
 def floors(options, lab):
@@ -240,6 +254,8 @@ def rows(options):
         yield f"web request, {rate} a second: CPU ms a call", "hook", {"rate": rate}, "cpu_ms_per_call", None
         yield f"web request, {rate} a second: INVITE to sound, p50 ms", "hook", {"rate": rate}, "rtp_p50", None
         yield f"web request, {rate} a second: INVITE to sound, p99 ms", "hook", {"rate": rate}, "rtp_p99", None
+        yield f"web server away, {rate} a second: INVITE to sound, p50 ms", "away", {"rate": rate}, "rtp_p50", None
+        yield f"web server away, {rate} a second: INVITE to sound, p99 ms", "away", {"rate": rate}, "rtp_p99", None
     for codec in options.codecs:
         yield f"two legs, PCMU to {codec.upper()}: CPU ms a call-second", "bridge", {"codec": codec}, "cpu_ms_per_call_s", "relay"
         yield f"two legs, PCMU to {codec.upper()}: added delay, p50 ms", "bridge", {"codec": codec}, "latency_p50", None

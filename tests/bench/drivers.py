@@ -178,6 +178,9 @@ class Web:
         self.pid = self.process.pid
         assert self.process.stdout.readline().strip() == "ready"
 
+    def alive(self):
+        return self.process.poll() is None
+
     def stop(self):
         self.process.kill()
         self.process.wait()

@@ -1,6 +1,4 @@
 """The application's server is away: callers hear the last good copy, the local flow, or the telephones ring."""
-import time
-
 import pytest
 
 import audio
@@ -60,7 +58,7 @@ def test_the_last_good_flow_is_heard_with_its_sounds(tipring, server, provider):
 
 
 def test_once_the_server_counts_as_away_nobody_waits_for_it(tipring, server, provider):
-    """Shows: after three failures the copy is taken at once, from INVITE to sound within 200 ms; probes bring the server back."""
+    """Shows: after three failures the copy is taken at once and the server is not asked; probes bring it back. How fast: tests/bench, away."""
     menu(server)
     box = tipring()
     for caller in ("15550101", "15550102"):
@@ -69,14 +67,10 @@ def test_once_the_server_counts_as_away_nobody_waits_for_it(tipring, server, pro
     server.go_away()
     opened(box, server, provider)
 
-    waits = []
-    for _ in range(5):
-        began = time.monotonic()
-        call = provider.call(box, "100").answered()
-        first = until(lambda: call.rtp.audio_packets(), pause=0.002)[0]
-        waits.append(first.at - began)
-        assert heard_menu(call)
-    assert min(waits) < 0.2, f"{waits}"
+    asked = len(server.requests)
+    for _ in range(3):
+        assert heard_menu(provider.call(box, "100").answered())
+    assert len(server.requests) == asked
     calls = box.counter("calls_total")
     assert [r["rung"] for r in box.cdr(calls)["requests"]] == ["stale"]
 
