@@ -1,12 +1,14 @@
 //! Writes recordings to disk, on a thread of its own: a slow card must not hold up
-//! a call.
+//! a call. A second thread syncs them, since that can take longer than the rings of the
+//! others hold: every two seconds while they grow, and before they count as over. What a
+//! power cut has left without an end is given one at the next start.
 
 use std::fs::File;
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rtrb::Consumer;
 use tipring_media::{Frame, Rate, wav};
@@ -35,34 +37,44 @@ pub(crate) struct Finished {
     pub result: Option<Recorded>,
 }
 
-/// The writing thread.
+/// The writing thread and the syncing one.
 pub(crate) struct Recorder {
     begin: Option<SyncSender<Begin>>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// Recordings that may begin within one turn of the thread.
 const BEGIN_MAX: usize = 256;
 /// How often the rings are emptied; each holds [`RING_FRAMES`].
 const TURN: Duration = Duration::from_millis(200);
+/// How often a recording that grows is synced.
+const SYNC_EVERY: Duration = Duration::from_secs(2);
+/// Files that wait to be synced.
+const SYNCS_MAX: usize = 256;
 /// Frames that a ring holds: 4 seconds, for a card that stalls.
 pub(crate) const RING_FRAMES: usize = 200;
 
 impl Recorder {
-    /// Starts the thread. `finished` is called on it.
+    /// Starts the threads. `finished` is called on the second.
     ///
     /// # Errors
-    /// When the folder cannot be made or the thread not be started.
+    /// When the folder cannot be made or a thread not be started.
     pub(crate) fn start(
         folder: PathBuf,
         finished: impl Fn(Finished) + Send + 'static,
     ) -> std::io::Result<Self> {
         std::fs::create_dir_all(&folder)?;
         let (begin, beginnings) = sync_channel(BEGIN_MAX);
+        let (syncs, to_sync) = sync_channel(SYNCS_MAX);
+        let of_syncs = folder.clone();
+        let syncing = std::thread::Builder::new().name("recorder-sync".to_owned()).spawn(move || {
+            repair(&of_syncs);
+            keep(&of_syncs, &to_sync, &finished);
+        })?;
         let thread = std::thread::Builder::new()
             .name("recorder".to_owned())
-            .spawn(move || run(&folder, &beginnings, &finished))?;
-        Ok(Self { begin: Some(begin), thread: Some(thread) })
+            .spawn(move || run(&folder, &beginnings, &syncs))?;
+        Ok(Self { begin: Some(begin), threads: vec![thread, syncing] })
     }
 
     /// Begins a recording; gives it back when the thread is behind.
@@ -82,14 +94,68 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         self.begin = None;
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             // A panic there was reported there.
             let _ = thread.join();
         }
     }
 }
 
-fn run(folder: &Path, beginnings: &Receiver<Begin>, finished: &dyn Fn(Finished)) {
+/// What is to be synced.
+enum Sync {
+    /// A recording that grows.
+    Growing(File),
+    /// One that is over, and its file if it could be written.
+    Over(Option<File>, Finished),
+}
+
+/// Syncs, and says what is over.
+fn keep(folder: &Path, to_sync: &Receiver<Sync>, finished: &dyn Fn(Finished)) {
+    for sync in to_sync {
+        match sync {
+            // If it fails, the end of the recording says so.
+            Sync::Growing(file) => drop(file.sync_data()),
+            Sync::Over(file, mut over) => {
+                let synced = file.map_or(Ok(()), |file| {
+                    file.sync_all()?;
+                    File::open(folder)?.sync_all()
+                });
+                if let Err(error) = synced {
+                    tracing::error!(code = "TR-DAEMON-STORAGE", %error, "a recording may not survive a power cut");
+                    over.result = None;
+                }
+                finished(over);
+            }
+        }
+    }
+}
+
+/// Gives an end to what a power cut has left without one.
+fn repair(folder: &Path) {
+    for path in std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if path.extension().is_some_and(|extension| extension == "wav")
+            && let Ok(true) = end(&path)
+        {
+            tracing::info!(file = %path.display(), "a recording without an end was given one");
+        }
+    }
+}
+
+/// Writes the real length into the header of a file that says none. Gives whether it did.
+fn end(path: &Path) -> io::Result<bool> {
+    let mut file = File::options().read(true).write(true).open(path)?;
+    let mut header = [0; wav::HEADER_BYTES];
+    file.read_exact(&mut header)?;
+    let known = [Rate::Narrow, Rate::Wide].into_iter().find(|rate| header == wav::header(rate.hz(), None));
+    let Some(rate) = known else { return Ok(false) };
+    let bytes = file.metadata()?.len().saturating_sub(wav::HEADER_BYTES as u64);
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(&wav::header(rate.hz(), Some(bytes / 2)))?;
+    file.sync_all()?;
+    Ok(true)
+}
+
+fn run(folder: &Path, beginnings: &Receiver<Begin>, syncs: &SyncSender<Sync>) {
     let mut open: Vec<Open> = Vec::new();
     let mut ending = false;
     while !(ending && open.is_empty()) {
@@ -110,10 +176,19 @@ fn run(folder: &Path, beginnings: &Receiver<Begin>, finished: &dyn Fn(Finished))
         }
         open.retain_mut(|recording| match recording.turn() {
             Some(result) => {
-                finished(Finished { leg: recording.leg, record: recording.record, result });
+                let (result, file) = result.unzip();
+                let over = Finished { leg: recording.leg, record: recording.record, result };
+                // The other thread goes only after this one.
+                let _ = syncs.send(Sync::Over(file, over));
                 false
             }
-            None => true,
+            None => {
+                if let Some(file) = recording.due() {
+                    // A card that is behind is not helped by more of it.
+                    let _ = syncs.try_send(Sync::Growing(file));
+                }
+                true
+            }
         });
     }
 }
@@ -128,6 +203,8 @@ struct Open {
     file: Option<BufWriter<File>>,
     rate: Option<Rate>,
     samples: u64,
+    /// When it was last given to be synced.
+    synced: Instant,
 }
 
 impl Open {
@@ -148,11 +225,19 @@ impl Open {
             file: file.ok(),
             rate: None,
             samples: 0,
+            synced: Instant::now(),
         }
     }
 
+    /// The file, when it is time that it be synced.
+    fn due(&mut self) -> Option<File> {
+        let file = self.file.as_mut().filter(|_| self.synced.elapsed() >= SYNC_EVERY)?;
+        self.synced = Instant::now();
+        file.flush().and_then(|()| file.get_ref().try_clone()).ok()
+    }
+
     /// Writes what waits; the result once the recording is over.
-    fn turn(&mut self) -> Option<Option<Recorded>> {
+    fn turn(&mut self) -> Option<Option<(Recorded, File)>> {
         // Looked at first: what is pushed before the end is read below.
         let over = self.frames.is_abandoned();
         while let Ok(frame) = self.frames.pop() {
@@ -163,7 +248,13 @@ impl Open {
 
     fn write(&mut self, frame: &Frame) {
         let Some(file) = &mut self.file else { return };
-        self.rate.get_or_insert(frame.rate());
+        if self.rate.is_none() {
+            self.rate = Some(frame.rate());
+            // Should it get no other end, it is played at the right speed.
+            let header = wav::header(frame.rate().hz(), None);
+            // What is wrong with the file will show below.
+            let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&header));
+        }
         self.samples += frame.samples().len() as u64;
         let bytes: Vec<u8> = frame.samples().iter().flat_map(|sample| sample.to_le_bytes()).collect();
         if let Err(error) = file.write_all(&bytes) {
@@ -172,7 +263,7 @@ impl Open {
         }
     }
 
-    fn finish(&mut self) -> Option<Recorded> {
+    fn finish(&mut self) -> Option<(Recorded, File)> {
         let mut file = self.file.take()?;
         let rate = self.rate.unwrap_or(Rate::Narrow);
         let header = wav::header(rate.hz(), Some(self.samples));
@@ -183,7 +274,8 @@ impl Open {
             return None;
         }
         let length = Duration::from_millis(self.samples * 1_000 / u64::from(rate.hz()));
-        Some(Recorded { length, file: Some(self.name.clone()), finish: None })
+        let file = file.into_inner().ok()?;
+        Some((Recorded { length, file: Some(self.name.clone()), finish: None }, file))
     }
 }
 
@@ -212,6 +304,25 @@ mod tests {
     fn a_tag_cannot_leave_the_folder() {
         assert_eq!(file_name("c", "../../etc/passwd", RecordId(1)), "c-______etc_passwd.wav");
         assert_eq!(file_name("c", "memo", RecordId(3)), "c-memo-3.wav");
+    }
+
+    #[test]
+    fn what_a_power_cut_left_without_an_end_is_given_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cut.wav");
+        let mut bytes = wav::header(Rate::Wide.hz(), None).to_vec();
+        bytes.extend([1, 0].repeat(1_000));
+        bytes.push(7);
+        std::fs::write(&path, &bytes).unwrap();
+        let whole = wav::file(8_000, &[1, 2, 3]);
+        std::fs::write(folder.path().join("whole.wav"), &whole).unwrap();
+        std::fs::write(folder.path().join("short.wav"), b"RIFF").unwrap();
+        repair(folder.path());
+        let repaired = wav::parse(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!((repaired.rate_hz, repaired.samples.len()), (16_000, 1_000));
+        assert_eq!(std::fs::read(&path).unwrap()[..44], wav::header(16_000, Some(1_000)));
+        assert_eq!(std::fs::read(folder.path().join("whole.wav")).unwrap(), whole);
+        assert!(!end(&path).unwrap(), "once is enough");
     }
 
     #[test]
