@@ -135,7 +135,7 @@ enum CallCommand {
     },
     /// Show one call.
     Show {
-        /// Its UUID.
+        /// Its name, or the first letters of it.
         id: String,
     },
     /// End a call.

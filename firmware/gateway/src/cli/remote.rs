@@ -141,7 +141,10 @@ pub(super) fn call(socket: &Path, command: &CallCommand) -> u8 {
 fn find(socket: &Path, id: &str) -> Result<Option<Value>, u8> {
     let answer = ask(socket, &json!({ "do": "calls" }))?;
     let calls = answer["calls"].as_array().cloned().unwrap_or_default();
-    Ok(calls.into_iter().find(|call| call["id"] == id))
+    let mut named =
+        calls.into_iter().filter(|call| call["id"].as_str().is_some_and(|name| name.starts_with(id)));
+    // The first letters do, where they name one call.
+    Ok(named.next().filter(|_| named.next().is_none() && !id.is_empty()))
 }
 
 fn start(socket: &Path, to: &str, from: Option<&str>, flow: Option<&str>, wait: bool) -> u8 {
