@@ -2,9 +2,10 @@
 import os
 import pathlib
 import shutil
+import sys
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-PACKAGES = {"sipp": "sip-tester", "baresip": "baresip-core", "espeak-ng": "espeak-ng", "lame": "lame", "cc": "gcc"}
+PACKAGES = {"sipp": "sip-tester", "baresip": "baresip-core", "espeak-ng": "espeak-ng", "lame": "lame", "cc": "gcc", "openssl": "openssl"}
 
 
 class Missing(AssertionError):
@@ -26,3 +27,15 @@ def tipring():
     if not found or not found[-1].is_file():
         raise Missing(f"no tipring binary ({named or 'target/*/tipring'}): build it, or set TIPRING_BIN")
     return str(found[-1].resolve())
+
+
+def standard_webhooks():
+    """The receiver's side of Standard Webhooks as its authors publish it; `cargo xtask test` fetches it."""
+    folder = REPOSITORY / "target" / "python"
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    try:
+        import standardwebhooks
+    except ImportError:
+        raise Missing(f"standardwebhooks is not there: python3 -m pip install --target {folder} standardwebhooks") from None
+    return standardwebhooks

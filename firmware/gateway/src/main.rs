@@ -7,6 +7,7 @@ mod config;
 mod countries;
 mod daemon;
 mod fetch;
+mod masking;
 mod prompts;
 
 use std::process::ExitCode;

@@ -12,22 +12,35 @@
 
 #![forbid(unsafe_code)]
 
+mod class;
+mod contents;
 mod delivery;
 mod entry;
+mod export;
 mod mark;
 mod memory;
 mod open;
+mod overflow;
+mod reserve;
+mod salvage;
 mod sign;
 mod sled_store;
 mod store;
 mod task;
 
-pub use delivery::{Delivery, Lane, Next, ON_THEIR_WAY_MAX, Outcome, Verdict};
-pub use entry::{Class, Entry, EntryError, RECORD_BYTES_MAX};
+pub use class::{ByClass, Class};
+pub use contents::Shelf;
+pub use delivery::{
+    Alarm, Delivery, Item, Lane, Mood, Next, ON_THEIR_WAY_MAX, Outcome, Pace, Reply, Standing, Verdict,
+};
+pub use entry::{End, Entry, EntryError, RECORD_BYTES_MAX, REPLY_BYTES_MAX, State, Why};
+pub use export::EXPORT_HEADER;
 pub use mark::Mark;
 pub use memory::{Fault, MemoryStore};
-pub use open::{OpenError, Opened, open, reopen};
+pub use open::{Before, Examined, OpenError, Opened, Probe, examine, open, open_probed, reopen};
+pub use reserve::tend_reserve;
+pub use salvage::{Salvaged, salvage};
 pub use sign::{Secret, SecretError, signature};
 pub use sled_store::SledStore;
 pub use store::{Change, Seq, Store, StoreError};
-pub use task::{Found, PutError, Reopen, Spool, SpoolCounters};
+pub use task::{Answered, Found, PutError, Reopen, Spool, SpoolCounters};

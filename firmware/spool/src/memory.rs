@@ -2,7 +2,7 @@
 //! was not synced and fails on demand, the spool's behaviour is tested against it, fault by
 //! fault.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,6 +22,8 @@ pub enum Fault {
 struct State {
     synced: BTreeMap<u64, Arc<Vec<u8>>>,
     current: BTreeMap<u64, Arc<Vec<u8>>>,
+    /// Records that may differ in the two.
+    unsynced: BTreeSet<u64>,
     writes: u64,
     syncs: u64,
     fault: Option<Fault>,
@@ -46,6 +48,7 @@ impl MemoryStore {
     pub fn cut(&self) {
         let mut state = self.state();
         state.current = state.synced.clone();
+        state.unsynced.clear();
     }
 
     /// Changes a byte of a record on the disk.
@@ -78,8 +81,14 @@ impl Store for MemoryStore {
         state.write()?;
         for change in changes {
             match change {
-                Change::Put(Seq(seq), record) => drop(state.current.insert(seq, Arc::new(record))),
-                Change::Remove(Seq(seq)) => drop(state.current.remove(&seq)),
+                Change::Put(Seq(seq), record) => {
+                    state.unsynced.insert(seq);
+                    state.current.insert(seq, Arc::new(record));
+                }
+                Change::Remove(Seq(seq)) => {
+                    state.unsynced.insert(seq);
+                    state.current.remove(&seq);
+                }
             }
         }
         Ok(())
@@ -92,7 +101,13 @@ impl Store for MemoryStore {
         if state.fault == Some(Fault::SyncAt(at)) {
             return Err(StoreError::Io(io::Error::from_raw_os_error(5)));
         }
-        state.synced = state.current.clone();
+        let State { synced, current, unsynced, .. } = &mut *state;
+        for seq in std::mem::take(unsynced) {
+            match current.get(&seq) {
+                Some(record) => drop(synced.insert(seq, Arc::clone(record))),
+                None => drop(synced.remove(&seq)),
+            }
+        }
         Ok(())
     }
 

@@ -19,7 +19,7 @@ const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 const SEGMENT_BYTES: usize = 2 * 1024 * 1024;
 const _: () = assert!(17 * (RECORD_BYTES_MAX + 1_024) < SEGMENT_BYTES / 4, "a leaf would become a blob");
 /// sled's file of pages and log.
-const FILE: &str = "db";
+pub(crate) const FILE: &str = "db";
 
 /// Records in a sled tree, by number.
 pub struct SledStore {

@@ -5,7 +5,7 @@ mod webhook;
 
 use std::collections::BTreeSet;
 
-use tipring_spool::{Class, Entry, Fault, MemoryStore, PutError, Seq, Spool};
+use tipring_spool::{Class, End, Entry, Fault, MemoryStore, PutError, Seq, Shelf, Spool, State, Why};
 use webhook::webhook;
 
 fn spool(store: &MemoryStore) -> (Spool, Vec<Seq>) {
@@ -81,10 +81,11 @@ fn after_a_sync_that_failed_nothing_more_is_acknowledged_by_that_store() {
         let failed = answers.iter().position(Result::is_err).unwrap();
         assert_eq!(failed as u64, at);
         // The store itself would succeed again: that must not be believed.
-        assert!(answers[failed..].iter().all(|answer| *answer == Err(PutError::Broken)));
+        assert!(answers[failed..].iter().all(|answer| matches!(answer, Err(PutError::Held(_)))));
         assert_eq!(spool.counters().failures, 1);
         assert!(spool.last_failure().is_some());
-        assert_eq!(spool.get(Seq(1)).blocking_recv().unwrap(), Err(PutError::Broken));
+        let first = spool.get(Seq(1)).blocking_recv().unwrap();
+        assert_eq!(first.is_err(), at > 0, "what is on the disk waits, what is held is there");
     }
 }
 
@@ -99,6 +100,15 @@ fn a_damaged_record_is_counted_and_harms_no_other() {
     assert_eq!(found, [seqs[0], seqs[1], seqs[3], seqs[4]]);
     assert_eq!(spool.counters().damaged, 1);
     assert_eq!(spool.get(seqs[2]).blocking_recv().unwrap(), Ok(None));
+    drop(spool);
+    let (spool, found) = self::spool(&store);
+    assert_eq!((found.len(), spool.counters().damaged), (4, 0), "said once");
+    assert_eq!(spool.counters().forgotten, 0);
+    store.damage(seqs[3]);
+    let damaged = Err(PutError::Entry(tipring_spool::EntryError::Damaged));
+    assert_eq!(spool.get(seqs[3]).blocking_recv().unwrap(), damaged);
+    assert_eq!(spool.get(seqs[3]).blocking_recv().unwrap(), Ok(None));
+    assert_eq!(spool.counters().damaged, 1);
 }
 
 #[test]
@@ -112,16 +122,171 @@ fn progress_makes_room_for_what_is_dearer_and_each_drop_is_counted() {
     assert_eq!(progress, 3_500);
     let before = spool.counters();
     assert!(before.bytes <= 64 * 1024 * 1024 / 5 * 4);
-    assert_eq!(before.waiting + before.dropped[0], 3_500);
-    assert!(before.dropped[0] > 0);
-    let kept = put_all(Class::Final, 3_500);
+    assert_eq!(before.waiting + before.dropped.of(Class::Progress), 3_500);
+    assert!(before.dropped.of(Class::Progress) > 0);
+    assert_eq!(put_all(Class::Final, 5_000), 5_000);
     let after = spool.counters();
     assert!(after.bytes <= 64 * 1024 * 1024);
-    assert_eq!(after.waiting, kept as u64, "all progress has made room");
-    assert_eq!(after.dropped, [3_500, 3_500 - kept as u64]);
-    assert_eq!(put(&spool, &webhook(0, Class::Final, bytes)), Err(PutError::Full));
+    assert_eq!(after.dropped.of(Class::Progress), 3_500, "all progress has made room");
+    assert_eq!(after.waiting + after.dropped.of(Class::Final), 5_000);
+    // The oldest have made room: the newest are there.
+    assert!(spool.get(Seq(8_500)).blocking_recv().unwrap().unwrap().is_some());
+    assert!(spool.get(Seq(3_501)).blocking_recv().unwrap().unwrap().is_none());
+    // Records make room for nobody, and are refused only when there are nothing but records.
+    let records = put_all(Class::Record, 5_000) as u64;
+    let full = spool.counters();
+    assert_eq!((full.dropped.of(Class::Final), full.waiting), (5_000, records));
+    assert_eq!(full.dropped.of(Class::Record), 5_000 - records);
+    assert_eq!(put(&spool, &webhook(0, Class::Record, bytes)), Err(PutError::Full));
+    assert_eq!(put(&spool, &webhook(0, Class::Progress, 10)), Err(PutError::Full));
     assert_eq!(
         put(&spool, &webhook(0, Class::Final, 50_000)),
         Err(PutError::Entry(tipring_spool::EntryError::TooLong))
     );
+}
+
+fn end(at_unix_ms: i64) -> End {
+    End { at_unix_ms, why: Why::Taken, status: Some(200), attempts: 1, reply: "thanks".to_owned() }
+}
+
+#[test]
+fn what_is_parked_or_sent_stays_so_over_restarts() {
+    let store = MemoryStore::default();
+    let (spool, _) = spool(&store);
+    let mut entries: Vec<Entry> = (0..4).map(|n| webhook(n, Class::Final, 10)).collect();
+    let seqs: Vec<Seq> = entries.iter().map(|entry| put(&spool, entry).unwrap()).collect();
+    entries[1].state = State::Parked(End { why: Why::Refused, status: Some(422), ..end(1) });
+    entries[2].state = State::Sent(end(2));
+    spool.settle(seqs[1], &entries[1]);
+    spool.settle(seqs[2], &entries[2]);
+    // One that is not there stays away, and a long answer is no reason to forget a webhook.
+    spool.settle(Seq(99), &entries[2]);
+    let mut endless = entries[3].clone();
+    endless.state = State::Parked(End { reply: "\0".repeat(4_096), ..end(3) });
+    spool.settle(seqs[3], &endless);
+    assert_eq!(
+        spool.find("evt_3").blocking_recv().unwrap().unwrap().unwrap().1.state,
+        State::Parked(End { reply: String::new(), ..end(3) })
+    );
+    entries[3].state = State::Queued;
+    spool.settle(seqs[3], &entries[3]);
+    drop(spool);
+    store.cut();
+    let (spool, found) = self::spool(&store);
+    assert_eq!(found, [seqs[0], seqs[3]]);
+    let counters = spool.counters();
+    assert_eq!((counters.waiting, counters.parked, counters.sent), (2, 1, 1));
+    assert!(counters.history_bytes > 0 && counters.bytes > 2 * counters.history_bytes);
+    let page = |shelf| spool.page(Seq(0), shelf, 100).blocking_recv().unwrap().unwrap();
+    assert_eq!(page(Some(Shelf::Parked)), [(seqs[1], entries[1].clone())]);
+    assert_eq!(page(Some(Shelf::Sent)), [(seqs[2], entries[2].clone())]);
+    assert_eq!(page(None).len(), 4);
+    assert_eq!(spool.page(seqs[1], None, 1).blocking_recv().unwrap().unwrap()[0].0, seqs[2]);
+    let found = spool.find("evt_2").blocking_recv().unwrap().unwrap();
+    assert_eq!(found, Some((seqs[2], entries[2].clone())));
+    assert_eq!(spool.find("evt_9").blocking_recv().unwrap(), Ok(None));
+    // Sent again: it waits again, under the same number and id.
+    entries[2].state = State::Queued;
+    spool.settle(seqs[2], &entries[2]);
+    drop(spool);
+    assert_eq!(self::spool(&store).1, [seqs[0], seqs[2], seqs[3]]);
+}
+
+#[test]
+fn what_was_sent_has_a_quota_of_its_own_and_goes_by_age() {
+    let store = MemoryStore::default();
+    let (spool, _) = spool(&store);
+    for n in 0..700_i64 {
+        let mut entry = webhook(n as u64, Class::Record, 16_000);
+        let seq = put(&spool, &entry).unwrap();
+        entry.state = State::Sent(end(n));
+        spool.settle(seq, &entry);
+    }
+    put(&spool, &webhook(1, Class::Final, 10)).unwrap();
+    let counters = spool.counters();
+    assert!(counters.history_bytes <= 8 * 1024 * 1024 && counters.sent > 400, "{counters:?}");
+    assert_eq!((counters.waiting, counters.dropped.total()), (1, 0));
+    assert!(counters.bytes < 1_000);
+    let first = spool.page(Seq(0), Some(Shelf::Sent), 1).blocking_recv().unwrap().unwrap();
+    assert_eq!(first[0].0.0 + counters.sent, 701, "the oldest have gone");
+    spool.trim_sent(690);
+    put(&spool, &webhook(1, Class::Final, 10)).unwrap();
+    assert_eq!(spool.counters().sent, 10);
+}
+
+/// Nothing is lost, doubled or out of order while the disk is away.
+#[test]
+fn while_the_disk_fails_webhooks_are_held_in_order_and_move_when_it_is_back() {
+    let store = MemoryStore::default();
+    let (spool, _) = spool(&store);
+    let before = put(&spool, &webhook(0, Class::Final, 10)).unwrap();
+    let gone = put(&spool, &webhook(1, Class::Final, 10)).unwrap();
+    store.set_fault(Some(Fault::FullAt(0)));
+    let held: Vec<Seq> = (2..7)
+        .map(|n| match put(&spool, &webhook(n, Class::Final, 10)) {
+            Err(PutError::Held(seq)) => seq,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(held.windows(2).all(|pair| pair[0] < pair[1]) && held[0] > gone);
+    assert_eq!(spool.counters().held, 5);
+    let third = spool.get(held[2]).blocking_recv().unwrap().unwrap().unwrap();
+    assert_eq!(third.id, "evt_4");
+    spool.remove(held[0]);
+    spool.remove(held[2]);
+    spool.remove(gone);
+    assert_eq!(spool.get(held[0]).blocking_recv().unwrap(), Ok(None));
+    assert_eq!(spool.get(before).blocking_recv().unwrap(), Err(PutError::Broken));
+    store.set_fault(None);
+    spool.retry();
+    let after = put(&spool, &webhook(7, Class::Final, 10)).unwrap();
+    assert!(after > held[4], "no number is used twice");
+    assert_eq!(spool.counters().held, 0);
+    drop(spool);
+    store.cut();
+    assert_eq!(self::spool(&store).1, [before, held[1], held[3], held[4], after]);
+}
+
+#[test]
+fn what_is_held_in_memory_is_bounded_and_what_has_no_room_is_counted() {
+    for (bytes, least, most) in [(10, 10_000, 10_000), (16_000, 200, 260)] {
+        let store = MemoryStore::default();
+        let (spool, _) = spool(&store);
+        store.set_fault(Some(Fault::FullAt(0)));
+        let held = (0..10_100)
+            .map(|n| put(&spool, &webhook(n, Class::Alarm, bytes)))
+            .filter(|answer| matches!(answer, Err(PutError::Held(_))))
+            .count();
+        assert!((least..=most).contains(&held), "{held}");
+        let counters = spool.counters();
+        assert_eq!((counters.held, counters.dropped.of(Class::Alarm)), (held as u64, 10_100 - held as u64));
+        store.set_fault(None);
+        spool.retry();
+        put(&spool, &webhook(0, Class::Alarm, 10)).unwrap();
+        assert_eq!(spool.counters().waiting, held as u64 + 1);
+    }
+}
+
+#[test]
+fn what_comes_from_elsewhere_keeps_its_id_and_number_and_comes_once() {
+    let store = MemoryStore::default();
+    let (spool, _) = spool(&store);
+    put(&spool, &webhook(0, Class::Final, 10)).unwrap();
+    let batch = |ids: &[u64]| -> Vec<Entry> {
+        let told = |n: &u64| Entry { told_seq: Some(1_000 + n), ..webhook(*n, Class::Record, 10) };
+        ids.iter().map(told).collect()
+    };
+    let import = |ids: &[u64]| spool.import(batch(ids)).blocking_recv().unwrap();
+    let seqs = import(&[1, 0, 2, 2]).unwrap();
+    assert_eq!(seqs, [Some(Seq(2)), None, Some(Seq(1_002)), None]);
+    assert_eq!(import(&[1, 2]).unwrap(), [None, None]);
+    assert_eq!(put(&spool, &webhook(9, Class::Final, 10)), Ok(Seq(1_003)));
+    let big: Vec<Entry> =
+        (0..5_000).map(|n| Entry { id: format!("big_{n}"), ..webhook(n, Class::Final, 16_000) }).collect();
+    assert_eq!(spool.import(big).blocking_recv().unwrap(), Err(PutError::Full));
+    drop(spool);
+    let (spool, found) = self::spool(&store);
+    assert_eq!(found, [Seq(1), Seq(2), Seq(1_002), Seq(1_003)]);
+    let second = spool.get(Seq(2)).blocking_recv().unwrap().unwrap().unwrap();
+    assert_eq!((second.id.as_str(), second.told_seq), ("evt_1", Some(1_001)));
 }

@@ -96,6 +96,7 @@ fn unit() -> Result<String> {
 
 /// The daemon from outside: SIPp, baresip and hand-written parties.
 fn sip() -> Result<String> {
+    packages::install_python()?;
     let daemon = run::release_daemon()?;
     let mut pytest = Command::new("/usr/bin/python3");
     pytest

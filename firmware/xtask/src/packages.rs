@@ -5,9 +5,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::run;
+use crate::workspace;
 
 /// Everything that building, the tests and the demonstration take.
-const PACKAGES: [&str; 10] = [
+const PACKAGES: [&str; 12] = [
     // Building: a linker and C++ for the fuzzer's runtime; readelf for the check of the linkage.
     "build-essential",
     "pkg-config",
@@ -23,7 +24,12 @@ const PACKAGES: [&str; 10] = [
     "python3",
     "python3-pytest",
     "python3-numpy",
+    "python3-pip",
+    "openssl",
 ];
+/// The receiver's side of webhooks as its authors publish it, for tests; no Debian package
+/// holds it.
+const PYTHON_PACKAGE: (&str, &str) = ("standardwebhooks", "1.1.0");
 
 /// Installs what is missing.
 ///
@@ -53,6 +59,22 @@ pub(crate) fn install() -> Result<()> {
             apt(&arguments)
         })
         .with_context(|| format!("as root: {by_hand}"))
+}
+
+/// Fetches the Python package that the tests take and Debian does not have, into `target`.
+///
+/// # Errors
+/// It is missing and cannot be fetched.
+pub(crate) fn install_python() -> Result<()> {
+    let (name, version) = PYTHON_PACKAGE;
+    let folder = workspace::root().join("target/python");
+    if folder.join(format!("{name}-{version}.dist-info")).is_dir() {
+        return Ok(());
+    }
+    let mut pip = Command::new("/usr/bin/python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target"]);
+    run::step(pip.arg(&folder).arg(format!("{name}=={version}")))
+        .with_context(|| format!("the tests take the Python package {name} {version}"))
 }
 
 /// The words before a command that make it root's; none if there is no way.

@@ -8,6 +8,7 @@ mod flow_run;
 mod logging;
 mod remote;
 mod serve;
+mod spool;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -84,6 +85,11 @@ enum Command {
         /// How long, such as 10m or 90s, at most 24h; `off` ends it.
         #[arg(value_parser = outage_seconds)]
         length: u64,
+    },
+    /// Look after webhooks: what waits, is set apart or was sent.
+    Spool {
+        #[command(subcommand)]
+        command: spool::SpoolCommand,
     },
     /// Say what a message code means and what to do.
     Explain {
@@ -163,6 +169,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Call { command } => remote::call(&socket, &command),
         Command::Cdr { folder, command } => cdr::run(&socket, folder, &command),
         Command::Outage { length } => remote::outage(&socket, length),
+        Command::Spool { command } => spool::run(&socket, &command),
         Command::Explain { code } => explain::run(code.as_deref()),
         Command::Status { json } => remote::status(&socket, json),
     })

@@ -66,7 +66,7 @@ pub(super) fn status(socket: &Path, as_json: bool) -> u8 {
         webhooks("waiting"),
         webhooks("sent"),
         webhooks("parked"),
-        webhooks("dropped_progress") + webhooks("dropped_final")
+        status["webhooks"]["dropped"]["count"].as_u64().unwrap_or(0)
     ));
     for away in status["servers"]["away"].as_array().into_iter().flatten() {
         let since_s = away["since_s"].as_u64().unwrap_or(0);

@@ -26,8 +26,8 @@ pub(crate) struct Config {
     pub sip: Sip,
     /// What flows may fetch.
     pub fetch: Fetch,
-    /// What webhooks are signed with, the newest first.
-    pub webhook_secrets: Vec<tipring_spool::Secret>,
+    /// How webhooks are sent.
+    pub webhooks: Webhooks,
     /// Calls at one time.
     pub calls_max: usize,
     /// Lines, in file order.
@@ -81,6 +81,17 @@ pub(crate) struct Fetch {
     pub patience: Duration,
     /// Whether documents are fetched ahead of time.
     pub prewarm: bool,
+}
+
+/// `[webhooks]`
+#[derive(Clone, Debug)]
+pub(crate) struct Webhooks {
+    /// What they are signed with, the newest first.
+    pub secrets: Vec<tipring_spool::Secret>,
+    /// Where the box reports its own events.
+    pub url: Option<String>,
+    /// How fast a server is told what it missed.
+    pub pace: tipring_spool::Pace,
 }
 
 /// `[[line]]`
@@ -224,6 +235,27 @@ timeout = 5
         let faults = faults(&text);
         for expected in ["TR-CFG-DUPLICATE 11:11 the number 100", "TR-CFG-DUPLICATE 15:10 the number 201"] {
             assert!(faults.iter().any(|fault| fault.starts_with(expected)), "{expected}: {faults:#?}");
+        }
+    }
+
+    #[test]
+    fn webhooks_have_an_address_and_a_pace_within_limits() {
+        let of = |keys: &str| {
+            faults(&format!("schema = 1\n[webhooks]\n{keys}\n"))
+                .into_iter()
+                .filter(|fault| !fault.contains("data_dir"))
+                .collect::<Vec<_>>()
+        };
+        assert!(of("url = \"https://example.com/events\"\ndrain_per_s = 100\ndrain_spread_s = 0").is_empty());
+        for (keys, expected) in [
+            ("url = \"ftp://example.com/\"", "TR-CFG-MALFORMED 3:7"),
+            ("url = \"example.com\"", "TR-CFG-MALFORMED 3:7"),
+            ("drain_per_s = 0", "TR-CFG-RANGE 3:15"),
+            ("drain_per_s = 101", "TR-CFG-RANGE 3:15"),
+            ("drain_spread_s = 3601", "TR-CFG-RANGE 3:18"),
+        ] {
+            let faults = of(keys);
+            assert!(faults.len() == 1 && faults[0].starts_with(expected), "{keys}: {faults:?}");
         }
     }
 

@@ -11,12 +11,13 @@ use tipring_flows::DIALECTS;
 use tipring_lines::DRIVERS;
 use tipring_lines::sip::Networks;
 use tipring_model::settings::{Field, FieldError, FieldKind, Problem, RawSettings, RawValue};
-use tipring_spool::Secret;
+use tipring_spool::{Pace, Secret};
 use toml_edit::{Document, Item, Table, Value};
+use url::Url;
 
 use super::report::code_of;
 use super::text_file::read_text;
-use super::{Config, Fault, Fetch, FlowEntry, General, Line, Sip};
+use super::{Config, Fault, Fetch, FlowEntry, General, Line, Sip, Webhooks};
 use crate::fetch::copies::Keep;
 use crate::{countries, fetch};
 
@@ -144,11 +145,30 @@ const FETCH_FIELDS: &[Field] = &[
     },
 ];
 
-const WEBHOOK_FIELDS: &[Field] = &[list_field(
-    "secrets",
-    "What webhooks are signed with, each `whsec_` and base64; several while the receiver changes.",
-    4,
-)];
+const WEBHOOK_FIELDS: &[Field] = &[
+    list_field(
+        "secrets",
+        "What webhooks are signed with, each `whsec_` and base64; several while the receiver changes.",
+        4,
+    ),
+    text_field("url", "Where the box reports its own events.", 2_048),
+    Field {
+        key: "drain_per_s",
+        label: "Pace after an outage",
+        help: "Requests a second to a server that is told what it missed.",
+        kind: FieldKind::Number { min: 1, max: 100, unit: "requests" },
+        default: Some("5"),
+        required: false,
+    },
+    Field {
+        key: "drain_spread_s",
+        label: "Start after an outage",
+        help: "The first request comes at a random moment in this time.",
+        kind: FieldKind::Number { min: 0, max: 3_600, unit: "s" },
+        default: Some("120"),
+        required: false,
+    },
+];
 
 const LIMIT_FIELDS: &[Field] = &[Field {
     key: "calls_max",
@@ -204,7 +224,7 @@ impl Reader<'_> {
         let general = self.general(root);
         let sip = self.sip(root);
         let fetch = self.fetch(root);
-        let webhook_secrets = self.webhook_secrets(root);
+        let webhooks = self.webhooks(root);
         let limits = self.group(root, "limits", LIMIT_FIELDS);
         let calls_max = limits.raw.number("calls_max").and_then(|n| usize::try_from(n).ok()).unwrap_or(64);
         let zone = general.as_ref().map_or_else(|| "UTC".to_owned(), |general| general.timezone.clone());
@@ -214,7 +234,7 @@ impl Reader<'_> {
             general: general?,
             sip: sip?,
             fetch,
-            webhook_secrets,
+            webhooks,
             calls_max,
             lines: lines?,
             flows: flows.into_iter().map(|(_, flow)| flow).collect::<Option<_>>()?,
@@ -346,7 +366,7 @@ impl Reader<'_> {
         Fetch { allow, patience, prewarm: group.raw.toggle("prewarm").unwrap_or(true) }
     }
 
-    fn webhook_secrets(&mut self, root: &Table) -> Vec<Secret> {
+    fn webhooks(&mut self, root: &Table) -> Webhooks {
         let group = self.group(root, "webhooks", WEBHOOK_FIELDS);
         let listed = group.raw.list("secrets");
         let secrets: Vec<Secret> = listed.iter().filter_map(|text| Secret::parse(text).ok()).collect();
@@ -356,7 +376,32 @@ impl Reader<'_> {
             let help = Some("write `whsec_` and 24 to 64 random bytes in base64".to_owned());
             self.value_fault(&group, "secrets", "TR-CFG-MALFORMED", what, help);
         }
-        secrets
+        let url = group.raw.text("url").map(str::to_owned);
+        let is_web = |url: &String| {
+            Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        };
+        if url.as_ref().is_some_and(|url| !is_web(url)) {
+            // It is not repeated: it may hold a password.
+            let help = Some("write an address such as \"https://example.com/events\"".to_owned());
+            self.value_fault(
+                &group,
+                "url",
+                "TR-CFG-MALFORMED",
+                "not an http or https address".to_owned(),
+                help,
+            );
+        }
+        let usual = Pace::default();
+        let number = |key: &str| group.raw.number(key);
+        let pace = Pace {
+            drain_per_s: number("drain_per_s")
+                .and_then(|n| u32::try_from(n).ok())
+                .unwrap_or(usual.drain_per_s),
+            drain_spread: number("drain_spread_s")
+                .and_then(|n| u64::try_from(n).ok())
+                .map_or(usual.drain_spread, Duration::from_secs),
+        };
+        Webhooks { secrets, url, pace }
     }
 
     fn flows(&mut self, root: &Table, zone: &str) -> Vec<(String, Option<FlowEntry>)> {

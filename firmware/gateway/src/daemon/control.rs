@@ -69,11 +69,17 @@ async fn client(board: &Switchboard, stream: UnixStream) -> io::Result<()> {
             return Ok(());
         }
         let answer = match serde_json::from_str::<Value>(&line) {
+            Ok(request) if is_about_spool(&request) => board.0.webhooks.answer(&request).await,
             Ok(request) => answer(board, &request),
             Err(_) => fault("TR-CONTROL-REQUEST"),
         };
         writing.write_all(format!("{answer}\n").as_bytes()).await?;
     }
+}
+
+/// Whether the spool must be asked, which takes its time.
+fn is_about_spool(request: &Value) -> bool {
+    request.get("do").and_then(Value::as_str).is_some_and(|what| what.starts_with("spool-"))
 }
 
 fn fault(code: &str) -> Value {
@@ -189,16 +195,7 @@ fn status(board: &Switchboard) -> Value {
 }
 
 fn line(board: &Switchboard, status: &tipring_lines::LineStatus) -> Value {
-    let detail = match status.state {
-        Ok(()) => "",
-        Err(DownReason::NotRegistered) => "not registered",
-        Err(DownReason::CredentialsRefused) => "TR-SIP-401",
-        Err(DownReason::Unreachable) => "TR-SIP-UNREACH",
-        Err(DownReason::Unplugged) => "TR-LINE-NOVOLT",
-        Err(DownReason::Status(403)) => "TR-SIP-403",
-        Err(DownReason::Status(404)) => "TR-SIP-404",
-        Err(DownReason::Status(_)) => "TR-SIP-503",
-    };
+    let detail = status.state.err().map_or("", down_detail);
     let LineId(at) = status.line;
     json!({
         "name": board.line_name(Some(status.line)),
@@ -207,4 +204,17 @@ fn line(board: &Switchboard, status: &tipring_lines::LineStatus) -> Value {
         "detail": detail,
         "contacts": status.contacts,
     })
+}
+
+/// Why a line is down: a code of the catalogue, or a few words.
+pub(super) const fn down_detail(reason: DownReason) -> &'static str {
+    match reason {
+        DownReason::NotRegistered => "not registered",
+        DownReason::CredentialsRefused => "TR-SIP-401",
+        DownReason::Unreachable => "TR-SIP-UNREACH",
+        DownReason::Unplugged => "TR-LINE-NOVOLT",
+        DownReason::Status(403) => "TR-SIP-403",
+        DownReason::Status(404) => "TR-SIP-404",
+        DownReason::Status(_) => "TR-SIP-503",
+    }
 }

@@ -37,6 +37,7 @@ use recordings::Recorder;
 use route::{Plan, PlannedLine};
 use switchboard::{Parts, Switchboard};
 use webhooks::Webhooks;
+pub(crate) use webhooks::spool_opens;
 
 /// Why the daemon does not start.
 #[derive(Debug, thiserror::Error)]
@@ -161,8 +162,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     fetcher.set_own(own.clone());
     let documents = Documents::open(fetcher.clone(), data_dir.join("copies"), config.fetch.patience);
     let folder = data_dir.join("webhooks");
-    let webhooks =
-        Webhooks::open(&folder, config.webhook_secrets.clone(), allow, own).map_err(StartError::Spool)?;
+    let webhooks = Webhooks::open(&folder, config.webhooks.clone(), allow, own).map_err(StartError::Spool)?;
     let cache_dir = data_dir.join("cache");
     let prompts = PromptStore::new(
         PromptSettings {
@@ -243,7 +243,10 @@ async fn serve(config: Config) -> Result<(), StartError> {
 }
 
 /// Holds the data folder for this process alone.
-fn lock(data_dir: &Path) -> Result<File, StartError> {
+///
+/// # Errors
+/// [`StartError::Locked`] where a daemon runs on it, and `Storage`.
+pub(crate) fn lock(data_dir: &Path) -> Result<File, StartError> {
     let path = data_dir.join("lock");
     let fail = |source| StartError::Storage { path: path.clone(), source };
     let mut file =

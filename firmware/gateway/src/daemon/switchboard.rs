@@ -275,9 +275,13 @@ impl Switchboard {
     fn line_event(&self, line: LineId, event: LineEvent) {
         match event {
             LineEvent::Offered(offer) => self.offered(line, offer),
-            LineEvent::Up => tracing::info!(line = self.line_name(Some(line)), "line up"),
+            LineEvent::Up => {
+                tracing::info!(line = self.line_name(Some(line)), "line up");
+                self.0.webhooks.line_changed(self.line_name(Some(line)), None);
+            }
             LineEvent::Down(reason) => {
                 tracing::warn!(line = self.line_name(Some(line)), ?reason, "line down");
+                self.0.webhooks.line_changed(self.line_name(Some(line)), Some(reason));
             }
             LineEvent::Answered { leg, codec, .. } => {
                 {

@@ -46,6 +46,20 @@ pub(crate) struct Answer {
     pub response: HttpResponse,
     /// How long it may be kept.
     pub keeping: Keeping,
+    /// What it says to whoever delivers webhooks.
+    pub delivery: DeliveryFields,
+}
+
+/// Fields of an answer that say when and whether to send again. As they came: what they
+/// mean is for whoever asked.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub(crate) struct DeliveryFields {
+    /// `Retry-After` (RFC 9110 §10.2.3).
+    pub retry_after: Option<String>,
+    /// `Date`: the server's clock.
+    pub date: Option<String>,
+    /// `webhook-delivery`.
+    pub wish: Option<String>,
 }
 
 /// What an answer says about keeping it (RFC 9111 §5.2.2), as far as we care.
@@ -252,7 +266,18 @@ impl<'a> Hop<'a> {
             media_type: text(&parts.headers, &header::CONTENT_TYPE),
             body: bytes,
         };
-        Ok(Answer { response, keeping: Keeping::read(&parts.headers) })
+        let keeping = Keeping::read(&parts.headers);
+        Ok(Answer { response, keeping, delivery: DeliveryFields::read(&parts.headers) })
+    }
+}
+
+impl DeliveryFields {
+    fn read(headers: &HeaderMap) -> Self {
+        Self {
+            retry_after: text(headers, &header::RETRY_AFTER),
+            date: text(headers, &header::DATE),
+            wish: text(headers, &HeaderName::from_static("webhook-delivery")),
+        }
     }
 }
 

@@ -36,7 +36,7 @@ use ureq::Agent;
 use breaker::{Behaviour, Breakers};
 pub(crate) use breaker::{Change, origin};
 pub(crate) use guard::AllowList;
-pub(crate) use http::{Answer, Keeping};
+pub(crate) use http::{Answer, DeliveryFields, Keeping};
 use resolve::{GuardedResolver, Lookup};
 
 /// How long a thread without work is kept.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tipring_model::fetch::{Body, HttpRequest, Method};
-use tipring_spool::{Class, Entry};
+use tipring_spool::{Class, Entry, State};
 
 /// The `n`-th webhook, about one of three calls, with a body of so many bytes.
 pub(crate) fn webhook(n: u64, class: Class, body_bytes: usize) -> Entry {
@@ -13,6 +13,8 @@ pub(crate) fn webhook(n: u64, class: Class, body_bytes: usize) -> Entry {
         subject: format!("call-{}", n % 3),
         class,
         put_unix_ms: 1_795_000_000_000,
+        state: State::Queued,
+        told_seq: None,
         request: HttpRequest {
             method: Method::Post,
             url: format!("https://example.com:8443/hook?n={n}"),
