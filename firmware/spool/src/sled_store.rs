@@ -8,7 +8,13 @@
 
 use std::fs::File;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::entry::RECORD_BYTES_MAX;
 use crate::store::{Change, Seq, Store, StoreError};
@@ -21,8 +27,15 @@ const _: () = assert!(17 * (RECORD_BYTES_MAX + 1_024) < SEGMENT_BYTES / 4, "a le
 /// sled's file of pages and log.
 pub(crate) const FILE: &str = "db";
 
+/// A flush that takes longer may wait for ever.
+const FLUSH_SLOW: Duration = Duration::from_secs(2);
+/// What the thread that watches over flushes may be behind.
+const TOLD_MAX: usize = 16;
+
 /// Records in a sled tree, by number.
 pub struct SledStore {
+    /// Goes first: it holds the database open, too.
+    watch: FlushWatch,
     db: sled::Db,
     /// The same file, to be synced.
     file: File,
@@ -62,7 +75,66 @@ impl SledStore {
                 File::open(parent)?.sync_all()?;
             }
         }
-        Ok(Self { db, file })
+        Ok(Self { watch: FlushWatch::start(&db)?, db, file })
+    }
+}
+
+/// Frees a flush that waits for ever.
+///
+/// When a write fails on one of sled's own threads, sled notes the error and does not wake
+/// whoever waits in `flush` (0.34.7, `exit_reservation`). A second flush sees the error, and
+/// wakes the first on its way out.
+struct FlushWatch {
+    told: Option<SyncSender<Flush>>,
+    is_flushing: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a flush is doing.
+enum Flush {
+    Begun,
+    Done,
+}
+
+impl FlushWatch {
+    fn start(db: &sled::Db) -> io::Result<Self> {
+        let (told, hears) = sync_channel(TOLD_MAX);
+        let is_flushing = Arc::new(AtomicBool::new(false));
+        let (db, flag) = (db.clone(), Arc::clone(&is_flushing));
+        let thread = std::thread::Builder::new().name("spool-flush".to_owned()).spawn(move || {
+            while let Ok(begun) = hears.recv() {
+                let mut waits = matches!(begun, Flush::Begun);
+                while waits {
+                    match hears.recv_timeout(FLUSH_SLOW) {
+                        Ok(Flush::Begun) => {}
+                        Ok(Flush::Done) | Err(RecvTimeoutError::Disconnected) => waits = false,
+                        Err(RecvTimeoutError::Timeout) => {
+                            flag.store(true, Ordering::Release);
+                            // The first flush reports what is wrong. sled may panic here, too.
+                            let _ = catch_unwind(AssertUnwindSafe(|| drop(db.flush())));
+                            flag.store(false, Ordering::Release);
+                        }
+                    }
+                }
+            }
+        })?;
+        Ok(Self { told: Some(told), is_flushing, thread: Some(thread) })
+    }
+
+    fn tell(&self, flush: Flush) {
+        // One that is behind is in a flush of its own already.
+        let _ = self.told.as_ref().map(|told| told.try_send(flush));
+    }
+}
+
+impl Drop for FlushWatch {
+    fn drop(&mut self) {
+        self.told = None;
+        // One that is in a flush ends when that does; who drops the store is not to wait.
+        if let Some(thread) = self.thread.take().filter(|_| !self.is_flushing.load(Ordering::Acquire)) {
+            // A panic there was caught there.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -108,8 +180,14 @@ impl Store for SledStore {
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
-        self.db.flush().map_err(ours)?;
-        self.file.sync_data()?;
+        self.watch.tell(Flush::Begun);
+        let flushed = catch_unwind(AssertUnwindSafe(|| self.db.flush()));
+        self.watch.tell(Flush::Done);
+        flushed.map_err(|_| StoreError::Damaged)?.map_err(ours)?;
+        // Left out only by `cargo xtask powercut --twin`, which must notice.
+        if !cfg!(tipring_without_fdatasync) {
+            self.file.sync_data()?;
+        }
         Ok(())
     }
 

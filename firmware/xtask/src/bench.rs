@@ -1,8 +1,9 @@
-//! Measurements of the whole daemon, made by `tests/bench/bench.py`.
+//! Measurements: of the whole daemon by `tests/bench/bench.py`, of the spool by an example of its
+//! crate.
 
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::packages;
 use crate::run;
@@ -20,4 +21,26 @@ pub(crate) fn calls(quick: bool) -> Result<bool> {
         command.arg("--quick");
     }
     Ok(run::step(&mut command).is_ok())
+}
+
+/// Measures what the spool costs on the disk that cargo builds on, and shows the table.
+pub(crate) fn spool() -> Result<bool> {
+    let folder = workspace::target_directory()?.join("bench-spool");
+    let empty = || match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        Err(_) | Ok(()) => Ok(()),
+    };
+    empty().with_context(|| folder.display().to_string())?;
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let mut command = run::cargo(&[
+        "run",
+        "--quiet",
+        "--locked",
+        "--release",
+        "--package=tipring-spool",
+        "--example=spool_bench",
+    ]);
+    let measured = run::step(command.arg("--").arg(&folder));
+    empty()?;
+    measured.map(|()| true)
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::check;
 use crate::fuzz;
 use crate::packages;
+use crate::powercut;
 use crate::run;
 use crate::workspace;
 
@@ -18,10 +19,11 @@ struct Layer {
     run: fn() -> Result<String>,
 }
 
-const LAYERS: [Layer; 4] = [
+const LAYERS: [Layer; 5] = [
     Layer { name: "check", run: check },
     Layer { name: "unit", run: unit },
     Layer { name: "sip", run: sip },
+    Layer { name: "power", run: power },
     Layer { name: "fuzz", run: fuzz },
 ];
 
@@ -115,6 +117,23 @@ fn sip() -> Result<String> {
     Ok(last.to_owned())
 }
 
+/// Cuts of the power that the spool must survive.
+const CUTS: usize = 6;
+/// Cuts in which the program that does not sync must lose something at least once.
+const TWIN_CUTS: usize = 3;
+
+/// The spool on a disk whose power is cut, and whether a loss would be noticed.
+fn power() -> Result<String> {
+    let whole = powercut::cut(CUTS, None, false)?;
+    ensure!(whole.lossy == 0, "{} of {CUTS} cuts broke a promise", whole.lossy);
+    let twin = powercut::cut(TWIN_CUTS, None, true)?;
+    ensure!(twin.lossy > 0, "without fdatasync nothing was lost in {TWIN_CUTS} cuts: the rig is blind");
+    Ok(format!(
+        "{CUTS} cuts, {} acknowledged, none lost; without fdatasync {} of {TWIN_CUTS} cuts lost some",
+        whole.acknowledged, twin.lossy
+    ))
+}
+
 /// Every fuzz target for a minute.
 fn fuzz() -> Result<String> {
     let fuzzed = fuzz::run_all(fuzz::SECONDS)?;
@@ -165,7 +184,7 @@ mod tests {
     #[test]
     fn a_layer_that_is_not_there_is_refused_with_those_that_are() {
         let error = chosen(&["unit".into(), "units".into()]).err().unwrap().to_string();
-        assert_eq!(error, "no layer `units`; there are: check, unit, sip, fuzz");
+        assert_eq!(error, "no layer `units`; there are: check, unit, sip, power, fuzz");
         let names: Vec<&str> =
             chosen(&["fuzz".into(), "unit".into()]).unwrap().iter().map(|l| l.name).collect();
         assert_eq!(names, ["unit", "fuzz"]);

@@ -8,6 +8,7 @@ mod demo;
 mod fuzz;
 mod layers;
 mod packages;
+mod powercut;
 mod run;
 mod workspace;
 
@@ -29,7 +30,7 @@ enum Command {
     Check,
     /// Runs the tests: every layer, or those that are named.
     Test {
-        /// check, unit, sip, fuzz
+        /// check, unit, sip, power, fuzz
         layers: Vec<String>,
     },
     /// Runs one fuzz target.
@@ -49,6 +50,18 @@ enum Command {
         #[arg(long = "for", value_name = "SECONDS", conflicts_with = "once")]
         seconds: Option<u64>,
     },
+    /// The spool on a disk whose power is cut, in an emulated ARM64 machine. Takes root.
+    Powercut {
+        /// How often.
+        #[arg(long, value_name = "N", default_value_t = 30)]
+        cuts: usize,
+        /// Repeats the plan of a run.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Leaves the fdatasync out: succeeds if that is noticed.
+        #[arg(long)]
+        twin: bool,
+    },
     /// Measurements.
     Bench {
         #[command(subcommand)]
@@ -64,6 +77,8 @@ enum Bench {
         #[arg(long)]
         quick: bool,
     },
+    /// What it costs to keep webhooks on the disk.
+    Spool,
 }
 
 fn main() -> ExitCode {
@@ -73,7 +88,9 @@ fn main() -> ExitCode {
         Command::Test { layers } => layers::run(&layers),
         Command::Fuzz { target, seconds } => fuzz::run(&target, seconds),
         Command::Demo { once, seconds } => demo::run(once, seconds),
+        Command::Powercut { cuts, seed, twin } => powercut::run(cuts, seed, twin),
         Command::Bench { what: Bench::Calls { quick } } => bench::calls(quick),
+        Command::Bench { what: Bench::Spool } => bench::spool(),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -36,7 +36,15 @@ const PYTHON_PACKAGE: (&str, &str) = ("standardwebhooks", "1.1.0");
 /// # Errors
 /// Something is missing and cannot be installed: the message names the command to type.
 pub(crate) fn install() -> Result<()> {
-    let missing = missing(&PACKAGES, installed()?.as_str());
+    install_also(&[])
+}
+
+/// Like [`install`], with further packages that only one command takes.
+///
+/// # Errors
+/// As [`install`].
+pub(crate) fn install_also(further: &[&str]) -> Result<()> {
+    let missing = missing(&[&PACKAGES[..], further].concat(), installed()?.as_str());
     if missing.is_empty() {
         return Ok(());
     }
