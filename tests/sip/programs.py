@@ -29,6 +29,14 @@ def tipring():
     return str(found[-1].resolve())
 
 
+def tus_server():
+    """The interpreter's search path with a server for resumable uploads in it; `cargo xtask test` fetches it."""
+    folder = REPOSITORY / "target" / "python"
+    if not (folder / "tuspyserver").is_dir():
+        raise Missing(f"tuspyserver is not there: python3 -m pip install --target {folder} tuspyserver uvicorn")
+    return str(folder)
+
+
 def standard_webhooks():
     """The receiver's side of Standard Webhooks as its authors publish it; `cargo xtask test` fetches it."""
     folder = REPOSITORY / "target" / "python"

@@ -27,9 +27,10 @@ const PACKAGES: [&str; 12] = [
     "python3-pip",
     "openssl",
 ];
-/// The receiver's side of webhooks as its authors publish it, for tests; no Debian package
-/// holds it.
-const PYTHON_PACKAGE: (&str, &str) = ("standardwebhooks", "1.1.0");
+/// What the tests take from other people's work and Debian does not have: the receiver's side
+/// of webhooks as its authors publish it, and a server for resumable uploads with what it needs.
+const PYTHON_PACKAGES: [&[&str]; 2] =
+    [&["--no-deps", "standardwebhooks==1.1.0"], &["tuspyserver==4.4.3", "uvicorn==0.54.0"]];
 
 /// Installs what is missing.
 ///
@@ -69,20 +70,24 @@ pub(crate) fn install_also(further: &[&str]) -> Result<()> {
         .with_context(|| format!("as root: {by_hand}"))
 }
 
-/// Fetches the Python package that the tests take and Debian does not have, into `target`.
+/// Fetches the Python packages that the tests take and Debian does not have, into `target`.
 ///
 /// # Errors
-/// It is missing and cannot be fetched.
+/// One is missing and cannot be fetched.
 pub(crate) fn install_python() -> Result<()> {
-    let (name, version) = PYTHON_PACKAGE;
     let folder = workspace::root().join("target/python");
-    if folder.join(format!("{name}-{version}.dist-info")).is_dir() {
+    let marker = folder.join("installed");
+    let wanted = PYTHON_PACKAGES.concat().join(" ");
+    if std::fs::read_to_string(&marker).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
-    let mut pip = Command::new("/usr/bin/python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target"]);
-    run::step(pip.arg(&folder).arg(format!("{name}=={version}")))
-        .with_context(|| format!("the tests take the Python package {name} {version}"))
+    for packages in PYTHON_PACKAGES {
+        let mut pip = Command::new("/usr/bin/python3");
+        pip.args(["-m", "pip", "install", "--quiet", "--upgrade", "--target"]).arg(&folder);
+        run::step(pip.args(packages))
+            .with_context(|| format!("the tests take Python packages: {}", packages.join(" ")))?;
+    }
+    std::fs::write(&marker, wanted).with_context(|| marker.display().to_string())
 }
 
 /// The words before a command that make it root's; none if there is no way.

@@ -92,6 +92,17 @@ pub(crate) struct Webhooks {
     pub url: Option<String>,
     /// How fast a server is told what it missed.
     pub pace: tipring_spool::Pace,
+    /// Where recordings go, and how fast.
+    pub uploads: Uploads,
+}
+
+/// Where recordings go, and how fast.
+#[derive(Clone, Debug)]
+pub(crate) struct Uploads {
+    /// Where uploads are created; none are without it.
+    pub url: Option<String>,
+    /// The share of the line, in kilobits a second.
+    pub kbit_s: u32,
 }
 
 /// `[[line]]`

@@ -13,11 +13,10 @@ use tipring_lines::sip::Networks;
 use tipring_model::settings::{Field, FieldError, FieldKind, Problem, RawSettings, RawValue};
 use tipring_spool::{Pace, Secret};
 use toml_edit::{Document, Item, Table, Value};
-use url::Url;
 
 use super::report::code_of;
 use super::text_file::read_text;
-use super::{Config, Fault, Fetch, FlowEntry, General, Line, Sip, Webhooks};
+use super::{Config, Fault, Fetch, FlowEntry, General, Line, Sip, Uploads, Webhooks};
 use crate::fetch::copies::Keep;
 use crate::{countries, fetch};
 
@@ -166,6 +165,15 @@ const WEBHOOK_FIELDS: &[Field] = &[
         help: "The first request comes at a random moment in this time.",
         kind: FieldKind::Number { min: 0, max: 3_600, unit: "s" },
         default: Some("120"),
+        required: false,
+    },
+    text_field("upload_url", "Where recordings are uploaded (tus 1.0.0).", 2_048),
+    Field {
+        key: "upload_kbit_s",
+        label: "Pace of uploads",
+        help: "The share of the line that uploads may take.",
+        kind: FieldKind::Number { min: 16, max: 1_000_000, unit: "kbit/s" },
+        default: Some("1024"),
         required: false,
     },
 ];
@@ -376,21 +384,16 @@ impl Reader<'_> {
             let help = Some("write `whsec_` and 24 to 64 random bytes in base64".to_owned());
             self.value_fault(&group, "secrets", "TR-CFG-MALFORMED", what, help);
         }
-        let url = group.raw.text("url").map(str::to_owned);
-        let is_web = |url: &String| {
-            Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-        };
-        if url.as_ref().is_some_and(|url| !is_web(url)) {
-            // It is not repeated: it may hold a password.
-            let help = Some("write an address such as \"https://example.com/events\"".to_owned());
-            self.value_fault(
-                &group,
-                "url",
-                "TR-CFG-MALFORMED",
-                "not an http or https address".to_owned(),
-                help,
-            );
-        }
+        let [url, upload_url] = ["url", "upload_url"].map(|key| {
+            let url = group.raw.text(key).map(str::to_owned);
+            if url.as_deref().is_some_and(|url| !is_web_address(url)) {
+                // It is not repeated: it may hold a password.
+                let help = Some("write an address such as \"https://example.com/events\"".to_owned());
+                let what = "not an http or https address".to_owned();
+                self.value_fault(&group, key, "TR-CFG-MALFORMED", what, help);
+            }
+            url
+        });
         let usual = Pace::default();
         let number = |key: &str| group.raw.number(key);
         let pace = Pace {
@@ -401,7 +404,8 @@ impl Reader<'_> {
                 .and_then(|n| u64::try_from(n).ok())
                 .map_or(usual.drain_spread, Duration::from_secs),
         };
-        Webhooks { secrets, url, pace }
+        let kbit_s = number("upload_kbit_s").and_then(|n| u32::try_from(n).ok()).unwrap_or(1_024);
+        Webhooks { secrets, url, pace, uploads: Uploads { url: upload_url, kbit_s } }
     }
 
     fn flows(&mut self, root: &Table, zone: &str) -> Vec<(String, Option<FlowEntry>)> {

@@ -148,6 +148,7 @@ fn status(board: &Switchboard) -> Value {
     let calls = calls(board);
     let lines: Vec<Value> = board.0.lines.status().iter().map(|status| line(board, status)).collect();
     let sip = board.0.lines.counters();
+    let uploads = board.0.uploads.counters();
     let records = board.0.records.counters();
     let away = board.0.fetcher.away();
     let state = board.0.state.borrow();
@@ -165,6 +166,7 @@ fn status(board: &Switchboard) -> Value {
         "lines": lines,
         "calls": calls,
         "records": { "written": records.written, "waiting": records.waiting, "lost": records.lost },
+        "uploads": { "waiting": uploads[0], "uploaded": uploads[1], "refused": uploads[2] },
         "webhooks": board.0.webhooks.status(),
         "servers": {
             "away": away.iter().map(|(server, since)| json!({

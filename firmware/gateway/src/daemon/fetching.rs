@@ -4,12 +4,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tipring_calls::CallInput;
 use tipring_flows::ring_all::RingAll;
 use tipring_flows::stand_in::WithStandIn;
 use tipring_model::fetch::{DocumentKey, FetchError, HttpRequest, HttpResponse, Method};
 use tipring_model::flow::Flow;
 use tipring_model::{FetchId, LineId};
+use tipring_spool::Class;
 use tokio::task::spawn_local;
 
 use super::records::RequestRecord;
@@ -205,7 +207,20 @@ impl Switchboard {
     fn report_degraded(&self, url: &str) {
         let Some(degraded) = self.0.documents.take_degraded(url) else { return };
         let calls: u64 = degraded.by_rung.values().sum();
-        tracing::info!(server = origin(url), calls, "the server is back");
+        tracing::info!(server = shown_url(origin(url)), calls, "callers did without a server meanwhile");
+        let by_rung: serde_json::Map<String, serde_json::Value> = degraded
+            .by_rung
+            .iter()
+            .map(|(rung, count)| (rung.as_str().to_owned(), (*count).into()))
+            .collect();
+        let since = jiff::Timestamp::from_millisecond(degraded.since_unix_ms).unwrap_or_default();
+        let told = json!({
+            "server": shown_url(origin(url)),
+            "since": since.to_string(),
+            "fetches": calls,
+            "by_rung": by_rung,
+        });
+        self.0.webhooks.event("edge.fetch.degraded", "box", Class::Alarm, told);
     }
 
     // --- Servers.

@@ -9,6 +9,7 @@ mod recordings;
 mod records;
 pub(crate) mod route;
 mod switchboard;
+mod uploads;
 mod webhooks;
 
 use std::fs::{File, TryLockError};
@@ -36,6 +37,7 @@ use crate::prompts::{PromptSettings, PromptStore};
 use recordings::Recorder;
 use route::{Plan, PlannedLine};
 use switchboard::{Parts, Switchboard};
+use uploads::Uploads;
 use webhooks::Webhooks;
 pub(crate) use webhooks::spool_opens;
 
@@ -162,7 +164,16 @@ async fn serve(config: Config) -> Result<(), StartError> {
     fetcher.set_own(own.clone());
     let documents = Documents::open(fetcher.clone(), data_dir.join("copies"), config.fetch.patience);
     let folder = data_dir.join("webhooks");
-    let webhooks = Webhooks::open(&folder, config.webhooks.clone(), allow, own).map_err(StartError::Spool)?;
+    // Uploads are large: they have a connection of their own.
+    let uploading = Fetcher::new(FetchSettings {
+        allow: allow.clone(),
+        own: own.clone(),
+        outage: outage.clone(),
+        threads_max: 1,
+        ..FetchSettings::default()
+    });
+    let webhooks = Webhooks::open(&folder, config.webhooks.clone(), allow, own, outage.clone())
+        .map_err(StartError::Spool)?;
     let cache_dir = data_dir.join("cache");
     let prompts = PromptStore::new(
         PromptSettings {
@@ -180,6 +191,12 @@ async fn serve(config: Config) -> Result<(), StartError> {
         let _ = finished.blocking_send(recording);
     })
     .map_err(storage(folder))?;
+    let uploads = Uploads::open(
+        recordings_dir(&data_dir),
+        config.webhooks.uploads.clone(),
+        uploading,
+        webhooks.clone(),
+    );
     let records_path = data_dir.join("cdr");
     let records =
         RecordWriter::start(records_path.clone(), config.general.cdr_days).map_err(storage(records_path))?;
@@ -197,6 +214,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         recorder,
         records,
         webhooks,
+        uploads,
     };
     let board = Switchboard::new(config, plan, parts);
     let control = control::listen(&control_path)

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 use tipring_media::LegStats;
 use tipring_model::LegId;
 use tipring_model::call::{Cdr, LegRecord};
@@ -172,6 +173,19 @@ impl Record {
             digits: hidden(trail.digits),
             steps: trail.steps,
         }
+    }
+}
+
+impl Record {
+    /// Everything but the course of the flow.
+    pub(crate) fn summary(&self) -> Value {
+        let mut summary = serde_json::to_value(self).unwrap_or_default();
+        if let Some(fields) = summary.as_object_mut() {
+            for long in ["steps", "requests", "digits"] {
+                fields.remove(long);
+            }
+        }
+        summary
     }
 }
 

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use serde_json::json;
 use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaEvent, Request};
 use tipring_flows::connect::Connect;
 use tipring_lines::MediaPort;
@@ -16,12 +17,14 @@ use tipring_model::call::{CallFacts, Cdr, Direction, EndedBy};
 use tipring_model::flow::{Flow, Moment, Target};
 use tipring_model::line::{LineCommand, LineEvent, Offer};
 use tipring_model::{CallId, Cause, Digit, LegId, LineId};
+use tipring_spool::Class;
 use tokio::sync::Notify;
 
 use super::playing::PlayQueue;
 use super::recordings::{Finished, Recorder};
 use super::records::{DigitRecord, LegFacts, Record, StepRecord, Trail};
 use super::route::{Arrival, Plan};
+use super::uploads::Uploads;
 use super::webhooks::Webhooks;
 use crate::cdr::RecordWriter;
 use crate::config::{Config, FlowEntry};
@@ -60,6 +63,7 @@ pub(super) struct Board {
     pub(super) recorder: Recorder,
     pub(super) records: RecordWriter,
     pub(super) webhooks: Webhooks,
+    pub(super) uploads: Uploads,
     pub(super) data_dir: std::path::PathBuf,
     pub(super) recordings_dir: std::path::PathBuf,
     pub(super) state: RefCell<State>,
@@ -136,6 +140,8 @@ pub(crate) struct Parts {
     pub records: RecordWriter,
     /// Tells applications what happens.
     pub(super) webhooks: Webhooks,
+    /// Takes recordings that are ready.
+    pub(super) uploads: Uploads,
 }
 
 /// Both clocks, now.
@@ -157,7 +163,8 @@ impl Switchboard {
     /// A switchboard for this configuration.
     #[must_use]
     pub(crate) fn new(config: Config, plan: Plan, parts: Parts) -> Self {
-        let Parts { media, lines, fetcher, documents, outage, prompts, recorder, records, webhooks } = parts;
+        let Parts { media, lines, fetcher, documents, outage, prompts, recorder, records, webhooks, uploads } =
+            parts;
         Self(Rc::new(Board {
             plan,
             flows: config.flows,
@@ -176,6 +183,7 @@ impl Switchboard {
             recorder,
             records,
             webhooks,
+            uploads,
             state: RefCell::new(State::default()),
             timer_changed: Notify::new(),
             idle: Notify::new(),
@@ -355,6 +363,12 @@ impl Switchboard {
             Arrival::Connect(target) => (Box::new(Connect::new(target, CONNECT_RING_MAX)), None),
             Arrival::Emergency(number) => {
                 tracing::warn!(line = self.line_name(Some(line)), "emergency call");
+                let told = json!({
+                    "number": number,
+                    "from": offer.from.number_or_anonymous(),
+                    "line": self.line_name(Some(line)),
+                });
+                self.0.webhooks.event("emergency.called", self.line_name(Some(line)), Class::Emergency, told);
                 (Box::new(Connect::new(Target::Number(number), CONNECT_RING_MAX)), None)
             }
             Arrival::Refuse(cause) => {
@@ -688,6 +702,10 @@ impl Switchboard {
             stats: entry.stats.get(&leg).copied(),
         });
         self.0.records.write(&record);
+        let call = cdr.id.to_string();
+        // With everything that happened it would be too long for an event.
+        self.0.webhooks.event("cdr", &call, Class::Record, record.summary());
+        self.0.uploads.ready(&call, &cdr.recordings);
     }
 
     // --- Names.

@@ -48,6 +48,17 @@ pub(crate) struct Answer {
     pub keeping: Keeping,
     /// What it says to whoever delivers webhooks.
     pub delivery: DeliveryFields,
+    /// What it says to whoever uploads a file.
+    pub upload: UploadFields,
+}
+
+/// Fields of an answer to an upload (tus 1.0.0).
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub(crate) struct UploadFields {
+    /// `Location`: where the server keeps it.
+    pub location: Option<String>,
+    /// `Upload-Offset`: how much of it the server has, in bytes.
+    pub offset: Option<u64>,
 }
 
 /// Fields of an answer that say when and whether to send again. As they came: what they
@@ -267,7 +278,18 @@ impl<'a> Hop<'a> {
             body: bytes,
         };
         let keeping = Keeping::read(&parts.headers);
-        Ok(Answer { response, keeping, delivery: DeliveryFields::read(&parts.headers) })
+        let delivery = DeliveryFields::read(&parts.headers);
+        Ok(Answer { response, keeping, delivery, upload: UploadFields::read(&parts.headers) })
+    }
+}
+
+impl UploadFields {
+    fn read(headers: &HeaderMap) -> Self {
+        let offset = text(headers, &HeaderName::from_static("upload-offset"));
+        Self {
+            location: text(headers, &header::LOCATION),
+            offset: offset.and_then(|offset| offset.trim().parse().ok()),
+        }
     }
 }
 

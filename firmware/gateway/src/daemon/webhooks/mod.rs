@@ -32,7 +32,7 @@ use tokio::task::spawn_local;
 use super::control::down_detail;
 use super::switchboard::moment;
 use crate::config;
-use crate::fetch::{AllowList, Answer, FetchSettings, Fetcher};
+use crate::fetch::{AllowList, Answer, FetchSettings, Fetcher, Outage};
 use event::{Burst, Flaps};
 pub(crate) use opening::opens as spool_opens;
 
@@ -105,10 +105,12 @@ impl Webhooks {
         settings: config::Webhooks,
         allow: AllowList,
         own: Vec<SocketAddr>,
+        outage: Outage,
     ) -> Result<Self, StoreError> {
         let fetcher = Fetcher::new(FetchSettings {
             allow,
             own,
+            outage,
             threads_max: ON_THEIR_WAY_MAX,
             ..FetchSettings::default()
         });
