@@ -122,7 +122,6 @@ impl Whim {
                     redirects_max: 0,
                     body_max_bytes: 1,
                     cuts_body: false,
-                    attempts: 1,
                 };
                 self.outputs.push_back(FlowOutput::Fetch {
                     id: FetchId(self.fetches),

@@ -68,8 +68,6 @@ pub struct HttpRequest {
     pub body_max_bytes: usize,
     /// What is longer is cut off instead of refused: only the status matters.
     pub cuts_body: bool,
-    /// How often it is sent while the server cannot be reached, at least once.
-    pub attempts: u8,
 }
 
 /// Marks a fetch whose answer is a document, what a flow is made of: the box may keep a

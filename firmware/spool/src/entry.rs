@@ -199,7 +199,6 @@ impl Stored {
                 redirects_max: self.redirects_max,
                 body_max_bytes: self.body_max_bytes,
                 cuts_body: true,
-                attempts: 1,
             },
         })
     }
@@ -287,7 +286,6 @@ pub(crate) mod tests {
                 redirects_max: 5,
                 body_max_bytes: 4_096,
                 cuts_body: true,
-                attempts: 1,
             },
         }
     }

@@ -62,7 +62,6 @@ pub(super) fn document_request(
         redirects_max: REDIRECTS_MAX,
         body_max_bytes: LIMITS.bytes_max,
         cuts_body: false,
-        attempts: 1,
     }
 }
 
@@ -92,7 +91,6 @@ pub(super) fn notice_request(method: Method, url: String, entity: Option<Vec<u8>
         redirects_max: REDIRECTS_MAX,
         body_max_bytes: LIMITS.bytes_max,
         cuts_body: false,
-        attempts: 1,
     }
 }
 
@@ -241,7 +239,6 @@ impl OpentactFlow {
             redirects_max: REDIRECTS_MAX,
             body_max_bytes: LIMITS.bytes_max,
             cuts_body: !include,
-            attempts: 1,
         };
         if include {
             self.load(now, request, None, Fetching::Include(command));

@@ -294,7 +294,6 @@ impl Switchboard {
             redirects_max: 0,
             body_max_bytes: 0,
             cuts_body: true,
-            attempts: 1,
         };
         // Whatever it says was noted.
         let _ = self.0.fetcher.fetch(request).await;

@@ -483,7 +483,6 @@ mod tests {
                 redirects_max: 1,
                 body_max_bytes: 1,
                 cuts_body: false,
-                attempts: 1,
             };
             let mut hop = Hop::first(&request).unwrap();
             hop.follow(status, "../w#f").unwrap();

@@ -24,7 +24,6 @@ fn request(method: Method, url: &str) -> HttpRequest {
         redirects_max: 5,
         body_max_bytes: 64 * 1024,
         cuts_body: false,
-        attempts: 1,
     }
 }
 

@@ -281,7 +281,6 @@ impl Inner {
             redirects_max: REDIRECTS_MAX,
             body_max_bytes: self.settings.file_bytes_max,
             cuts_body: false,
-            attempts: 1,
         };
         let answer = self.fetcher.fetch_kept(request).await.unwrap_or(Err(FetchError::Overload));
         let answer = match (answer, old) {

@@ -46,7 +46,6 @@ pub fn parse_output(line: &str) -> FlowOutput {
                     redirects_max: 5,
                     body_max_bytes: 65_536,
                     cuts_body: false,
-                    attempts: 1,
                 },
                 document: None,
             }

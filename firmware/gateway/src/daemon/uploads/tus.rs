@@ -118,7 +118,6 @@ impl Upload {
             redirects_max: 0,
             body_max_bytes: ANSWER_BYTES_MAX,
             cuts_body: true,
-            attempts: 1,
         })
     }
 
