@@ -27,8 +27,10 @@ const ROUNDS: usize = 5;
 const ROWS: u64 = 50_000;
 /// Answers that are waited for at the same time while a spool is filled.
 const UNANSWERED_MAX: usize = 1_000;
-/// Makes the longest records that fit, so that a full spool has few.
+/// Makes long records, so that a full spool has few.
 const LARGE_BODY_BYTES: usize = 16_000;
+/// As much as a spool holds, in bytes, before new webhooks displace old ones.
+const FULL_BYTES: u64 = 64 * 1024 * 1024;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -71,7 +73,8 @@ fn measure(folder: &Path) -> Result<(), Failure> {
     }
 
     let full = folder.join("full");
-    let count = fill(&full, LARGE_BODY_BYTES, u64::MAX)?;
+    let length = webhook(0, Class::Final, LARGE_BODY_BYTES).to_record()?.len();
+    let count = fill(&full, LARGE_BODY_BYTES, FULL_BYTES / length as u64)?;
     let began = Instant::now();
     let (spool_full, bytes) = spool(&full)?;
     let took = began.elapsed();
@@ -165,23 +168,18 @@ fn puts(spool: &Spool, putters: u64) -> Result<Appends, Failure> {
     Ok(Appends::of(latencies, began.elapsed()))
 }
 
-/// Puts webhooks until there are `rows` or the spool is full. Gives how many there are.
+/// Puts so many webhooks. Gives how many there are then.
 fn fill(folder: &Path, body_bytes: usize, rows: u64) -> Result<u64, Failure> {
     let (spool, _) = spool(folder)?;
     let mut next = 0;
-    let mut is_full = false;
-    while next < rows && !is_full {
+    while next < rows {
         let answers: Vec<_> = (next..rows)
             .take(UNANSWERED_MAX)
             .map(|n| spool.put(&webhook(n, Class::Final, body_bytes)))
             .collect();
         next += answers.len() as u64;
         for answer in answers {
-            match answer.blocking_recv()? {
-                Ok(_) => {}
-                Err(tipring_spool::PutError::Full) => is_full = true,
-                Err(error) => return Err(error.into()),
-            }
+            answer.blocking_recv()??;
         }
     }
     Ok(spool.counters().waiting)

@@ -20,7 +20,7 @@ use crate::entry::RECORD_BYTES_MAX;
 use crate::store::{Change, Seq, Store, StoreError};
 
 /// Memory that sled may use for its pages, in bytes.
-const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+const CACHE_BYTES: u64 = 1024 * 1024;
 /// Length of a segment of sled's log, in bytes.
 const SEGMENT_BYTES: usize = 2 * 1024 * 1024;
 const _: () = assert!(17 * (RECORD_BYTES_MAX + 1_024) < SEGMENT_BYTES / 4, "a leaf would become a blob");
