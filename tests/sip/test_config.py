@@ -157,12 +157,3 @@ def test_a_port_that_is_taken(tipring, party):
     done = serve(box.config_file)
     assert done.returncode in (70, 73, 75), done.stdout + done.stderr
     assert str(taken.port) in done.stdout + done.stderr
-
-
-def test_a_folder_that_cannot_be_written(tipring, tmp_path):
-    """Shows: data_dir under a file: exit 73, said plainly."""
-    box = tipring(started=False)
-    (tmp_path / "plain-file").write_text("")
-    text = box.config_file.read_text().replace(str(box.data), str(tmp_path / "plain-file" / "data"))
-    box.config_file.write_text(text)
-    assert serve(box.config_file).returncode == 73

@@ -371,3 +371,17 @@ def test_cdr_ls_and_export_find_what_is_asked_for(tipring, server, provider, tmp
     exported = box.run("cdr", "--folder", str(box.data / "cdr"), "export", "--format", "ndjson", "-", check=0).stdout
     assert [json.loads(line) for line in exported.splitlines()] == box.cdrs()
     assert box.run("cdr", "--folder", str(box.data / "cdr"), "export", "/nowhere/calls.csv").returncode == 73
+
+
+def test_a_box_whose_disk_cannot_be_used_still_takes_calls(tipring, server, provider):
+    """Shows: no folder for anything, and calls run their flows; the log says what is wrong."""
+    server.flow("/flow", "<Curl url='" + server.url("/ran") + "'/><Hangup/>")
+    server.flow("/ran", "")
+    box = tipring(started=False)
+    text = box.config_file.read_text().replace(json.dumps(str(box.data)), json.dumps("/dev/null/data"))
+    box.config_file.write_text(text)
+    box.start()
+    provider.call(box, "100").answered().hung_up()
+    server.wait_for("/ran")
+    assert "TR-DAEMON-STORAGE" in box.log()
+    until(lambda: box.status()["records"]["waiting"] == 1)

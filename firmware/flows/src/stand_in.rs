@@ -32,6 +32,8 @@ pub struct WithStandIn {
     document: Option<FetchId>,
     /// Actions of the first flow that run.
     running: usize,
+    /// The caller has had something of the first flow but an answer.
+    has_acted: bool,
     /// The action with which the stand-in answers.
     answering: Option<ActionId>,
     outputs: VecDeque<FlowOutput>,
@@ -49,6 +51,7 @@ impl WithStandIn {
             facts: None,
             document: None,
             running: 0,
+            has_acted: false,
             answering: None,
             outputs: VecDeque::new(),
         }
@@ -105,14 +108,17 @@ impl WithStandIn {
 
     /// While the first flow runs the call: passes its outputs on.
     fn drain_first(&mut self) {
-        while let Some(output) = self.first.poll() {
-            if let FlowOutput::Fetch { id, document: Some(document), .. } = &output
-                && document.is_first
-            {
-                self.document = Some(*id);
+        while let Some(mut output) = self.first.poll() {
+            if let FlowOutput::Fetch { id, document: Some(document), .. } = &mut output {
+                // What only leads on to another document has not begun yet.
+                document.is_first |= !self.has_acted;
+                if document.is_first {
+                    self.document = Some(*id);
+                }
             }
-            if let FlowOutput::Start { .. } = &output {
+            if let FlowOutput::Start { action, .. } = &output {
                 self.running += 1;
+                self.has_acted |= *action != Action::Answer;
             }
             self.outputs.push_back(output);
         }
@@ -271,6 +277,24 @@ mod tests {
             flow.handle(now(), FlowInput::Leg(LEG, LegEvent::Released(Cause::NormalClearing)));
             assert_eq!(outputs(&mut flow), ["hangup", "end normal-clearing caller"]);
         }
+    }
+
+    #[test]
+    fn a_document_that_only_leads_on_to_one_that_cannot_be_had_has_not_begun() {
+        let mut flow = flow();
+        outputs(&mut flow);
+        let leads_on = answer(200, "<Response><Redirect url='http://web.test/real'/></Response>");
+        flow.handle(now(), FlowInput::Fetched(FetchId(1), Ok(&leads_on)));
+        assert_eq!(outputs(&mut flow), ["Answer"]);
+        flow.handle(now(), FlowInput::Ended(ActionId(1), Outcome::Done));
+        assert_eq!(outputs(&mut flow), ["live"]);
+        // Documents that follow each other keep a distance.
+        let mut clock = Clock::new();
+        clock.advance(Duration::from_secs(10));
+        flow.handle(clock.now(), FlowInput::Timeout);
+        assert_eq!(outputs(&mut flow), ["fetch"]);
+        flow.handle(now(), FlowInput::Fetched(FetchId(2), Err(FetchError::Unreachable)));
+        assert_eq!(outputs(&mut flow), ["TR-HOOK-UNREACH", "dial 201"]);
     }
 
     #[test]

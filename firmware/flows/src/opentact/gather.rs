@@ -120,7 +120,7 @@ impl OpentactFlow {
                 let fields = [("code", gather.code()), ("attempts", &attempts), ("success", success)];
                 let url = params::with_query(&url, &fields);
                 let entity = (method == Method::Post).then(|| self.entity(now, Some(&gather.history)));
-                let document = self.copy_key(method, &url, &gather.command);
+                let document = self.copy_key_of(gather.code(), method, &url, &gather.command);
                 let request = document_request(method, url, entity, REQUEST_TIMEOUT);
                 self.load(now, request, document, Fetching::Attempt(gather));
             }
@@ -149,7 +149,7 @@ impl OpentactFlow {
                 ("call", call.as_str()),
             ];
             let key = params::with_query(&url, &[("dtmf", &code)]);
-            let document = self.copy_key(Method::Get, &key, &command);
+            let document = self.copy_key_of(&code, Method::Get, &key, &command);
             let url = params::with_query(&url, &fields);
             let request = document_request(Method::Get, url, None, REQUEST_TIMEOUT);
             return self.load(now, request, document, Fetching::Unmatched(gather));

@@ -75,7 +75,8 @@ pub(super) fn first_request(
     timeout: Duration,
 ) -> (HttpRequest, DocumentKey) {
     let url = params::absolute(url).unwrap_or_else(|| url.to_owned());
-    let key = format!("{} {url}", app.method);
+    // Two numbers may lead to two menus.
+    let key = format!("{} {url} {to}", app.method);
     let url = params::with_query(&url, &[("from", from), ("to", to)]);
     (document_request(app.method, url, entity, timeout), DocumentKey { key, is_first: true })
 }
@@ -176,6 +177,19 @@ impl OpentactFlow {
     pub(super) fn copy_key(&self, method: Method, url: &str, command: &Command) -> Option<DocumentKey> {
         (method == Method::Get && !self.handles_failure(command))
             .then(|| DocumentKey { key: format!("{method} {url}"), is_first: false })
+    }
+
+    /// As [`copy_key`](Self::copy_key) for a document that digits lead to; a longer row of them
+    /// may be a secret, and is kept nowhere.
+    pub(super) fn copy_key_of(
+        &self,
+        digits: &str,
+        method: Method,
+        url: &str,
+        command: &Command,
+    ) -> Option<DocumentKey> {
+        const DIGITS_SECRET: usize = 4;
+        (digits.len() < DIGITS_SECRET).then(|| self.copy_key(method, url, command)).flatten()
     }
 
     /// Fetches a document, at the distance that [`super::loads`] keeps.

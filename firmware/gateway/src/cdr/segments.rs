@@ -95,15 +95,18 @@ impl Segment {
 
     /// Removes files that hold nothing as new as `oldest` (RFC 3339, which sorts as it
     /// reads). A record of a time when the clock was not set says nothing.
-    pub(super) fn forget(&self, oldest: &str) -> io::Result<()> {
-        for (number, path) in files(&self.folder)? {
-            if number == self.number {
-                break;
-            }
-            let newest = super::reader::newest_start(&path)?;
-            if newest.is_none_or(|newest| newest.as_str() >= oldest) {
-                break;
-            }
+    pub(super) fn forget(&mut self, oldest: &str) -> io::Result<()> {
+        let files = files(&self.folder)?;
+        let is_old = |(_, path): &&(u64, PathBuf)| {
+            let newest = super::reader::newest_start(path).ok().flatten();
+            newest.is_some_and(|newest| newest.as_str() < oldest)
+        };
+        // What stands before an old one is older still, whatever its clock said.
+        let Some(last) = files.iter().rev().find(is_old).map(|(number, _)| *number) else { return Ok(()) };
+        if last >= self.number {
+            *self = Self::begin(&self.folder, self.number + 1)?;
+        }
+        for (_, path) in files.into_iter().filter(|(number, _)| *number <= last) {
             fs::remove_file(path)?;
         }
         Ok(())
@@ -154,11 +157,16 @@ mod tests {
         {
             fs::write(folder.path().join(format!("{number:06}.jsonl")), line(started)).unwrap();
         }
-        let segment = Segment::open(folder.path()).unwrap();
+        let mut segment = Segment::open(folder.path()).unwrap();
         let numbers = || files(folder.path()).unwrap().into_iter().map(|(n, _)| n).collect::<Vec<_>>();
         segment.forget("1970-06-01T00:00:00Z").unwrap();
         assert_eq!(numbers(), [1, 2, 3, 4]);
         segment.forget("2026-01-15T00:00:00Z").unwrap();
         assert_eq!(numbers(), [2, 3, 4], "number two says nothing of its time");
+        segment.forget("2026-03-01T00:00:00Z").unwrap();
+        assert_eq!(numbers(), [4], "what stands before an old one is older still");
+        segment.append(&line("2026-03-02T00:00:00Z")).unwrap();
+        segment.forget("2026-04-01T00:00:00Z").unwrap();
+        assert_eq!(numbers(), [5], "even the newest, on a box that takes few calls");
     }
 }

@@ -100,7 +100,7 @@ impl Drop for RecordWriter {
 fn run(folder: &Path, days: u16, incoming: &Receiver<String>, shared: &Shared) {
     let mut segment = open(folder);
     let mut pending: VecDeque<String> = VecDeque::new();
-    forget(segment.as_ref().ok(), days);
+    forget(segment.as_mut().ok(), days);
     let mut failed = false;
     loop {
         let wait = if pending.is_empty() { FORGET_EVERY } else { AGAIN };
@@ -109,12 +109,15 @@ fn run(folder: &Path, days: u16, incoming: &Receiver<String>, shared: &Shared) {
                 pending.push_back(line);
                 std::thread::park_timeout(GATHER);
             }
-            Err(RecvTimeoutError::Timeout) if pending.is_empty() => forget(segment.as_ref().ok(), days),
+            Err(RecvTimeoutError::Timeout) if pending.is_empty() => forget(segment.as_mut().ok(), days),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) if pending.is_empty() => return,
             Err(RecvTimeoutError::Disconnected) => {
                 // The last attempt; there is nobody left to wait.
-                let _ = open(folder).and_then(|mut last| write(&mut last, &pending));
+                if let Err(error) = open(folder).and_then(|mut last| write(&mut last, &pending)) {
+                    let lost = pending.len();
+                    tracing::error!(code = "TR-CDR-LOST", %error, lost, "call records are lost");
+                }
                 return;
             }
         }
@@ -162,7 +165,7 @@ fn write(segment: &mut Segment, lines: &VecDeque<String>) -> io::Result<()> {
     segment.sync()
 }
 
-fn forget(segment: Option<&Segment>, days: u16) {
+fn forget(segment: Option<&mut Segment>, days: u16) {
     let oldest = Timestamp::now().checked_sub((i64::from(days) * 24).hours());
     if let (Some(segment), Ok(oldest)) = (segment, oldest)
         && let Err(error) = segment.forget(&oldest.to_string())

@@ -137,6 +137,10 @@ pub(super) fn run(socket: &Path, folder: Option<PathBuf>, command: &CdrCommand) 
             }
         },
     };
+    if !folder.is_dir() {
+        complain_with("TR-CDR-NONE", &format!("there is no folder {}", folder.display()));
+        return NOT_FOUND;
+    }
     match command {
         CdrCommand::Ls { filter, limit, json } => list(&folder, filter, *limit, *json),
         CdrCommand::Show { id, json } => show(&folder, id, *json),
@@ -191,7 +195,12 @@ fn list(folder: &Path, filter: &Filter, limit: usize, as_json: bool) -> u8 {
 
 /// What comes from a caller, without what could steer a terminal.
 fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    // Also what turns the direction of writing.
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if steers(c) { '?' } else { c }).collect()
 }
 
 fn show(folder: &Path, id: &str, as_json: bool) -> u8 {

@@ -94,7 +94,7 @@ impl Switchboard {
         let board = self.clone();
         match wanted {
             Some(wanted) => {
-                spawn_local(async move {
+                let climbing = spawn_local(async move {
                     let (stand_in, program) = (wanted.stand_in, Rc::clone(&wanted.program));
                     let (url, method) = (wanted.request.url.clone(), wanted.request.method);
                     let got = board.0.documents.get(wanted).await;
@@ -108,6 +108,12 @@ impl Switchboard {
                     let answer = got.answer.as_ref().map_err(|error| *error);
                     board.handle(number, CallInput::Fetched(id, answer));
                 });
+                // A caller who is gone needs no document.
+                let mut state = self.0.state.borrow_mut();
+                if let Some(entry) = state.calls.get_mut(&number) {
+                    entry.climbing.retain(|one| !one.is_finished());
+                    entry.climbing.push(climbing.abort_handle());
+                }
             }
             None => {
                 spawn_local(async move {
@@ -280,8 +286,13 @@ impl Switchboard {
     /// Asks a server that is away. That it answers is noticed where it is asked.
     async fn probe(&self, server: &str) {
         let entries = self.0.flows.iter().filter_map(|flow| self.entry_of(flow));
-        let of_server = entries.into_iter().find(|wanted| origin(&wanted.request.url) == server);
-        if let Some(wanted) = of_server {
+        let mut of_server: Vec<Wanted> =
+            entries.filter(|wanted| origin(&wanted.request.url) == server).collect();
+        if !of_server.is_empty() {
+            // Each of them in turn: one may be broken for itself.
+            let turn = self.0.probes.get();
+            self.0.probes.set(turn.wrapping_add(1));
+            let wanted = of_server.swap_remove(turn % of_server.len());
             self.warm(wanted).await;
             return;
         }

@@ -121,10 +121,11 @@ pub(crate) fn run(config: Config) -> Result<(), StartError> {
 }
 
 async fn serve(config: Config) -> Result<(), StartError> {
+    // Records, recordings and copies are the owner's and his group's, and nobody else's.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o027));
     let data_dir = config.general.data_dir.clone();
     let storage = |path: PathBuf| move |source| StartError::Storage { path, source };
-    std::fs::create_dir_all(&data_dir).map_err(storage(data_dir.clone()))?;
-    let _lock = lock(&data_dir)?;
+    let _lock = claim(&data_dir)?;
 
     let legs_max = config.calls_max.saturating_mul(4).clamp(64, 16_384);
     let limits = Limits { legs_max, ..Limits::default() };
@@ -217,12 +218,22 @@ async fn serve(config: Config) -> Result<(), StartError> {
         uploads,
     };
     let board = Switchboard::new(config, plan, parts);
-    let control = control::listen(&control_path)
-        .map_err(|source| StartError::Control { path: control_path.clone(), source })?;
+    let control = match control::listen(&control_path) {
+        Ok(control) => Some(control),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem) =>
+        {
+            tracing::error!(code = "TR-DAEMON-CONTROL", path = %control_path.display(), %error, "no commands can be given until the next start");
+            None
+        }
+        Err(source) => return Err(StartError::Control { path: control_path, source }),
+    };
 
     spawn_local(board.clone().serve_lines());
     spawn_local(board.clone().keep_time());
-    spawn_local(control::serve(board.clone(), control));
+    if let Some(control) = control {
+        spawn_local(control::serve(board.clone(), control));
+    }
     spawn_local(serve_media(board.clone(), events, media));
     spawn_local(board.clone().watch_servers());
     if prewarm {
@@ -258,6 +269,34 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let _ = std::fs::remove_file(&control_path);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Makes the data folder and holds it for this process alone. A disk that is full or failing
+/// keeps nobody from calling: then there is nothing to hold.
+///
+/// # Errors
+/// [`StartError::Locked`] where another daemon runs on it.
+fn claim(data_dir: &Path) -> Result<Option<File>, StartError> {
+    let made = std::fs::create_dir_all(data_dir)
+        .map_err(|source| StartError::Storage { path: data_dir.to_owned(), source });
+    match made.and_then(|()| lock(data_dir)) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error @ StartError::Storage { .. }) => {
+            tracing::error!(
+                code = "TR-DAEMON-STORAGE",
+                folder = %data_dir.display(),
+                error = %source_of(&error),
+                "the data folder cannot be used: calls go on, and nothing is kept but in memory"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What the system said.
+fn source_of(error: &StartError) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// Holds the data folder for this process alone.

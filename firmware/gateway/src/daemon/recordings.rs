@@ -58,12 +58,15 @@ impl Recorder {
     /// Starts the threads. `finished` is called on the second.
     ///
     /// # Errors
-    /// When the folder cannot be made or a thread not be started.
+    /// When a thread cannot be started.
     pub(crate) fn start(
         folder: PathBuf,
         finished: impl Fn(Finished) + Send + 'static,
     ) -> std::io::Result<Self> {
-        std::fs::create_dir_all(&folder)?;
+        if let Err(error) = std::fs::create_dir_all(&folder) {
+            // Each recording will say so, too; calls need none.
+            tracing::error!(code = "TR-DAEMON-STORAGE", folder = %folder.display(), %error, "nothing can be recorded");
+        }
         let (begin, beginnings) = sync_channel(BEGIN_MAX);
         let (syncs, to_sync) = sync_channel(SYNCS_MAX);
         let of_syncs = folder.clone();

@@ -67,6 +67,8 @@ pub(super) struct Board {
     pub(super) data_dir: std::path::PathBuf,
     pub(super) recordings_dir: std::path::PathBuf,
     pub(super) state: RefCell<State>,
+    /// Probes of servers that were sent.
+    pub(super) probes: std::cell::Cell<usize>,
     timer_changed: Notify,
     idle: Notify,
 }
@@ -93,6 +95,8 @@ pub(super) struct Entry {
     pub(super) began: Instant,
     due: Option<Instant>,
     pub(super) trail: Trail,
+    /// Documents that are being got for it.
+    pub(super) climbing: Vec<tokio::task::AbortHandle>,
     /// What takes over if its first document cannot be had.
     pub(super) stand_in: Option<Rung>,
     pub(super) legs: Vec<LegId>,
@@ -185,6 +189,7 @@ impl Switchboard {
             webhooks,
             uploads,
             state: RefCell::new(State::default()),
+            probes: std::cell::Cell::default(),
             timer_changed: Notify::new(),
             idle: Notify::new(),
         }))
@@ -423,6 +428,7 @@ impl Switchboard {
             began: Instant::now(),
             due: None,
             trail: Trail::default(),
+            climbing: Vec::new(),
             stand_in,
             legs: first.iter().map(|(leg, _)| *leg).collect(),
             stats: HashMap::new(),
@@ -673,6 +679,7 @@ impl Switchboard {
             entry
         };
         let Some(entry) = entry else { return };
+        entry.climbing.iter().for_each(tokio::task::AbortHandle::abort);
         tracing::info!(
             call = %cdr.id,
             cause = %cdr.cause,

@@ -33,6 +33,9 @@ const MAX_STALE_S: u64 = 30 * 86_400;
 const REFRESH_MS: i64 = 6 * 3_600_000;
 /// Fields that can make a difference.
 const VARY_MAX: usize = 8;
+/// Callers who must have been given the same words: for a first copy, and in place of one.
+const CALLERS_FIRST: usize = 2;
+const CALLERS_AFTER: usize = 3;
 /// Longest file of a copy.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -66,20 +69,35 @@ impl EdgeCache {
     #[must_use]
     pub(crate) fn read(value: &str) -> Self {
         let mut read = Self::default();
-        for part in value.split([';', '|']) {
+        let mut names_follow = false;
+        for part in value.split([';', '|', ',']) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             match name.trim().to_ascii_lowercase().as_str() {
-                "no" => read.no = true,
+                "no" | "no-store" | "private" => read.no = true,
                 "public" => read.public = true,
                 "max-stale" => read.max_stale_s = value.trim().parse().ok(),
                 "vary" => {
-                    let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
-                    read.vary = names.take(VARY_MAX).map(str::to_owned).collect();
+                    names_follow = true;
+                    read.add(value);
+                    continue;
+                }
+                // The list of `vary` has commas, too.
+                _ if names_follow => {
+                    read.add(part);
+                    continue;
                 }
                 _ => {}
             }
+            names_follow = false;
         }
         read
+    }
+
+    fn add(&mut self, name: &str) {
+        let name = name.trim();
+        if !name.is_empty() && self.vary.len() < VARY_MAX {
+            self.vary.push(name.to_owned());
+        }
     }
 }
 
@@ -98,8 +116,8 @@ pub(crate) struct Document {
 struct Entry {
     /// What was the same for all.
     shared: Option<Document>,
-    /// What one caller was given, and who he was.
-    candidate: Option<(u64, Document)>,
+    /// What some callers were given lately, and who they were.
+    candidate: Option<(Vec<u64>, Document)>,
     /// The order of use.
     used: u64,
     written_unix_ms: i64,
@@ -135,6 +153,8 @@ pub(crate) struct StoredCopy {
     media_type: Option<String>,
     unix_ms: i64,
     max_stale_s: u64,
+    /// CRC-32C of the body.
+    crc32c: u32,
     /// Base64.
     body: String,
 }
@@ -154,15 +174,28 @@ impl Copies {
     ) -> (Vec<Change>, bool) {
         let (answer, unix_ms) = came;
         let mut changes = Vec::new();
+        if keep == Keep::Never {
+            return (changes, false);
+        }
+        if says.no {
+            // Whatever fields make a difference: none of it is to be kept.
+            let of_document = |key: &String| {
+                key.strip_prefix(document).is_some_and(|rest| rest.is_empty() || rest.starts_with('\n'))
+            };
+            let keys: Vec<String> = self.entries.keys().filter(|key| of_document(key)).cloned().collect();
+            for key in keys {
+                if self.entries.remove(&key).is_some_and(|entry| entry.shared.is_some()) {
+                    changes.push(Change::Remove(key));
+                }
+            }
+            return (changes, false);
+        }
         self.vary.retain(|known, _| known != document || !says.vary.is_empty());
         if !says.vary.is_empty() {
             self.vary.insert(document.to_owned(), says.vary.clone());
         }
         let key = self.key(document, url);
-        if says.no || keep == Keep::Never || answer.body.len() > DOCUMENT_BYTES_MAX {
-            if self.entries.remove(&key).is_some_and(|entry| entry.shared.is_some()) {
-                changes.push(Change::Remove(key));
-            }
+        if answer.body.len() > DOCUMENT_BYTES_MAX {
             return (changes, false);
         }
         self.uses += 1;
@@ -171,12 +204,19 @@ impl Copies {
         let max_stale_s = says.max_stale_s.unwrap_or(MAX_STALE_S).min(MAX_STALE_S);
         let new = Document { answer: answer.clone(), unix_ms, max_stale_s };
         let known = entry.shared.as_ref().is_some_and(|shared| same(&shared.answer, answer));
-        let proved = says.public
-            || keep == Keep::Always
-            || entry
-                .candidate
-                .as_ref()
-                .is_some_and(|(other, seen)| *other != caller && same(&seen.answer, answer));
+        let is_first = entry.shared.is_none();
+        let callers = match entry.candidate.take() {
+            Some((mut callers, seen)) if same(&seen.answer, answer) => {
+                if !callers.contains(&caller) {
+                    callers.push(caller);
+                }
+                callers
+            }
+            Some(_) | None => vec![caller],
+        };
+        // What has proved itself is not given up for what two odd callers were given.
+        let enough = if is_first { CALLERS_FIRST } else { CALLERS_AFTER };
+        let proved = says.public || keep == Keep::Always || callers.len() >= enough;
         let mut is_new = false;
         if known || proved {
             let is_old = unix_ms.abs_diff(entry.written_unix_ms) > REFRESH_MS.unsigned_abs();
@@ -187,13 +227,17 @@ impl Copies {
             }
             is_new = !known;
             entry.shared = Some(new);
-            entry.candidate = None;
         } else {
-            entry.candidate = Some((caller, new));
+            entry.candidate = Some((callers, new));
         }
         if self.entries.len() > COPIES_MAX
             && let Some(oldest) =
-                self.entries.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone())
+                // What is only a candidate goes first.
+                self
+                    .entries
+                    .iter()
+                    .min_by_key(|(_, entry)| (entry.shared.is_some(), entry.used))
+                    .map(|(key, _)| key.clone())
             && self.entries.remove(&oldest).is_some_and(|entry| entry.shared.is_some())
         {
             changes.push(Change::Remove(oldest));
@@ -224,6 +268,9 @@ impl Copies {
     pub(crate) fn restore(&mut self, stored: Vec<StoredCopy>) {
         for copy in stored.into_iter().take(COPIES_MAX) {
             let Ok(body) = BASE64.decode(&copy.body) else { continue };
+            if crc32c::crc32c(&body) != copy.crc32c {
+                continue;
+            }
             if !copy.vary.is_empty() {
                 self.vary.insert(copy.document, copy.vary.into_iter().take(VARY_MAX).collect());
             }
@@ -257,7 +304,9 @@ impl StoredCopy {
             key,
             vary,
             document: name.to_owned(),
-            url: document.answer.url.clone(),
+            // Relative addresses need no query, which may name a caller.
+            url: document.answer.url.split(['?', '#']).next().unwrap_or_default().to_owned(),
+            crc32c: crc32c::crc32c(&document.answer.body),
             status: document.answer.status,
             media_type: document.answer.media_type.clone(),
             unix_ms: document.unix_ms,
@@ -291,7 +340,9 @@ impl CopyFolder {
                 let _ = std::fs::remove_file(&path);
                 continue;
             }
-            let short = std::fs::metadata(&path).is_ok_and(|meta| meta.len() <= FILE_BYTES_MAX);
+            // A pipe must not make us wait for its other end.
+            let short =
+                std::fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= FILE_BYTES_MAX);
             let copy = short.then(|| std::fs::read(&path).ok()).flatten();
             copies.extend(copy.and_then(|bytes| serde_json::from_slice::<StoredCopy>(&bytes).ok()));
             if copies.len() >= COPIES_MAX {
@@ -370,7 +421,14 @@ mod tests {
         note(&mut copies, 4, "dear 4");
         assert_eq!(body(&copies).as_deref(), Some("a\r\n  menu\n"));
         note(&mut copies, 5, "dear 4");
-        assert_eq!(body(&copies).as_deref(), Some("dear 4"));
+        assert_eq!(body(&copies).as_deref(), Some("a\r\n  menu\n"), "two odd callers");
+        note(&mut copies, 1, "a menu");
+        note(&mut copies, 6, "dear 4");
+        assert_eq!(body(&copies).as_deref(), Some("a menu"));
+        for caller in 6..9 {
+            note(&mut copies, caller, "new menu");
+        }
+        assert_eq!(body(&copies).as_deref(), Some("new menu"));
     }
 
     #[test]
@@ -389,7 +447,10 @@ mod tests {
         assert_eq!(told(Keep::Always, "", "x"), (true, true));
         assert_eq!(told(Keep::Always, "no", "x"), (false, false));
         assert_eq!(told(Keep::Learned, "Public; Max-Stale=3600", "x"), (true, false));
-        assert_eq!(told(Keep::Never, "public", "x"), (false, false));
+        assert_eq!(told(Keep::Learned, "no, max-stale=60", "x"), (false, false));
+        assert_eq!(told(Keep::Learned, "public, max-stale=3600", "x"), (true, false));
+        // What one flow does not want, another of the same address may.
+        assert_eq!(told(Keep::Never, "public", "y"), (true, false));
         assert_eq!(told(Keep::Always, "max-stale=99999999999999999999", "x"), (true, true));
         // Thirty days at most.
         let mut copies = Copies::default();
@@ -403,7 +464,8 @@ mod tests {
     #[test]
     fn named_fields_make_a_difference() {
         let mut copies = Copies::default();
-        let says = EdgeCache::read("public; vary=TO,Digits");
+        let says = EdgeCache::read("vary=TO,Digits, public");
+        assert_eq!(says.vary, ["TO", "Digits"]);
         for (to, body) in [("100", "sales"), ("200", "support")] {
             let url = format!("http://web.test/flow?from=1&to={to}");
             copies.note("GET d", &url, 1, Keep::Learned, &says, (&answer(body), NOW));
@@ -413,6 +475,22 @@ mod tests {
             let found = copies.get("GET d", &url, NOW).map(|(document, _)| document.answer.body.clone());
             assert_eq!(found.as_deref(), body.map(str::as_bytes), "{to}");
         }
+    }
+
+    #[test]
+    fn candidates_push_out_no_copy_and_a_document_that_is_no_longer_to_be_kept_goes_with_all_its_fields() {
+        let mut copies = Copies::default();
+        let public = EdgeCache::read("public; vary=to");
+        let url = |to: u32| format!("http://web.test/flow?to={to}");
+        copies.note("GET good", &url(1), 1, Keep::Learned, &public, (&answer("menu"), NOW));
+        for caller in 0..300 {
+            let says = EdgeCache::read("vary=to");
+            copies.note("GET odd", &url(caller), 1, Keep::Learned, &says, (&answer("dear"), NOW));
+        }
+        assert_eq!(copies.count(), 1);
+        let (changes, _) =
+            copies.note("GET good", &url(2), 1, Keep::Learned, &EdgeCache::read("no"), (&answer("x"), NOW));
+        assert_eq!((copies.count(), changes.len()), (0, 1));
     }
 
     #[test]
@@ -435,7 +513,9 @@ mod tests {
         again.restore(disk.read());
         assert_eq!(again.count(), COPIES_MAX);
         let url = |n: u32| format!("http://web.test/flow?to={n}");
-        assert_eq!(again.get("GET d", &url(299), NOW), copies.get("GET d", &url(299), NOW));
+        let body =
+            |copies: &Copies| copies.get("GET d", &url(299), NOW).map(|(copy, _)| copy.answer.body.clone());
+        assert_eq!(body(&again), body(&copies));
         assert!(again.get("GET d", &url(299), NOW).is_some() && again.get("GET d", &url(0), NOW).is_none());
         assert!(!disk.0.join("x.part").exists());
     }

@@ -122,7 +122,9 @@ impl Documents {
             let copies = self.0.copies.borrow();
             let usable = wanted.keep != Keep::Never;
             let found = copies.get(&wanted.document.key, &url, unix_ms()).filter(|_| usable);
-            found.map(|(document, age_s)| (document.answer.clone(), age_s))
+            let found = found.map(|(document, age_s)| (document.answer.clone(), age_s));
+            // What the dialect would not run any more is none.
+            found.filter(|(answer, _)| wanted.program.judge(answer).is_ok())
         };
         let fallback_url = wanted.fallback_url.as_deref().filter(|url| !self.0.fetcher.is_away(url));
         let patience = if wanted.document.is_first { self.0.patience } else { self.0.patience / 3 * 2 };
@@ -156,6 +158,9 @@ impl Documents {
                         attempts.push(attempt);
                     }
                     if let (true, Ok(answer)) = (is_good, &answer) {
+                        if rung == Rung::Fallback {
+                            self.count(&url, rung);
+                        }
                         let new_copy = rung != Rung::Fallback && self.keep(&wanted, answer);
                         let answer = Ok(answer.response.clone());
                         return Got { answer, rung: Some(rung), age_s: None, attempts, new_copy };

@@ -259,12 +259,16 @@ impl<'a> Hop<'a> {
             return Err(FetchError::TooLarge);
         }
         let mut bytes = Vec::new();
-        body.with_config()
+        let read = body
+            .with_config()
             .limit(limit.saturating_add(CODING_BYTES_MAX))
             .reader()
             .take(limit.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|error| classify(&Error::from(error)))?;
+            .read_to_end(&mut bytes);
+        // Where only the status matters, it is known by now.
+        if let (Err(error), false) = (read, request.cuts_body) {
+            return Err(classify(&Error::from(error)));
+        }
         if bytes.len() > bytes_max {
             if !request.cuts_body {
                 return Err(FetchError::TooLarge);
@@ -305,8 +309,9 @@ impl DeliveryFields {
 
 impl Keeping {
     fn read(headers: &HeaderMap) -> Self {
-        let edge = text(headers, &HeaderName::from_static("x-edge-cache"));
-        let edge = edge.as_deref().map(EdgeCache::read).unwrap_or_default();
+        let lines = headers.get_all("x-edge-cache").iter();
+        let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+        let edge = EdgeCache::read(&lines.join(";"));
         let mut keeping = Self { etag: text(headers, &header::ETAG), edge, ..Self::default() };
         for line in headers.get_all(header::CACHE_CONTROL) {
             for word in String::from_utf8_lossy(line.as_bytes()).split(',') {

@@ -22,7 +22,7 @@ mod resolve;
 #[cfg(test)]
 pub(crate) mod test_server;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
@@ -57,6 +57,8 @@ pub(crate) struct FetchSettings {
     pub own: Vec<SocketAddr>,
     /// Most requests at a time, at least 1.
     pub threads_max: usize,
+    /// Most requests to one server at a time: one that hangs leaves room for the others.
+    pub per_server_max: usize,
     /// Most requests that wait for a thread.
     pub queue_max: usize,
     /// Longest wait for a connection, with its TLS.
@@ -70,7 +72,8 @@ impl Default for FetchSettings {
         Self {
             allow: AllowList::default(),
             own: Vec::new(),
-            threads_max: 16,
+            threads_max: 24,
+            per_server_max: 6,
             queue_max: 256,
             connect_max: Duration::from_secs(10),
             outage: Outage::default(),
@@ -133,6 +136,10 @@ struct State {
     idle: usize,
     /// Requests that run.
     active: usize,
+    /// How many of them may run to one server.
+    per_server_max: usize,
+    /// When those that run began, by server.
+    running: HashMap<String, Vec<Instant>>,
     /// A thread answers requests that expire in the queue.
     watched: bool,
     closed: bool,
@@ -170,7 +177,7 @@ impl Fetcher {
             changes: watch::channel((0, None)).0,
             threads_max: settings.threads_max.max(1),
             queue_max: settings.queue_max,
-            state: Mutex::new(State::default()),
+            state: Mutex::new(State { per_server_max: settings.per_server_max.max(1), ..State::default() }),
             ready: Condvar::new(),
             expiry: Condvar::new(),
         };
@@ -189,7 +196,8 @@ impl Fetcher {
         answer
     }
 
-    /// As [`fetch`](Self::fetch), with what the answer says about keeping it.
+    /// As [`fetch`](Self::fetch), with what the answer says about keeping it. What still waits
+    /// for a thread when the receiver is dropped is not sent.
     pub(crate) fn fetch_kept(&self, request: HttpRequest) -> oneshot::Receiver<Result<Answer, FetchError>> {
         let (reply, answer) = oneshot::channel();
         self.submit(request, Reply::Kept(reply));
@@ -200,7 +208,7 @@ impl Fetcher {
     /// something else.
     #[must_use]
     pub(crate) fn is_away(&self, url: &str) -> bool {
-        self.owner.0.breakers().is_away(origin(url))
+        self.owner.0.breakers().is_away(origin(url)) || self.owner.0.state().is_clogged(origin(url))
     }
 
     /// Servers that count as away, with how long they have.
@@ -257,8 +265,16 @@ impl Fetcher {
             job.reply.send(Err(FetchError::Overload));
             return;
         }
+        let has_room = state.has_room(origin(&job.request.url));
         state.queue.push_back(job);
-        if state.queue.len() <= state.idle {
+        if !has_room {
+            // It has its turn when another of the same server is over, or expires.
+            if state.watched {
+                shared.expiry.notify_one();
+            } else {
+                state.watched = Shared::start_watch(shared);
+            }
+        } else if state.can_run() <= state.idle {
             shared.ready.notify_one();
         } else if state.threads < shared.threads_max && Shared::start_worker(shared) {
             state.threads += 1;
@@ -317,7 +333,7 @@ impl Shared {
             let result = self.attempt(&job);
             self.note(&job.request.url, behaviour(&result, began.elapsed()));
             // Whoever hears the answer finds the request no longer running.
-            self.state().active -= 1;
+            self.state().over(origin(&job.request.url));
             job.reply.send(result);
         }
     }
@@ -357,8 +373,7 @@ impl Shared {
     fn next_job(&self) -> Option<Job> {
         let mut state = self.state();
         loop {
-            if let Some(job) = state.queue.pop_front() {
-                state.active += 1;
+            if let Some(job) = state.take() {
                 return Some(job);
             }
             if state.closed {
@@ -369,7 +384,7 @@ impl Shared {
             let (woken, wait) = self.ready.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
             state = woken;
             state.idle -= 1;
-            if wait.timed_out() && state.queue.is_empty() {
+            if wait.timed_out() && state.can_run() == 0 {
                 state.threads -= 1;
                 return None;
             }
@@ -404,6 +419,48 @@ impl Shared {
     }
 }
 
+impl State {
+    /// Whether one more request may run to a server.
+    fn has_room(&self, origin: &str) -> bool {
+        self.running.get(origin).is_none_or(|running| running.len() < self.per_server_max)
+    }
+
+    /// Requests that wait, and whose servers have room for one more.
+    fn can_run(&self) -> usize {
+        self.queue.iter().filter(|job| self.has_room(origin(&job.request.url))).count()
+    }
+
+    /// Whether all that may run to a server have done so for longer than is usual.
+    fn is_clogged(&self, origin: &str) -> bool {
+        let running = self.running.get(origin);
+        running.is_some_and(|all| {
+            all.len() >= self.per_server_max && all.iter().all(|began| began.elapsed() >= FAIR_WAIT)
+        })
+    }
+
+    /// The next request that may run. Those that nobody waits for any more are dropped.
+    fn take(&mut self) -> Option<Job> {
+        self.queue.retain(|job| !job.reply.is_abandoned());
+        let at = self.queue.iter().position(|job| self.has_room(origin(&job.request.url)))?;
+        let job = self.queue.remove(at)?;
+        self.active += 1;
+        self.running.entry(origin(&job.request.url).to_owned()).or_default().push(Instant::now());
+        Some(job)
+    }
+
+    /// A request to a server is over: which of them does not matter.
+    fn over(&mut self, origin: &str) {
+        self.active -= 1;
+        if let Some(running) = self.running.get_mut(origin) {
+            // The oldest stays, so that a server is not taken for clogged too early.
+            running.pop();
+            if running.is_empty() {
+                self.running.remove(origin);
+            }
+        }
+    }
+}
+
 impl Job {
     fn expires(&self) -> Instant {
         self.since + self.request.timeout.min(FAR)
@@ -411,6 +468,14 @@ impl Job {
 }
 
 impl Reply {
+    /// True if the answer is wanted and nobody waits for it. A notice is sent all the same.
+    fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Kept(reply) => reply.is_closed(),
+        }
+    }
+
     fn send(self, result: Result<Answer, FetchError>) {
         // Who dropped the receiver does not want the answer.
         match self {
@@ -428,7 +493,8 @@ impl Reply {
 fn behaviour(result: &Result<Answer, FetchError>, waited: Duration) -> Behaviour {
     match result {
         Ok(answer) => match answer.response.status {
-            408 | 425 | 429 | 500.. => Behaviour::Away,
+            // A script that breaks (500) says nothing about the others of its server.
+            408 | 425 | 429 | 502..=504 => Behaviour::Away,
             _ => Behaviour::There,
         },
         Err(FetchError::Unreachable | FetchError::NameNotFound | FetchError::Tls) => Behaviour::Away,

@@ -484,7 +484,8 @@ fn requests_run_side_by_side() {
         meeting.wait();
         reply(200, "", b"")
     });
-    let fetcher = Fetcher::new(FetchSettings { threads_max: 8, ..settings(&[server.addr()]) });
+    let fetcher =
+        Fetcher::new(FetchSettings { threads_max: 8, per_server_max: 8, ..settings(&[server.addr()]) });
     for _ in 0..2 {
         let answers: Vec<_> = (0..8).map(|_| fetcher.fetch(get(&server.url("/")))).collect();
         for answer in answers {
@@ -492,6 +493,24 @@ fn requests_run_side_by_side() {
         }
     }
     assert_eq!((fetcher.active(), fetcher.queued()), (0, 0));
+}
+
+#[test]
+fn a_server_that_hangs_leaves_room_for_the_others_and_is_not_sent_what_nobody_wants() {
+    let hanging = TestServer::start(|_| Reaction::Hang);
+    let well = TestServer::start(|_| reply(200, "", b""));
+    let settings = settings(&[hanging.addr(), well.addr()]);
+    let fetcher = Fetcher::new(FetchSettings { threads_max: 3, per_server_max: 2, ..settings });
+    let mut waiting: Vec<_> = (0..8).map(|_| fetcher.fetch_kept(get(&hanging.url("/")))).collect();
+    for _ in 0..20 {
+        assert_eq!(ask(&fetcher, get(&well.url("/"))).unwrap().status, 200);
+    }
+    assert_eq!((fetcher.active(), fetcher.queued()), (2, 6));
+    // All but the two that run lose interest.
+    waiting.truncate(2);
+    assert_eq!(ask(&fetcher, get(&well.url("/"))).unwrap().status, 200);
+    assert_eq!((fetcher.active(), fetcher.queued()), (2, 0));
+    assert_eq!(hanging.seen().len(), 2);
 }
 
 #[test]

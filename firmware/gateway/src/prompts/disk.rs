@@ -29,6 +29,8 @@ impl DiskCache {
     /// The bytes kept under `name`, which then count as used.
     pub(super) fn read(&self, name: &str) -> Option<Vec<u8>> {
         let path = self.path(name);
+        // A pipe must not make us wait for its other end.
+        fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
         let bytes = fs::read(&path).ok()?;
         // Only the order of removal depends on it.
         let _ =

@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
@@ -40,7 +41,7 @@ const PAUSES: [Duration; 6] = [
     Duration::from_secs(900),
     Duration::from_secs(3_600),
 ];
-/// Refusals after which a recording is left where it is.
+/// Refusals after which a recording lets the others go first.
 const REFUSALS_MAX: u32 = 3;
 /// In the folder of recordings: nothing older than it is uploaded by itself.
 const SINCE: &str = "uploads-since";
@@ -142,6 +143,7 @@ impl Uploads {
             ];
             if !self.upload(&server, &path, bytes, &about).await {
                 self.0.refused.set(self.0.refused.get() + 1);
+                self.again(ready, path);
                 return;
             }
             self.0.uploaded.set(self.0.uploaded.get() + 1);
@@ -162,11 +164,23 @@ impl Uploads {
         }
     }
 
+    /// Takes a recording that was refused once more, a while later.
+    fn again(&self, ready: &Ready, path: PathBuf) {
+        let (uploads, again) = (self.clone(), Ready { name: ready.name.clone(), call: ready.call.clone() });
+        spawn_local(async move {
+            tokio::time::sleep(PAUSES[PAUSES.len() - 1]).await;
+            let is_there = spawn_blocking(move || path.exists()).await.unwrap_or(false);
+            if is_there && uploads.0.ready.try_send(again).is_ok() {
+                uploads.0.waiting.set(uploads.0.waiting.get() + 1);
+            }
+        });
+    }
+
     /// Uploads a file; false if the server does not want it.
     async fn upload(&self, server: &str, path: &Path, bytes: u64, about: &[(&str, &str)]) -> bool {
         let place = beside(path, "upload");
         let kept = spawn_blocking(move || std::fs::read_to_string(place)).await;
-        let mut upload = Upload::new(bytes, kept.ok().and_then(Result::ok));
+        let mut upload = Upload::new(server, bytes, kept.ok().and_then(Result::ok).as_deref());
         let (mut failures, mut refusals) = (0, 0);
         loop {
             let step = upload.next();
@@ -200,8 +214,15 @@ impl Uploads {
                         let (place, location) =
                             (beside(path, "upload"), upload.location().map(str::to_owned));
                         // If it is lost, a restart begins anew.
-                        let _ =
-                            spawn_blocking(move || std::fs::write(place, location.unwrap_or_default())).await;
+                        let _ = spawn_blocking(move || {
+                            // The address may hold a password.
+                            let mut options = File::options();
+                            options.write(true).create(true).truncate(true).mode(0o600);
+                            let mut file = options.open(place)?;
+                            file.write_all(location.unwrap_or_default().as_bytes())?;
+                            file.sync_all()
+                        })
+                        .await;
                     }
                     tokio::time::sleep(share.saturating_sub(began.elapsed())).await;
                 }

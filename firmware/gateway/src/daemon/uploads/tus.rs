@@ -57,13 +57,16 @@ pub(super) struct Upload {
     location: Option<String>,
     /// How far the server got, if that is known.
     offset: Option<u64>,
+    /// It said that it stands elsewhere than it said before.
+    is_at_odds: bool,
 }
 
 impl Upload {
-    /// An upload of so many bytes, which the server keeps at `location` if it was created
+    /// An upload of so many bytes, which `server` keeps at `location` if it was created there
     /// before.
-    pub(super) const fn new(bytes: u64, location: Option<String>) -> Self {
-        Self { bytes, location, offset: None }
+    pub(super) fn new(server: &str, bytes: u64, location: Option<&str>) -> Self {
+        let location = location.filter(|place| !place.is_empty()).and_then(|place| resolved(server, place));
+        Self { bytes, location, offset: None, is_at_odds: false }
     }
 
     /// Where the server keeps it.
@@ -141,16 +144,17 @@ impl Upload {
             }
             (Step::Ask, 200..=299) => {
                 // More than there is cannot be ours.
-                let offset = said.offset.filter(|offset| *offset <= self.bytes);
-                if offset.is_none() {
-                    self.location = None;
+                self.offset = said.offset.filter(|offset| *offset <= self.bytes);
+                if self.offset.is_some() {
+                    return Ok(());
                 }
-                self.offset = offset;
-                Ok(())
+                self.location = None;
+                Err(Trouble::Later)
             }
             (Step::Send(sent), 200..=299) => {
                 let offset = said.offset.filter(|offset| offset > sent && *offset <= self.bytes);
                 self.offset = offset;
+                self.is_at_odds = false;
                 // A server that takes bytes and does not move must not be asked for ever.
                 if offset.is_some() { Ok(()) } else { Err(Trouble::Later) }
             }
@@ -161,7 +165,9 @@ impl Upload {
             }
             (Step::Send(_), 409 | 460) => {
                 self.offset = None;
-                Ok(())
+                // Once it may be news; a server that never agrees with itself must not be asked
+                // for ever.
+                if std::mem::replace(&mut self.is_at_odds, true) { Err(Trouble::Later) } else { Ok(()) }
             }
             (_, 408 | 423 | 425 | 429 | 500..) => {
                 self.offset = None;
@@ -208,7 +214,7 @@ mod tests {
 
     #[test]
     fn an_upload_goes_through_and_resumes_where_it_broke_off() {
-        let mut upload = Upload::new(1_000, None);
+        let mut upload = Upload::new(SERVER, 1_000, None);
         assert_eq!(upload.next(), Step::Create);
         told(&mut upload, Some(&said(201, Some("abc"), None))).unwrap();
         assert_eq!(upload.location(), Some("https://box:secret@files.test/uploads/abc"));
@@ -217,7 +223,7 @@ mod tests {
         assert_eq!(upload.next(), Step::Send(400));
         assert_eq!(told(&mut upload, None), Err(Trouble::Later));
         // In another run of the box.
-        let mut upload = Upload::new(1_000, upload.location().map(str::to_owned));
+        let mut upload = Upload::new(SERVER, 1_000, upload.location());
         assert_eq!(upload.next(), Step::Ask);
         told(&mut upload, Some(&said(200, None, Some(700)))).unwrap();
         assert_eq!(upload.next(), Step::Send(700));
@@ -228,7 +234,7 @@ mod tests {
     #[test]
     fn whatever_the_server_says_it_goes_on_or_waits() {
         let sending = || {
-            let mut upload = Upload::new(1_000, Some("https://files.test/uploads/abc".to_owned()));
+            let mut upload = Upload::new(SERVER, 1_000, Some("https://files.test/uploads/abc"));
             upload.answered(SERVER, &Step::Ask, Some(&said(200, None, Some(100)))).unwrap();
             upload
         };
@@ -248,11 +254,18 @@ mod tests {
             assert_eq!(told(&mut upload, Some(&answer)), result, "{answer:?}");
             assert_eq!(upload.next(), next, "{answer:?}");
         }
-        let mut upload = Upload::new(1_000, Some("https://files.test/uploads/abc".to_owned()));
-        told(&mut upload, Some(&said(200, None, Some(5_000)))).unwrap();
+        let mut upload = Upload::new(SERVER, 1_000, Some("https://files.test/uploads/abc"));
+        assert_eq!(told(&mut upload, Some(&said(200, None, Some(5_000)))), Err(Trouble::Later));
         assert_eq!(upload.next(), Step::Create, "an offset beyond the end is not of this file");
+        for place in ["", "https://other.test/uploads/abc", "http://[", "https://files.test:444/x"] {
+            assert_eq!(Upload::new(SERVER, 1_000, Some(place)).next(), Step::Create, "{place}");
+        }
+        let mut upload = sending();
+        assert_eq!(told(&mut upload, Some(&said(409, None, None))), Ok(()));
+        told(&mut upload, Some(&said(200, None, Some(100)))).unwrap();
+        assert_eq!(told(&mut upload, Some(&said(409, None, None))), Err(Trouble::Later), "twice is a circle");
         for place in [None, Some("https://other.test/x"), Some("http://files.test/x")] {
-            let mut upload = Upload::new(1_000, None);
+            let mut upload = Upload::new(SERVER, 1_000, None);
             assert_eq!(
                 told(&mut upload, Some(&said(201, place, None))),
                 Err(Trouble::Refused(201)),
@@ -263,7 +276,7 @@ mod tests {
 
     #[test]
     fn requests_are_as_the_protocol_wants_them() {
-        let upload = Upload::new(1_000, Some("https://files.test/u/1".to_owned()));
+        let upload = Upload::new("https://files.test/u", 1_000, Some("https://files.test/u/1"));
         let create = upload
             .request(SERVER, &Step::Create, Vec::new(), &[("filename", "a.wav"), ("call", "7")])
             .unwrap();
