@@ -228,3 +228,41 @@ def test_a_local_flow_must_be_on_the_box(tipring, server):
     box = tipring(trunk(local_flow="office"), flow(url=server.url("/flow")), started=False)
     done = box.run("check", str(box.config_file))
     assert done.returncode == 1 and "TR-CFG-REFERENCE" in done.stderr
+
+
+def test_a_server_that_hangs_holds_up_no_other_flow_and_no_later_caller(tipring, server, provider):
+    """Shows: callers of a hanging server who give up leave nothing behind, and a flow of another server begins at once."""
+    hanging = FlowServer()
+    hanging.answer("/flow", Answer(b"<Response/>", delay_s=120))
+    server.flow("/well", "<Hangup tag='well'/>")
+    box = tipring(trunk(flow="slow"), flow(name="slow", url=hanging.url("/flow"), numbers=["100"]), flow(name="well", url=server.url("/well"), numbers=["200"]),
+                  allow=[server.authority, hanging.authority])
+    for caller in range(16):
+        provider.call(box, "100", user=f"1555{caller:04d}").ringing().cancel()
+    provider.call(box, "200").answered().hung_up()
+    assert box.cdr(17)["label"] == "well"
+    assert box.cdr(17)["requests"][0]["ms"] < 5_000, "the whole pool would be busy for a minute"
+    until(lambda: box.counter("fetches_active") <= 6)
+    hanging.close()
+    box.calls_may_remain = True
+
+
+def test_a_document_that_only_leads_on_has_not_begun(tipring, server, provider, tmp_path):
+    """Shows: Redirect as the first thing, to a server script that fails: the local flow takes over."""
+    (tmp_path / "local.xml").write_text("<Response><Say>Local</Say><Hangup tag='local'/></Response>")
+    server.flow("/flow", f"<Redirect url='{server.url('/real')}'/>")
+    server.answer("/real", Answer(b"broken", 500, "text/plain"))
+    box = tipring(trunk(local_flow="local"), flow(url=server.url("/flow")), flow(name="local", file=str(tmp_path / "local.xml")))
+    provider.call(box, "100").answered().hung_up()
+    assert (box.cdr()["label"], box.cdr()["edge_fetch"]) == ("local", "local")
+
+
+def test_one_broken_script_takes_no_other_flow_off_the_air(tipring, server, provider):
+    """Shows: a 500 says nothing about the other scripts of its server."""
+    server.answer("/broken", Answer(b"broken", 500, "text/plain"))
+    server.flow("/well", "<Hangup tag='well'/>")
+    box = tipring(flow(name="a", url=server.url("/broken"), numbers=["100"]), flow(name="office", url=server.url("/well"), numbers=["200"]))
+    for _ in range(4):
+        provider.call(box, "100").answered().hung_up()
+    provider.call(box, "200").answered().hung_up()
+    assert box.cdr(5)["label"] == "well" and away(box) == []

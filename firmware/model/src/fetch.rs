@@ -76,6 +76,8 @@ pub struct HttpRequest {
 pub struct DocumentKey {
     /// The same for whoever calls: address and method without what names one call.
     pub key: String,
+    /// What else may make a difference, though not by who calls: the dialled number.
+    pub variant: String,
     /// A call begins with it. There is no flow yet that could go on without it.
     pub is_first: bool,
 }

@@ -75,10 +75,11 @@ pub(super) fn first_request(
     timeout: Duration,
 ) -> (HttpRequest, DocumentKey) {
     let url = params::absolute(url).unwrap_or_else(|| url.to_owned());
+    let key = format!("{} {url}", app.method);
     // Two numbers may lead to two menus.
-    let key = format!("{} {url} {to}", app.method);
+    let document = DocumentKey { key, variant: to.to_owned(), is_first: true };
     let url = params::with_query(&url, &[("from", from), ("to", to)]);
-    (document_request(app.method, url, entity, timeout), DocumentKey { key, is_first: true })
+    (document_request(app.method, url, entity, timeout), document)
 }
 
 /// A request whose answer nobody reads.
@@ -175,8 +176,11 @@ impl OpentactFlow {
     /// the author has said himself what is to be done if it cannot be had, or where the
     /// request does more than ask.
     pub(super) fn copy_key(&self, method: Method, url: &str, command: &Command) -> Option<DocumentKey> {
-        (method == Method::Get && !self.handles_failure(command))
-            .then(|| DocumentKey { key: format!("{method} {url}"), is_first: false })
+        (method == Method::Get && !self.handles_failure(command)).then(|| DocumentKey {
+            key: format!("{method} {url}"),
+            variant: String::new(),
+            is_first: false,
+        })
     }
 
     /// As [`copy_key`](Self::copy_key) for a document that digits lead to; a longer row of them

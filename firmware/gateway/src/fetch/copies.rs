@@ -19,7 +19,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tipring_model::fetch::HttpResponse;
+use tipring_model::fetch::{DocumentKey, HttpResponse};
 use url::Url;
 
 /// Copies at one time, in memory and on the disk.
@@ -165,7 +165,7 @@ impl Copies {
     /// now to be had.
     pub(crate) fn note(
         &mut self,
-        document: &str,
+        document: &DocumentKey,
         url: &str,
         caller: u64,
         keep: Keep,
@@ -173,6 +173,8 @@ impl Copies {
         came: (&HttpResponse, i64),
     ) -> (Vec<Change>, bool) {
         let (answer, unix_ms) = came;
+        let variant = document.variant.as_str();
+        let document = document.key.as_str();
         let mut changes = Vec::new();
         if keep == Keep::Never {
             return (changes, false);
@@ -194,7 +196,9 @@ impl Copies {
         if !says.vary.is_empty() {
             self.vary.insert(document.to_owned(), says.vary.clone());
         }
-        let key = self.key(document, url);
+        // What is only learned is learned of one number.
+        let is_told = says.public || keep == Keep::Always;
+        let key = self.key(document, if is_told { "" } else { variant }, url);
         if answer.body.len() > DOCUMENT_BYTES_MAX {
             return (changes, false);
         }
@@ -216,7 +220,7 @@ impl Copies {
         };
         // What has proved itself is not given up for what two odd callers were given.
         let enough = if is_first { CALLERS_FIRST } else { CALLERS_AFTER };
-        let proved = says.public || keep == Keep::Always || callers.len() >= enough;
+        let proved = is_told || callers.len() >= enough;
         let mut is_new = false;
         if known || proved {
             let is_old = unix_ms.abs_diff(entry.written_unix_ms) > REFRESH_MS.unsigned_abs();
@@ -251,8 +255,9 @@ impl Copies {
 
     /// The copy for a request, with its age in seconds.
     #[must_use]
-    pub(crate) fn get(&self, document: &str, url: &str, unix_ms: i64) -> Option<(&Document, u64)> {
-        let shared = self.entries.get(&self.key(document, url))?.shared.as_ref()?;
+    pub(crate) fn get(&self, document: &DocumentKey, url: &str, unix_ms: i64) -> Option<(&Document, u64)> {
+        let of = |variant: &str| self.entries.get(&self.key(&document.key, variant, url))?.shared.as_ref();
+        let shared = of(&document.variant).or_else(|| of(""))?;
         // A clock that went back makes nothing old.
         let age_s = u64::try_from(unix_ms.saturating_sub(shared.unix_ms)).unwrap_or(0) / 1_000;
         (age_s <= shared.max_stale_s).then_some((shared, age_s))
@@ -284,8 +289,12 @@ impl Copies {
     }
 
     /// What a copy is kept under: the document, and the fields that make a difference.
-    fn key(&self, document: &str, url: &str) -> String {
+    fn key(&self, document: &str, variant: &str, url: &str) -> String {
         let mut key = document.to_owned();
+        if !variant.is_empty() {
+            key.push('\n');
+            key.push_str(variant);
+        }
         let Some(names) = self.vary.get(document) else { return key };
         let fields: Vec<(String, String)> =
             Url::parse(url).map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default();
@@ -396,13 +405,17 @@ mod tests {
         HttpResponse { status: 200, url: URL.to_owned(), media_type: None, body: body.into() }
     }
 
+    fn key(name: &str) -> DocumentKey {
+        DocumentKey { key: format!("GET {name}"), variant: "100".to_owned(), is_first: true }
+    }
+
     fn note(copies: &mut Copies, caller: u64, body: &str) -> (Vec<Change>, bool) {
-        copies.note("GET d", URL, caller, Keep::Learned, &EdgeCache::default(), (&answer(body), NOW))
+        copies.note(&key("d"), URL, caller, Keep::Learned, &EdgeCache::default(), (&answer(body), NOW))
     }
 
     fn body(copies: &Copies) -> Option<String> {
         copies
-            .get("GET d", URL, NOW)
+            .get(&key("d"), URL, NOW)
             .map(|(document, _)| String::from_utf8(document.answer.body.clone()).unwrap_or_default())
     }
 
@@ -437,9 +450,9 @@ mod tests {
         let mut copies = Copies::default();
         let mut told = |keep, header: &str, body: &str| {
             let came = answer(body);
-            copies.note("GET d", URL, 1, keep, &says(header), (&came, NOW));
-            let kept = copies.get("GET d", URL, NOW).is_some();
-            let tomorrow = copies.get("GET d", URL, NOW + DAY_MS).is_some();
+            copies.note(&key("d"), URL, 1, keep, &says(header), (&came, NOW));
+            let kept = copies.get(&key("d"), URL, NOW).is_some();
+            let tomorrow = copies.get(&key("d"), URL, NOW + DAY_MS).is_some();
             (kept, tomorrow)
         };
         assert_eq!(told(Keep::Learned, "public", "x"), (true, true));
@@ -454,11 +467,23 @@ mod tests {
         assert_eq!(told(Keep::Always, "max-stale=99999999999999999999", "x"), (true, true));
         // Thirty days at most.
         let mut copies = Copies::default();
-        copies.note("GET d", URL, 1, Keep::Always, &says("max-stale=9999999999"), (&answer("x"), NOW));
-        assert!(copies.get("GET d", URL, NOW + 30 * DAY_MS).is_some());
-        assert!(copies.get("GET d", URL, NOW + 31 * DAY_MS).is_none());
+        copies.note(&key("d"), URL, 1, Keep::Always, &says("max-stale=9999999999"), (&answer("x"), NOW));
+        assert!(copies.get(&key("d"), URL, NOW + 30 * DAY_MS).is_some());
+        assert!(copies.get(&key("d"), URL, NOW + 31 * DAY_MS).is_none());
         // A clock that was set back.
-        assert_eq!(copies.get("GET d", URL, 0).map(|(_, age)| age), Some(0));
+        assert_eq!(copies.get(&key("d"), URL, 0).map(|(_, age)| age), Some(0));
+    }
+
+    #[test]
+    fn what_is_learned_of_one_number_says_nothing_of_another_and_what_the_server_says_does() {
+        let mut copies = Copies::default();
+        let other = DocumentKey { variant: "200".to_owned(), ..key("d") };
+        note(&mut copies, 1, "sales");
+        note(&mut copies, 2, "sales");
+        assert!(copies.get(&key("d"), URL, NOW).is_some() && copies.get(&other, URL, NOW).is_none());
+        let came = answer("all");
+        copies.note(&other, URL, 1, Keep::Learned, &EdgeCache::read("public"), (&came, NOW));
+        assert!(copies.get(&other, URL, NOW).is_some());
     }
 
     #[test]
@@ -468,11 +493,11 @@ mod tests {
         assert_eq!(says.vary, ["TO", "Digits"]);
         for (to, body) in [("100", "sales"), ("200", "support")] {
             let url = format!("http://web.test/flow?from=1&to={to}");
-            copies.note("GET d", &url, 1, Keep::Learned, &says, (&answer(body), NOW));
+            copies.note(&key("d"), &url, 1, Keep::Learned, &says, (&answer(body), NOW));
         }
         for (to, body) in [("100", Some("sales")), ("200", Some("support")), ("300", None)] {
             let url = format!("http://web.test/flow?to={to}&from=7");
-            let found = copies.get("GET d", &url, NOW).map(|(document, _)| document.answer.body.clone());
+            let found = copies.get(&key("d"), &url, NOW).map(|(document, _)| document.answer.body.clone());
             assert_eq!(found.as_deref(), body.map(str::as_bytes), "{to}");
         }
     }
@@ -482,14 +507,14 @@ mod tests {
         let mut copies = Copies::default();
         let public = EdgeCache::read("public; vary=to");
         let url = |to: u32| format!("http://web.test/flow?to={to}");
-        copies.note("GET good", &url(1), 1, Keep::Learned, &public, (&answer("menu"), NOW));
+        copies.note(&key("good"), &url(1), 1, Keep::Learned, &public, (&answer("menu"), NOW));
         for caller in 0..300 {
             let says = EdgeCache::read("vary=to");
-            copies.note("GET odd", &url(caller), 1, Keep::Learned, &says, (&answer("dear"), NOW));
+            copies.note(&key("odd"), &url(caller), 1, Keep::Learned, &says, (&answer("dear"), NOW));
         }
         assert_eq!(copies.count(), 1);
         let (changes, _) =
-            copies.note("GET good", &url(2), 1, Keep::Learned, &EdgeCache::read("no"), (&answer("x"), NOW));
+            copies.note(&key("good"), &url(2), 1, Keep::Learned, &EdgeCache::read("no"), (&answer("x"), NOW));
         assert_eq!((copies.count(), changes.len()), (0, 1));
     }
 
@@ -503,7 +528,7 @@ mod tests {
         for n in 0..300 {
             let url = format!("http://web.test/flow?to={n}");
             let came = answer(&format!("flow {n}"));
-            let (changes, _) = copies.note("GET d", &url, 1, Keep::Learned, &says, (&came, NOW));
+            let (changes, _) = copies.note(&key("d"), &url, 1, Keep::Learned, &says, (&came, NOW));
             changes.iter().for_each(|change| disk.apply(change).unwrap());
         }
         assert_eq!(copies.count(), COPIES_MAX);
@@ -514,9 +539,11 @@ mod tests {
         assert_eq!(again.count(), COPIES_MAX);
         let url = |n: u32| format!("http://web.test/flow?to={n}");
         let body =
-            |copies: &Copies| copies.get("GET d", &url(299), NOW).map(|(copy, _)| copy.answer.body.clone());
+            |copies: &Copies| copies.get(&key("d"), &url(299), NOW).map(|(copy, _)| copy.answer.body.clone());
         assert_eq!(body(&again), body(&copies));
-        assert!(again.get("GET d", &url(299), NOW).is_some() && again.get("GET d", &url(0), NOW).is_none());
+        assert!(
+            again.get(&key("d"), &url(299), NOW).is_some() && again.get(&key("d"), &url(0), NOW).is_none()
+        );
         assert!(!disk.0.join("x.part").exists());
     }
 
@@ -528,7 +555,7 @@ mod tests {
         for minute in 0..24 * 60 {
             let came = answer("menu");
             let (changes, _) = copies.note(
-                "GET d",
+                &key("d"),
                 URL,
                 minute,
                 Keep::Learned,

@@ -121,7 +121,7 @@ impl Documents {
         let copy = {
             let copies = self.0.copies.borrow();
             let usable = wanted.keep != Keep::Never;
-            let found = copies.get(&wanted.document.key, &url, unix_ms()).filter(|_| usable);
+            let found = copies.get(&wanted.document, &url, unix_ms()).filter(|_| usable);
             let found = found.map(|(document, age_s)| (document.answer.clone(), age_s));
             // What the dialect would not run any more is none.
             found.filter(|(answer, _)| wanted.program.judge(answer).is_ok())
@@ -234,7 +234,7 @@ impl Documents {
     /// there was not before.
     fn keep(&self, wanted: &Wanted, answer: &Answer) -> bool {
         let (changes, is_new) = self.0.copies.borrow_mut().note(
-            &wanted.document.key,
+            &wanted.document,
             &wanted.request.url,
             wanted.caller,
             wanted.keep,

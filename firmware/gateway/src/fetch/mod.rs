@@ -374,6 +374,10 @@ impl Shared {
         let mut state = self.state();
         loop {
             if let Some(job) = state.take() {
+                // There may be room for one that had none when it came.
+                if state.idle > 0 && state.can_run() > 0 {
+                    self.ready.notify_one();
+                }
                 return Some(job);
             }
             if state.closed {
