@@ -221,7 +221,7 @@ def test_a_spool_moves_to_another_box_with_ids_and_numbers(tipring, server, prov
     file = tmp_path / "spool.ndjson"
     box.run("spool", "export", str(file), check=0)
     lines = file.read_text().splitlines()
-    assert len(lines) == 4 and json.loads(lines[0]) == {"tipring_spool_export": 1}
+    assert len(lines) == 5 and json.loads(lines[0]) == {"tipring_spool_export": 1}
 
     folder = box.data / "webhooks"
     held = box.run("spool", "export", "-", "--folder", str(folder), check=75)

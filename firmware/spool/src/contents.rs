@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::class::Class;
-use crate::entry::{Entry, State};
+use crate::entry::{Entry, SEQ_MAX, State};
 use crate::mark::Mark;
 use crate::store::{Change, NOTE, Seq, Store, StoreError};
 use crate::task::{PutError, Shared};
@@ -82,7 +82,7 @@ pub(crate) fn hash(id: &str) -> u64 {
 pub(crate) struct Note {
     /// The number that comes next.
     pub(crate) next: u64,
-    /// Records in the store.
+    /// Webhooks in the store that wait or are parked.
     pub(crate) count: u64,
 }
 
@@ -155,7 +155,7 @@ impl Contents {
                 }
                 return;
             }
-            next = next.max(seq.0 + 1);
+            next = next.max(seq.0.saturating_add(1));
             match Entry::from_record(record) {
                 Ok(entry) => {
                     rows.push((seq, Row::of(&entry, record.len())));
@@ -169,8 +169,9 @@ impl Contents {
         rows.into_iter().for_each(|(seq, row)| contents.enter(seq, row));
         // The count tells what is missing in the middle, the mark what is missing at the end.
         let used = contents.mark.as_ref().map_or(0, Mark::value);
-        let missing = noted.saturating_sub((contents.index.len() + damaged.len()) as u64);
-        let forgotten = missing.max(used.saturating_sub(next));
+        let missing = noted.saturating_sub(contents.waiting() + damaged.len() as u64);
+        let lost = contents.mark.as_ref().map_or(0, |mark| mark.lost);
+        let forgotten = missing.max(used.saturating_sub(next)).saturating_add(lost);
         contents.shared.forgotten.fetch_add(forgotten, Ordering::Relaxed);
         contents.shared.damaged.fetch_add(damaged.len() as u64, Ordering::Relaxed);
         contents.changes.extend(damaged.into_iter().map(Change::Remove));
@@ -182,8 +183,7 @@ impl Contents {
     /// Lets the counters say how much there is.
     pub(crate) fn publish(&self) {
         let shared = &self.shared;
-        let waiting = self.index.len() - self.history.len();
-        shared.waiting.store((waiting as u64).saturating_sub(self.parked), Ordering::Relaxed);
+        shared.waiting.store(self.waiting().saturating_sub(self.parked), Ordering::Relaxed);
         shared.parked.store(self.parked, Ordering::Relaxed);
         shared.sent.store(self.history.len() as u64, Ordering::Relaxed);
         shared.bytes.store(self.bytes, Ordering::Relaxed);
@@ -191,6 +191,22 @@ impl Contents {
     }
 
     // --- The index.
+
+    /// Webhooks that wait or are parked.
+    fn waiting(&self) -> u64 {
+        (self.index.len() - self.history.len()) as u64
+    }
+
+    /// Their numbers.
+    pub(crate) fn waiting_seqs(&self) -> Vec<Seq> {
+        let waiting = self.index.iter().filter(|(_, row)| row.shelf != Shelf::Sent);
+        waiting.map(|(seq, _)| *seq).collect()
+    }
+
+    /// Whether a webhook has this number.
+    pub(crate) fn has(&self, seq: Seq) -> bool {
+        self.index.contains_key(&seq)
+    }
 
     fn enter(&mut self, seq: Seq, row: Row) {
         self.leave(seq);
@@ -238,8 +254,13 @@ impl Contents {
 
     /// Plans to write a record under a number that it has already.
     pub(crate) fn put_at(&mut self, seq: Seq, filed: Filed) -> Result<(), PutError> {
+        let Some(next) = seq.0.checked_add(1) else {
+            // The numbers have run out: there is no room for another webhook.
+            self.shared.dropped(filed.row.class);
+            return Err(PutError::Full);
+        };
         self.make_room(filed.row)?;
-        self.next = self.next.max(seq.0 + 1);
+        self.next = self.next.max(next);
         self.enter(seq, filed.row);
         self.changes.push(Change::Put(seq, filed.record));
         self.trim_history(i64::MIN);
@@ -322,8 +343,11 @@ impl Contents {
                 continue;
             }
             let seq = Seq(self.next);
-            // Numbers that the receiver has seen from another box are not used again.
-            self.next = (self.next + 1).max(entry.told_seq.map_or(0, |told| told.saturating_add(1)));
+            let next = seq.0.checked_add(1).ok_or(ImportError::Full)?;
+            // Numbers that the receiver has seen from another box are not used again, unless
+            // they are none that a box gives out.
+            let told = entry.told_seq.filter(|told| *told <= SEQ_MAX).map_or(0, |told| told + 1);
+            self.next = next.max(told);
             self.enter(seq, filed.row);
             self.changes.push(Change::Put(seq, filed.record));
             seqs.push(Some(seq));
@@ -388,7 +412,7 @@ impl Contents {
     /// Makes changes; with `synced`, so that they survive.
     pub(crate) fn commit(&mut self, mut changes: Vec<Change>, synced: bool) -> Result<(), StoreError> {
         if !changes.is_empty() {
-            changes.push(Note { next: self.next, count: self.index.len() as u64 }.change());
+            changes.push(Note { next: self.next, count: self.waiting() }.change());
             self.store.apply(changes)?;
             self.unsynced = true;
         }
@@ -409,6 +433,11 @@ impl Contents {
             || self.mark.as_ref().is_some_and(|mark| mark.value() < self.next)
     }
 
+    /// Sees whether the store is still where it was.
+    pub(crate) fn look(&self) -> Result<(), StoreError> {
+        self.store.look()
+    }
+
     /// Syncs what was removed, and brings the mark to where the numbers are.
     pub(crate) fn do_chores(&mut self) -> Result<(), StoreError> {
         let changes = self.take_changes();
@@ -418,8 +447,9 @@ impl Contents {
 
     /// Writes down how far the numbers have come, all of which are synced.
     fn write_mark(&mut self) -> Result<(), StoreError> {
+        let count = self.waiting();
         match &mut self.mark {
-            Some(mark) if mark.value() < self.next => Ok(mark.write(self.next)?),
+            Some(mark) if mark.value() < self.next => Ok(mark.write(self.next, count)?),
             Some(_) | None => Ok(()),
         }
     }

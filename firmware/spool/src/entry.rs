@@ -14,6 +14,9 @@ use crate::class::Class;
 pub const RECORD_BYTES_MAX: usize = 24 * 1024;
 /// How much of an answer is kept, in bytes.
 pub const REPLY_BYTES_MAX: usize = 4 * 1024;
+/// The highest number that a webhook from elsewhere may have: 2^53, so that there are always
+/// more than will ever be used.
+pub const SEQ_MAX: u64 = 1 << 53;
 /// The first byte of a record: the form it has.
 pub(crate) const FORM: u8 = 1;
 /// Form and checksum in front of what is stored.
@@ -118,6 +121,12 @@ pub enum EntryError {
     /// It is longer than [`RECORD_BYTES_MAX`].
     #[error("the webhook is too long for the spool")]
     TooLong,
+    /// It has a number above [`SEQ_MAX`], which no box gives out.
+    #[error("the number is above 9007199254740992")]
+    Number,
+    /// It has an id that names no webhook: none, only digits, or with control characters.
+    #[error("the id is empty, a number, or has control characters")]
+    Id,
     /// Its checksum does not fit, or it has another form.
     #[error("the record is damaged")]
     Damaged,
@@ -244,6 +253,11 @@ impl Entry {
             end.reply.clear();
         }
         entry
+    }
+
+    /// Whether it waits or is parked: what a spool must not lose.
+    pub(crate) const fn waits(&self) -> bool {
+        !matches!(self.state, State::Sent(_))
     }
 
     /// Scheme, host and port that it goes to, without name and password.

@@ -16,7 +16,9 @@ mod class;
 mod contents;
 mod delivery;
 mod entry;
+mod examine;
 mod export;
+mod lost;
 mod mark;
 mod memory;
 mod open;
@@ -33,11 +35,13 @@ pub use contents::Shelf;
 pub use delivery::{
     Alarm, Delivery, Item, Lane, Mood, Next, ON_THEIR_WAY_MAX, Outcome, Pace, Reply, Standing, Verdict,
 };
-pub use entry::{End, Entry, EntryError, RECORD_BYTES_MAX, REPLY_BYTES_MAX, State, Why};
-pub use export::EXPORT_HEADER;
+pub use entry::{End, Entry, EntryError, RECORD_BYTES_MAX, REPLY_BYTES_MAX, SEQ_MAX, State, Why};
+pub use examine::{Examined, examine, examine_each};
+pub use export::{EXPORT_HEADER, export_end, exported};
+pub use lost::{Before, Lost, unsearched};
 pub use mark::Mark;
 pub use memory::{Fault, MemoryStore};
-pub use open::{Before, Examined, OpenError, Opened, Probe, examine, open, open_probed, reopen};
+pub use open::{OpenError, Opened, Probe, open, open_probed, reopen};
 pub use reserve::tend_reserve;
 pub use salvage::{Salvaged, salvage};
 pub use sign::{Secret, SecretError, signature};

@@ -10,25 +10,19 @@
 //!
 //! sled clears what it takes for a torn end as it opens, and with it what might have been
 //! saved. So a copy of its file is made before, which is thrown away if nothing is missing
-//! after: so soon that it hardly ever reaches the disk.
+//! after: so soon that it hardly ever reaches the disk. One that a killed start left behind
+//! is searched by the next.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use crate::contents::Note;
-use crate::entry::Entry;
+use crate::lost::{Before, Lost, beside, close_to_others, make_folder, set_aside, unsearched};
 use crate::mark::Mark;
-use crate::reserve::{free_bytes, give_up_reserve};
-use crate::salvage::has_records;
+use crate::reserve::give_up_reserve;
 use crate::sled_store::{FILE, SledStore};
 use crate::store::{NOTE, Store, StoreError};
-
-/// Folders set aside that are kept; the oldest goes for a new one.
-const ASIDE_MAX: usize = 3;
-
-/// A longer file is not copied before it is opened, in bytes.
-const COPY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// What Linux says where the disk itself fails (errno.h).
 const EIO: i32 = 5;
@@ -43,43 +37,9 @@ pub struct Opened {
     pub set_aside: Option<PathBuf>,
     /// The file as it was before it was opened, unless it is the one set aside.
     pub before: Option<Before>,
-}
-
-/// A copy of the store's file, which is removed with this.
-#[derive(Debug)]
-pub struct Before(PathBuf);
-
-impl Before {
-    /// The folder that [`salvage`](crate::salvage()) can search.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.0
-    }
-
-    /// Whether there is a whole record in it.
-    fn has_records(&self) -> bool {
-        has_records(&self.0).unwrap_or(false)
-    }
-
-    /// Makes the copy, if there is anything to copy and room for it.
-    fn copy(folder: &Path) -> Option<Self> {
-        let file = folder.join(FILE);
-        let length = std::fs::metadata(&file).ok()?.len();
-        if length > COPY_BYTES_MAX || free_bytes(folder).ok()? < length.saturating_mul(2) {
-            return None;
-        }
-        let before = Self(beside(folder, ".before"));
-        std::fs::create_dir_all(&before.0).ok()?;
-        std::fs::copy(&file, before.0.join(FILE)).ok()?;
-        Some(before)
-    }
-}
-
-impl Drop for Before {
-    fn drop(&mut self) {
-        // What stays is overwritten the next time.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+    /// What is to be searched in any case: the folder just set aside, and what earlier starts
+    /// did not search to the end.
+    pub unsearched: Vec<Lost>,
 }
 
 /// Why there is no spool.
@@ -91,6 +51,14 @@ pub enum OpenError {
     /// The system refused.
     #[error("the spool's folder cannot be used")]
     Io(#[from] io::Error),
+    /// There is no room for the copy that is read.
+    #[error("there is no room for a copy to read: {needed_bytes} bytes are needed, {free_bytes} are free")]
+    NoRoom {
+        /// Length of the copy.
+        needed_bytes: u64,
+        /// Room on the partition.
+        free_bytes: u64,
+    },
     /// Not even a fresh folder could be opened.
     #[error("a fresh spool cannot be opened")]
     Fresh(#[source] StoreError),
@@ -119,99 +87,105 @@ pub fn open(folder: &Path) -> Result<Opened, OpenError> {
 /// # Errors
 /// As [`open`].
 pub fn open_probed(folder: &Path, probe: impl FnOnce(&Path) -> Probe) -> Result<Opened, OpenError> {
-    std::fs::create_dir_all(folder)?;
+    make_folder(folder)?;
+    close_to_others(folder)?;
     // A full disk shows itself in what follows.
     let _ = give_up_reserve(folder);
     let marker = beside(folder, ".opening");
+    let former = unsearched(folder);
     let before = Before::copy(folder);
     let is_trusted = !marker.exists() || probe(folder) == Probe::Opens;
     // On a disk that cannot be written the opening itself will say so.
     let _ = std::fs::write(&marker, []);
-    let opened = open_marked(folder, is_trusted, before);
+    let opened = open_marked(folder, is_trusted, before, former);
     let _ = std::fs::remove_file(&marker);
-    opened
+    let opened = opened?;
+    // What sled has made it made as the umask says.
+    close_to_others(folder)?;
+    Ok(opened)
 }
 
-fn open_marked(folder: &Path, is_trusted: bool, before: Option<Before>) -> Result<Opened, OpenError> {
+fn open_marked(
+    folder: &Path,
+    is_trusted: bool,
+    before: Option<Before>,
+    former: Vec<Lost>,
+) -> Result<Opened, OpenError> {
     let mark = Mark::read(folder);
     let attempt = if is_trusted { guarded(folder, &mark, before.as_ref()) } else { Err(Refused::Unreadable) };
     match attempt {
-        Ok(store) => return Ok(Opened { store, mark, set_aside: None, before }),
+        Ok(store) => {
+            let (store, mark) = go_on(store, mark, &former)?;
+            return Ok(Opened { store, mark, set_aside: None, before, unsearched: former });
+        }
         Err(Refused::Locked) => return Err(OpenError::Locked),
-        Err(Refused::System(error)) => return Err(OpenError::Io(error)),
+        Err(Refused::System(error)) => {
+            // It may have been changed before that: the next start searches the copy.
+            drop(before.map(Before::keep));
+            return Err(OpenError::Io(error));
+        }
         Err(Refused::Unreadable) => {}
     }
     let aside = set_aside(folder)?;
     if let Some(before) = before {
         // Where it cannot be moved, what sled has left is all there is.
-        let _ = std::fs::rename(before.0.join(FILE), aside.join(FILE));
+        let _ = std::fs::rename(before.folder().join(FILE), aside.join(FILE));
     }
-    std::fs::create_dir_all(folder)?;
-    let mut store = SledStore::open(folder).map_err(OpenError::Fresh)?;
-    // No number is used twice, whatever became of those who had it.
-    let used = mark.value();
-    let mut mark = Mark::read(folder);
+    make_folder(folder)?;
+    let store = SledStore::open(folder).map_err(OpenError::Fresh)?;
+    // The mark went with the folder.
+    let (store, mark) = begin(store, folder, &mark)?;
+    let unsearched = unsearched(folder);
+    Ok(Opened { store, mark, set_aside: Some(aside), before: None, unsearched })
+}
+
+/// Lets a store that is new go on where one ended that was set aside, if the start that did
+/// so never came to this.
+fn go_on(store: SledStore, mark: Mark, former: &[Lost]) -> Result<(SledStore, Mark), OpenError> {
+    let ended = former.iter().map(Lost::mark).max_by_key(Mark::value);
+    match ended {
+        Some(ended)
+            if mark.value() == 0
+                && ended.value() > 1
+                && store.get(NOTE).map_err(OpenError::Fresh)?.is_none() =>
+        {
+            begin(store, mark.folder(), &ended)
+        }
+        Some(_) | None => Ok((store, mark)),
+    }
+}
+
+/// Begins a fresh store after one that is lost: no number is used twice, whatever became of
+/// those who had it, and what is missing is known.
+fn begin(mut store: SledStore, folder: &Path, ended: &Mark) -> Result<(SledStore, Mark), OpenError> {
+    let used = ended.value();
     let note = Note { next: used.max(1), count: 0 };
     store.apply(vec![note.change()]).and_then(|()| store.sync()).map_err(OpenError::Fresh)?;
-    mark.write(used)?;
-    Ok(Opened { store, mark, set_aside: Some(aside), before: None })
+    let mut mark = Mark::read(folder);
+    mark.write(used, 0)?;
+    mark.lost = ended.lost_with_all();
+    Ok((store, mark))
 }
 
 /// Opens the store anew after it failed while in use: never sets anything aside, since what
-/// waits in it is still counted on.
+/// waits in it is still counted on. Where its file is gone, it begins a fresh one.
 #[must_use]
 pub fn reopen(folder: &Path) -> Option<(SledStore, Mark)> {
     // A full disk is the likeliest reason for the failure.
     let _ = give_up_reserve(folder);
     let mark = Mark::read(folder);
+    make_folder(folder).ok()?;
+    if !folder.join(FILE).exists() {
+        // Somebody has removed it: there is nothing to be read any more.
+        let store = SledStore::open(folder).ok()?;
+        close_to_others(folder).ok()?;
+        return begin(store, folder, &mark).ok();
+    }
     guarded(folder, &mark, None).ok().map(|store| (store, mark))
 }
 
-/// What is in a folder.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Examined {
-    /// Webhooks that can be read.
-    pub whole: u64,
-    /// Records that cannot.
-    pub damaged: u64,
-    /// Webhooks that should be there and are not.
-    pub missing: u64,
-}
-
-/// Reads every record of a folder, and changes none. Nothing is set aside.
-///
-/// # Errors
-/// [`OpenError`]; [`OpenError::Fresh`] where the folder is damaged.
-pub fn examine(folder: &Path) -> Result<Examined, OpenError> {
-    if !folder.join(FILE).exists() {
-        return Err(OpenError::Io(io::ErrorKind::NotFound.into()));
-    }
-    let mark = Mark::read(folder);
-    let mut examined = Examined::default();
-    let (mut next, mut count) = (1, 0);
-    let store = guarded(folder, &mark, None).map_err(|refused| match refused {
-        Refused::Locked => OpenError::Locked,
-        Refused::System(error) => OpenError::Io(error),
-        Refused::Unreadable => OpenError::Fresh(StoreError::Damaged),
-    })?;
-    let read = store.each(&mut |seq, record| {
-        if seq == NOTE {
-            if let Some(note) = Note::read(record) {
-                (next, count) = (note.next, note.count);
-            }
-        } else if Entry::from_record(record).is_ok() {
-            examined.whole += 1;
-        } else {
-            examined.damaged += 1;
-        }
-    });
-    read.map_err(OpenError::Fresh)?;
-    let missing = u64::saturating_sub(count, examined.whole + examined.damaged);
-    examined.missing = missing.max(mark.value().saturating_sub(next));
-    Ok(examined)
-}
-
-enum Refused {
+/// Why a folder was not opened.
+pub(crate) enum Refused {
     /// Another process has it.
     Locked,
     /// The system does not let us.
@@ -220,7 +194,7 @@ enum Refused {
     Unreadable,
 }
 
-fn guarded(folder: &Path, mark: &Mark, before: Option<&Before>) -> Result<SledStore, Refused> {
+pub(crate) fn guarded(folder: &Path, mark: &Mark, before: Option<&Before>) -> Result<SledStore, Refused> {
     let attempt = || {
         let store = SledStore::open(folder)?;
         let mut is_empty = true;
@@ -245,28 +219,4 @@ fn guarded(folder: &Path, mark: &Mark, before: Option<&Before>) -> Result<SledSt
         Ok(Err(StoreError::Io(_))) => Err(Refused::Unreadable),
         Ok(Err(StoreError::Damaged)) | Err(_) => Err(Refused::Unreadable),
     }
-}
-
-/// Moves the folder out of the way: `webhooks.unreadable-1`, `-2`, ...
-fn set_aside(folder: &Path) -> io::Result<PathBuf> {
-    let name = |n: usize| beside(folder, &format!(".unreadable-{n}"));
-    let aside = match (1..=ASIDE_MAX).map(name).find(|path| !path.exists()) {
-        Some(free) => free,
-        None => {
-            std::fs::remove_dir_all(name(1))?;
-            for n in 1..ASIDE_MAX {
-                std::fs::rename(name(n + 1), name(n))?;
-            }
-            name(ASIDE_MAX)
-        }
-    };
-    std::fs::rename(folder, &aside)?;
-    Ok(aside)
-}
-
-/// A path with the folder's name and more.
-fn beside(folder: &Path, more: &str) -> PathBuf {
-    let mut name = folder.as_os_str().to_owned();
-    name.push(more);
-    PathBuf::from(name)
 }

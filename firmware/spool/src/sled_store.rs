@@ -8,6 +8,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub struct SledStore {
     db: sled::Db,
     /// The same file, to be synced.
     file: File,
+    path: PathBuf,
 }
 
 impl SledStore {
@@ -62,7 +64,8 @@ impl SledStore {
             .flush_every_ms(None)
             .open()
             .map_err(ours)?;
-        let file = File::open(folder.join(FILE))?;
+        let path = folder.join(FILE);
+        let file = File::open(&path)?;
         if is_new {
             db.flush().map_err(ours)?;
             file.sync_all()?;
@@ -75,7 +78,7 @@ impl SledStore {
                 File::open(parent)?.sync_all()?;
             }
         }
-        Ok(Self { watch: FlushWatch::start(&db)?, db, file })
+        Ok(Self { watch: FlushWatch::start(&db)?, db, file, path })
     }
 }
 
@@ -188,7 +191,16 @@ impl Store for SledStore {
         if !cfg!(tipring_without_fdatasync) {
             self.file.sync_data()?;
         }
-        Ok(())
+        self.look()
+    }
+
+    /// Somebody may have removed the folder: what is written then is gone with this process.
+    fn look(&self) -> Result<(), StoreError> {
+        let (open, there) = (self.file.metadata()?, std::fs::metadata(&self.path)?);
+        if (open.dev(), open.ino()) == (there.dev(), there.ino()) {
+            return Ok(());
+        }
+        Err(StoreError::Io(io::ErrorKind::NotFound.into()))
     }
 
     fn get(&self, seq: Seq) -> Result<Option<Vec<u8>>, StoreError> {

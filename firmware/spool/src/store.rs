@@ -47,6 +47,14 @@ pub trait Store: Send {
     /// [`StoreError`]; the store must then be given up.
     fn sync(&mut self) -> Result<(), StoreError>;
 
+    /// Sees whether what is written still goes where the next opening finds it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the store must then be given up.
+    fn look(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// One record.
     ///
     /// # Errors

@@ -29,6 +29,8 @@ const BATCH_MAX: usize = 128;
 const REOPEN_EVERY: Duration = Duration::from_secs(5);
 /// How long the spool is at rest before its mark is written.
 const REST: Duration = Duration::from_secs(1);
+/// How often a spool at rest sees whether its store is still there.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Records that made the store fail when they were read.
 const SUSPECTS_MAX: usize = 1_000;
 
@@ -233,6 +235,13 @@ impl Spool {
         self.ask(Request::TrimSent(before_unix_ms));
     }
 
+    /// Counts so many of those that were forgotten as found again.
+    pub fn found_again(&self, count: u64) {
+        let less = |forgotten: u64| Some(forgotten.saturating_sub(count));
+        // It never refuses.
+        let _ = self.shared.forgotten.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
     /// Tries at once to open a store that failed, instead of after its pause.
     pub fn retry(&self) {
         self.ask(Request::Retry);
@@ -333,6 +342,8 @@ struct Worker {
     next: u64,
     unseen: u64,
     overflow: Overflow,
+    /// Those that waited in the store when it failed.
+    known: Vec<Seq>,
     /// How often a record made the store fail.
     suspects: BTreeMap<Seq, u32>,
     shared: Arc<Shared>,
@@ -347,6 +358,7 @@ impl Worker {
             next: 0,
             unseen: 0,
             overflow: Overflow::default(),
+            known: Vec::new(),
             suspects: BTreeMap::new(),
             shared,
         }
@@ -355,13 +367,11 @@ impl Worker {
     fn run(mut self, waiting: &Receiver<Request>) {
         loop {
             let pause = match &self.contents {
-                Some(open) if !open.has_chores() => None,
-                Some(_) => Some(REST),
-                None => Some(REOPEN_EVERY),
+                Some(open) if !open.has_chores() => LOOK_EVERY,
+                Some(_) => REST,
+                None => REOPEN_EVERY,
             };
-            let first = match pause
-                .map_or_else(|| waiting.recv().map_err(Into::into), |pause| waiting.recv_timeout(pause))
-            {
+            let first = match waiting.recv_timeout(pause) {
                 Ok(first) => Some(first),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -375,7 +385,8 @@ impl Worker {
                     self.serve(std::iter::once(first).chain(more));
                 }
                 None => {
-                    let done = self.with_open(Contents::do_chores);
+                    let done =
+                        self.with_open(|open| if open.has_chores() { open.do_chores() } else { open.look() });
                     self.judge(done);
                 }
             }
@@ -405,6 +416,7 @@ impl Worker {
             self.shared.failed(&error);
             // Nothing of it is believed any more, not even that it is still as it was.
             let failed = self.contents.take();
+            self.known = failed.as_ref().map_or_else(Vec::new, Contents::waiting_seqs);
             self.next = self.next.max(failed.as_ref().map_or(0, |failed| failed.next));
             self.unseen = self.next;
             guarded(|| drop(failed));
@@ -415,6 +427,7 @@ impl Worker {
     fn open_again(&mut self) {
         self.failed_at = now();
         let shared = Arc::clone(&self.shared);
+        let forgotten = shared.forgotten.load(Ordering::Relaxed);
         let again = || {
             let (store, mark) = (self.reopen)()?;
             Contents::over(store, mark, shared, |_, _| ()).ok()
@@ -423,6 +436,11 @@ impl Worker {
         let (next, overflow) = (self.next, &self.overflow);
         let Some(open) = self.contents.as_mut() else { return };
         open.next = open.next.max(next);
+        // What was known to wait, and is neither there nor held, says more than the mark.
+        let gone = self.known.iter().filter(|seq| !open.has(**seq) && overflow.get(**seq).is_none());
+        let gone = forgotten.saturating_add(gone.count() as u64);
+        self.shared.forgotten.store(gone, Ordering::Relaxed);
+        self.known = Vec::new();
         overflow.plan(open);
         let changes = open.take_changes();
         let done = guarded(|| open.commit(changes, true)).unwrap_or(Err(StoreError::Damaged));
@@ -533,8 +551,10 @@ impl Worker {
         match request {
             Request::Put(filed, answer) => {
                 let (seq, class) = (Seq(self.next), filed.row.class);
-                if self.overflow.put(seq, filed) {
-                    self.next += 1;
+                if let Some(next) = seq.0.checked_add(1)
+                    && self.overflow.put(seq, filed)
+                {
+                    self.next = next;
                     self.count_held();
                     reply(answer, Err(PutError::Held(seq)));
                 } else {

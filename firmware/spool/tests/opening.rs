@@ -3,11 +3,14 @@
 
 mod webhook;
 
+use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use tipring_spool::{
-    Class, End, Examined, OpenError, Opened, Probe, Seq, Spool, State, Why, examine, open, open_probed,
-    salvage,
+    Class, End, Examined, Lost, OpenError, Opened, Probe, PutError, Seq, Spool, State, Store, Why, examine,
+    examine_each, open, open_probed, reopen, salvage, unsearched,
 };
 use webhook::webhook;
 
@@ -31,6 +34,12 @@ fn filled(root: &Path, count: u64) -> PathBuf {
     parked.state = State::Parked(End { why: Why::Refused, ..end });
     spool.settle(Seq(2), &parked);
     folder
+}
+
+/// The line beside the store.
+fn mark(next: u64, count: u64) -> String {
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(&next.to_be_bytes()), &count.to_be_bytes());
+    format!("{next} {count} {checksum:08x}\n")
 }
 
 #[test]
@@ -173,7 +182,7 @@ fn a_folder_is_examined_without_being_changed() {
     assert_eq!(examine(&folder).unwrap(), Examined { whole: 30, damaged: 0, missing: 0 });
     assert!(matches!(examine(&root.path().join("nowhere")), Err(OpenError::Io(_))));
     assert!(!root.path().join("nowhere").exists());
-    std::fs::write(folder.join("mark"), "1000").unwrap();
+    std::fs::write(folder.join("mark"), mark(1_000, 30)).unwrap();
     assert!(examine(&folder).unwrap().missing > 900);
     let held = open(&folder).unwrap();
     assert!(matches!(examine(&folder), Err(OpenError::Locked)));
@@ -188,4 +197,177 @@ fn a_folder_is_examined_without_being_changed() {
             .count(),
         0
     );
+}
+
+/// Every file of a folder, with what is in it.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for found in std::fs::read_dir(folder).unwrap() {
+        let path = found.unwrap().path();
+        if path.is_file() {
+            files.insert(path.clone(), std::fs::read(path).unwrap());
+        }
+    }
+    files
+}
+
+fn remove_snapshots(folder: &Path) {
+    for path in files(folder).into_keys() {
+        if path.file_name().unwrap().to_string_lossy().starts_with("snap") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+/// Zeroes a page in the middle of what is used: sled opens the folder and clears what was after.
+fn damage(folder: &Path) {
+    let mut bytes = std::fs::read(folder.join("db")).unwrap();
+    let used = bytes.len() - bytes.iter().rev().position(|byte| *byte != 0).unwrap();
+    bytes[used / 2..used / 2 + 4_096].fill(0);
+    std::fs::write(folder.join("db"), bytes).unwrap();
+    remove_snapshots(folder);
+}
+
+#[test]
+fn reading_a_damaged_folder_leaves_what_may_be_saved_in_it() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = filled(root.path(), 200);
+    damage(&folder);
+    let before = files(&folder);
+    let mut seen = 0;
+    let examined = examine_each(&folder, |_, _| seen += 1).unwrap();
+    assert!(examined.missing + examined.damaged > 0 && seen == examined.whole, "{examined:?}");
+    assert!(files(&folder) == before, "the folder was changed");
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1, "the copy is gone");
+}
+
+#[test]
+fn a_store_that_is_short_or_gone_is_missed() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = filled(root.path(), 200);
+    remove_snapshots(&folder);
+    let bytes = std::fs::read(folder.join("db")).unwrap();
+    let used = bytes.len() - bytes.iter().rev().position(|byte| *byte != 0).unwrap();
+    std::fs::write(folder.join("db"), &bytes[..used / 2]).unwrap();
+    let is_said = match examine(&folder) {
+        Ok(examined) => examined.missing > 0,
+        Err(error) => matches!(error, OpenError::Fresh(_)),
+    };
+    assert!(is_said);
+    std::fs::remove_file(folder.join("db")).unwrap();
+    assert_eq!(examine(&folder).unwrap(), Examined { whole: 0, damaged: 0, missing: 199 });
+    assert!(!folder.join("db").exists());
+    std::fs::remove_file(folder.join("mark")).unwrap();
+    assert!(matches!(examine(&folder), Err(OpenError::Io(_))), "there is no spool");
+}
+
+#[test]
+fn what_a_killed_start_had_copied_or_set_aside_is_searched_by_the_next() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = filled(root.path(), 50);
+    let left = root.path().join("webhooks.before");
+    std::fs::create_dir(&left).unwrap();
+    std::fs::write(left.join("db"), b"from a start that was killed").unwrap();
+    let opened = open(&folder).unwrap();
+    assert_eq!(std::fs::read(left.join("db")).unwrap(), b"from a start that was killed");
+    let [lost] = opened.unsearched.as_slice() else { panic!("{:?}", opened.unsearched) };
+    assert_eq!(lost.folder(), left);
+    assert_ne!(opened.before.as_ref().unwrap().folder(), left, "there is a new one beside it");
+    drop(opened);
+    assert!(left.exists(), "it was not searched");
+    let opened = open(&folder).unwrap();
+    opened.unsearched.into_iter().for_each(|lost| lost.searched().unwrap());
+    drop(opened.before);
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1);
+    drop(opened.store);
+
+    std::fs::write(root.path().join("webhooks.opening"), []).unwrap();
+    let opened = open_probed(&folder, |_| Probe::Fails).unwrap();
+    let aside = opened.set_aside.clone().unwrap();
+    assert_eq!(opened.unsearched.iter().map(Lost::folder).collect::<Vec<_>>(), [aside.as_path()]);
+    drop(opened);
+    let mut unsearched = unsearched(&folder);
+    assert_eq!(unsearched.len(), 1, "again at the next start");
+    unsearched.remove(0).searched().unwrap();
+    assert!(tipring_spool::unsearched(&folder).is_empty());
+    assert!(aside.join("db").exists(), "it is kept");
+}
+
+/// A start that is killed between setting a folder aside and beginning a fresh one.
+#[test]
+fn numbers_go_on_after_a_folder_that_was_set_aside_by_a_killed_start() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = filled(root.path(), 50);
+    std::fs::rename(&folder, root.path().join("webhooks.unreadable-1")).unwrap();
+    let opened = open(&folder).unwrap();
+    assert_eq!(opened.unsearched.len(), 1);
+    let (fresh, _) = spool(opened);
+    assert_eq!(fresh.counters().forgotten, 49);
+    let seq = fresh.put(&webhook(99, Class::Final, 10)).blocking_recv().unwrap().unwrap();
+    assert_eq!(seq, Seq(51));
+}
+
+#[test]
+fn the_loss_of_all_is_said_until_it_is_found_again() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = filled(root.path(), 50);
+    std::fs::write(folder.join("db"), []).unwrap();
+    remove_snapshots(&folder);
+    let opened = open(&folder).unwrap();
+    assert!(opened.set_aside.is_some());
+    let (fresh, _) = spool(opened);
+    assert_eq!(fresh.counters().forgotten, 49);
+    fresh.found_again(40);
+    assert_eq!(fresh.counters().forgotten, 9);
+    fresh.found_again(10);
+    assert_eq!(fresh.counters().forgotten, 0);
+}
+
+#[test]
+fn a_spool_is_nobody_elses_to_read() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = filled(root.path(), 3);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    std::fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
+    for path in files(&folder).into_keys() {
+        std::fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+    }
+    let opened = open(&folder).unwrap();
+    assert_eq!((mode(&folder), mode(opened.before.as_ref().unwrap().folder())), (0o700, 0o700));
+    for path in files(&folder).into_keys() {
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_folder_that_is_removed_under_the_spool_is_noticed_and_what_waited_in_it_missed() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = filled(root.path(), 5);
+    let opened = open(&folder).unwrap();
+    let again = folder.clone();
+    let reopen = move || reopen(&again).map(|(store, mark)| (Box::new(store) as _, Some(mark)));
+    let (spool, found) = Spool::start(Box::new(opened.store), Some(opened.mark), Box::new(reopen)).unwrap();
+    assert_eq!(found.len(), 3);
+    std::fs::remove_dir_all(&folder).unwrap();
+    let put = spool.put(&webhook(7, Class::Final, 10)).blocking_recv().unwrap();
+    assert_eq!(put, Err(PutError::Held(Seq(6))));
+    spool.retry();
+    let put = spool.put(&webhook(8, Class::Final, 10)).blocking_recv().unwrap();
+    assert_eq!(put, Ok(Seq(7)));
+    let counters = spool.counters();
+    assert_eq!((counters.forgotten, counters.waiting, counters.held), (4, 2, 0));
+    drop(spool);
+    assert_eq!(examine(&folder).unwrap(), Examined { whole: 2, damaged: 0, missing: 0 });
+}
+
+#[test]
+fn a_file_that_was_put_in_the_place_of_the_stores_own_is_not_taken_for_it() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = filled(root.path(), 5);
+    let mut opened = open(&folder).unwrap();
+    assert!(opened.store.look().is_ok() && opened.store.sync().is_ok());
+    let bytes = std::fs::read(folder.join("db")).unwrap();
+    std::fs::rename(folder.join("db"), folder.join("db.old")).unwrap();
+    std::fs::write(folder.join("db"), bytes).unwrap();
+    assert!(opened.store.look().is_err() && opened.store.sync().is_err());
 }

@@ -5,7 +5,9 @@ mod webhook;
 
 use std::collections::BTreeSet;
 
-use tipring_spool::{Class, End, Entry, Fault, MemoryStore, PutError, Seq, Shelf, Spool, State, Why};
+use tipring_spool::{
+    Change, Class, End, Entry, Fault, MemoryStore, PutError, SEQ_MAX, Seq, Shelf, Spool, State, Store, Why,
+};
 use webhook::webhook;
 
 fn spool(store: &MemoryStore) -> (Spool, Vec<Seq>) {
@@ -289,4 +291,31 @@ fn what_comes_from_elsewhere_keeps_its_id_and_number_and_comes_once() {
     assert_eq!(found, [Seq(1), Seq(2), Seq(1_002), Seq(1_003)]);
     let second = spool.get(Seq(2)).blocking_recv().unwrap().unwrap().unwrap();
     assert_eq!((second.id.as_str(), second.told_seq), ("evt_1", Some(1_001)));
+}
+
+#[test]
+fn where_numbers_run_out_nothing_is_written_over() {
+    let store = MemoryStore::default();
+    let put = |spool: &Spool, n| spool.put(&webhook(n, Class::Final, 10)).blocking_recv().unwrap();
+    let mut first = store.clone();
+    let record = webhook(0, Class::Final, 10).to_record().unwrap();
+    Store::apply(&mut first, vec![Change::Put(Seq(u64::MAX - 2), record)]).unwrap();
+    Store::sync(&mut first).unwrap();
+    let (spool, found) = Spool::start(Box::new(store), None, Box::new(|| None)).unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(put(&spool, 1), Ok(Seq(u64::MAX - 1)));
+    assert_eq!(put(&spool, 2), Err(PutError::Full));
+    assert_eq!(
+        spool.import(vec![webhook(3, Class::Final, 10)]).blocking_recv().unwrap(),
+        Err(PutError::Full)
+    );
+    assert_eq!(spool.get(Seq(u64::MAX - 1)).blocking_recv().unwrap().unwrap().unwrap().id, "evt_1");
+}
+
+#[test]
+fn a_number_that_no_box_gives_out_does_not_use_up_those_of_this_one() {
+    let (spool, _) = Spool::start(Box::new(MemoryStore::default()), None, Box::new(|| None)).unwrap();
+    let told = |n, told| Entry { told_seq: Some(told), ..webhook(n, Class::Final, 10) };
+    let seqs = spool.import(vec![told(1, u64::MAX), told(2, SEQ_MAX), told(3, 1)]).blocking_recv().unwrap();
+    assert_eq!(seqs, Ok(vec![Some(Seq(1)), Some(Seq(2)), Some(Seq(SEQ_MAX + 1))]));
 }

@@ -1,15 +1,12 @@
 //! `tipring spool`: the webhooks that wait, are set apart or were sent. Through the running
 //! daemon; `verify`, `export` and `import` also on a folder that no daemon uses.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+mod whole;
+
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tipring_spool::{
-    EXPORT_HEADER, Entry, Examined, OpenError, PutError, Seq, Spool, State, examine, open, reopen,
-};
 
 use super::remote::ask;
 use super::{
@@ -17,14 +14,8 @@ use super::{
 };
 use crate::daemon;
 
-/// Bytes of webhooks in one request: the daemon takes no longer ones than twice that.
-const REQUEST_BYTES_MAX: usize = 30_000;
-/// Webhooks in one batch, which is taken whole or not at all.
-const BATCH_MAX: usize = 50;
-/// Longest line of an export, in bytes.
-const LINE_BYTES_MAX: usize = 64 * 1024;
-/// Faults of a file that are named.
-const FAULTS_MAX: usize = 10;
+/// Bytes of names in one request: the daemon takes no longer one than 64 KiB.
+const NAMES_BYTES_MAX: usize = 59 * 1024;
 
 /// `tipring spool ...`
 #[derive(clap::Subcommand)]
@@ -158,9 +149,9 @@ pub(super) fn run(socket: &Path, command: &SpoolCommand) -> u8 {
         }
         SpoolCommand::Drop { ids, yes } => drop_named(socket, ids, *yes),
         SpoolCommand::Stats { json } => stats(socket, *json),
-        SpoolCommand::Verify { folder } => verify(socket, folder.as_deref()),
-        SpoolCommand::Export { file, folder } => export(socket, file, folder.as_deref()),
-        SpoolCommand::Import { file, folder } => import(socket, file, folder.as_deref()),
+        SpoolCommand::Verify { folder } => whole::verify(socket, folder.as_deref()),
+        SpoolCommand::Export { file, folder } => whole::export(socket, file, folder.as_deref()),
+        SpoolCommand::Import { file, folder } => whole::import(socket, file, folder.as_deref()),
         SpoolCommand::Probe { folder } => return if daemon::spool_opens(folder) { OK } else { BAD },
     };
     match done {
@@ -199,7 +190,7 @@ fn list(socket: &Path, mut request: Value, limit: usize, as_json: bool) -> Resul
         let answer = asked(socket, &request)?;
         let rows = answer["rows"].as_array().map_or(&[][..], Vec::as_slice);
         for row in rows {
-            say(&if as_json { row.to_string() } else { line(row) });
+            say(&if as_json { shown_json(row) } else { line(row) });
         }
         left = left.saturating_sub(rows.len());
         if answer["next"].is_null() {
@@ -211,7 +202,7 @@ fn list(socket: &Path, mut request: Value, limit: usize, as_json: bool) -> Resul
 }
 
 fn line(row: &Value) -> String {
-    let text = |key: &str| row[key].as_str().unwrap_or("-");
+    let text = |key: &str| shown(row[key].as_str().unwrap_or("-"));
     let number = |key: &str| row[key].as_u64().map_or_else(|| "-".to_owned(), |number| number.to_string());
     let time = |key: &str| row[key].as_i64().map_or_else(|| "-".to_owned(), duration);
     let next = if row["on_its_way"] == true { "now".to_owned() } else { time("next_s") };
@@ -242,17 +233,18 @@ fn duration(seconds: i64) -> String {
 }
 
 fn show(socket: &Path, id: &str, curl: bool, as_json: bool) -> Result<u8, u8> {
-    let shown = asked(socket, &json!({ "do": "spool-show", "id": id }))?;
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let answer = asked(socket, &json!({ "do": "spool-show", "id": id }))?;
+    let text = |value: &Value| shown(value.as_str().unwrap_or_default());
+    let lines = |value: &Value| shown_lines(value.as_str().unwrap_or_default());
     if as_json {
-        say(&shown.to_string());
+        say(&shown_json(&answer));
         return Ok(OK);
     }
     if curl {
-        say(&text(&shown["curl"]));
+        say(&lines(&answer["curl"]));
         return Ok(OK);
     }
-    let (row, request, reply) = (&shown["row"], &shown["request"], &shown["reply"]);
+    let (row, request, reply) = (&answer["row"], &answer["request"], &answer["reply"]);
     say(&format!(
         "{} {}, number {}, {}",
         text(&row["topic"]),
@@ -265,18 +257,18 @@ fn show(socket: &Path, id: &str, curl: bool, as_json: bool) -> Result<u8, u8> {
         say(&format!("{}: {}", text(&header[0]), text(&header[1])));
     }
     if let Some(media_type) = request["media_type"].as_str() {
-        say(&format!("Content-Type: {media_type}"));
+        say(&format!("Content-Type: {}", shown(media_type)));
     }
-    say(&format!("\n{}", text(&request["body"])));
+    say(&format!("\n{}", lines(&request["body"])));
     let status = reply["status"].as_u64().map_or_else(|| "none".to_owned(), |status| status.to_string());
-    say(&format!("\nlast answer: {status}\n{}", text(&reply["text"])));
+    say(&format!("\nlast answer: {status}\n{}", lines(&reply["text"])));
     Ok(OK)
 }
 
 fn stats(socket: &Path, as_json: bool) -> Result<u8, u8> {
     let stats = asked(socket, &json!({ "do": "spool-stats" }))?;
     if as_json {
-        say(&stats.to_string());
+        say(&shown_json(&stats));
         return Ok(OK);
     }
     let number = |key: &str| stats[key].as_u64().unwrap_or(0);
@@ -292,7 +284,7 @@ fn stats(socket: &Path, as_json: bool) -> Result<u8, u8> {
         say(&format!("the oldest waits for {}", duration(age)));
     }
     for server in stats["servers"].as_array().into_iter().flatten() {
-        let text = |key: &str| server[key].as_str().unwrap_or("-").to_owned();
+        let text = |key: &str| shown(server[key].as_str().unwrap_or("-"));
         say(&format!("server {} {} {} waiting", text("server"), text("state"), server["waiting"]));
     }
     for (class, count) in stats["dropped"]["by_class"].as_object().into_iter().flatten() {
@@ -310,19 +302,32 @@ fn replay(
     since: Option<&str>,
     until: Option<&str>,
 ) -> Result<u8, u8> {
-    let request = if ids.is_empty() {
-        json!({
-            "do": "spool-replay",
-            "state": if parked { "parked" } else { "sent" },
-            "since_unix_ms": since.map(moment).transpose()?,
-            "until_unix_ms": until.map(moment).transpose()?,
-        })
-    } else {
-        json!({ "do": "spool-replay", "ids": ids })
-    };
+    if !ids.is_empty() {
+        return each_piece(socket, "spool-replay", ids, "replayed", "sent again");
+    }
+    let request = json!({
+        "do": "spool-replay",
+        "state": if parked { "parked" } else { "sent" },
+        "since_unix_ms": since.map(moment).transpose()?,
+        "until_unix_ms": until.map(moment).transpose()?,
+    });
     let answer = asked(socket, &request)?;
     say(&format!("{} sent again", answer["replayed"]));
     Ok(missing(&answer))
+}
+
+/// Does something to webhooks by their names, and says to how many.
+fn each_piece(socket: &Path, what: &str, ids: &[String], counted: &str, done: &str) -> Result<u8, u8> {
+    let (mut count, mut code) = (0, OK);
+    for piece in pieces(ids) {
+        let answer = asked(socket, &json!({ "do": what, "ids": piece })).inspect_err(|_| {
+            complain(&format!("{count} {done} before that"));
+        })?;
+        count += answer[counted].as_u64().unwrap_or(0);
+        code = code.max(missing(&answer));
+    }
+    say(&format!("{count} {done}"));
+    Ok(code)
 }
 
 fn drop_named(socket: &Path, ids: &[String], yes: bool) -> Result<u8, u8> {
@@ -330,16 +335,14 @@ fn drop_named(socket: &Path, ids: &[String], yes: bool) -> Result<u8, u8> {
         complain("what is dropped is gone for good: say so with --yes");
         return Err(USAGE);
     }
-    let answer = asked(socket, &json!({ "do": "spool-drop", "ids": ids }))?;
-    say(&format!("{} dropped", answer["dropped"]));
-    Ok(missing(&answer))
+    each_piece(socket, "spool-drop", ids, "dropped", "dropped")
 }
 
 /// Names what was not there.
 fn missing(answer: &Value) -> u8 {
     let missing = answer["missing"].as_array().map_or(&[][..], Vec::as_slice);
     for name in missing.iter().filter_map(Value::as_str) {
-        complain_with("TR-SPOOL-NO-WEBHOOK", &format!("no webhook {name}"));
+        complain_with("TR-SPOOL-NO-WEBHOOK", &format!("no webhook {}", shown(name)));
     }
     if missing.is_empty() { OK } else { NOT_FOUND }
 }
@@ -366,227 +369,48 @@ fn moment(text: &str) -> Result<i64, u8> {
     })
 }
 
-// --- Whole spools.
-
-/// Holds a folder that no daemon uses; refuses one that a daemon does.
-fn claim(folder: &Path) -> Result<Option<File>, u8> {
-    let Some(data_dir) = folder.parent().filter(|dir| dir.join("lock").exists()) else { return Ok(None) };
-    daemon::lock(data_dir).map(Some).map_err(|error| {
-        complain_with(error.code(), &format!("{error}: leave --folder out, and the daemon does it"));
-        BUSY
-    })
-}
-
-fn refused(folder: &Path, error: &OpenError) -> u8 {
-    let (code, exit) = match error {
-        OpenError::Locked => ("TR-SPOOL-BUSY", BUSY),
-        OpenError::Io(source) if source.kind() == io::ErrorKind::NotFound => {
-            ("TR-SPOOL-NO-FOLDER", NOT_FOUND)
-        }
-        OpenError::Io(_) => ("TR-SPOOL-WRITE", CANNOT_WRITE),
-        OpenError::Fresh(_) => ("TR-SPOOL-DAMAGED", BAD),
-    };
-    complain_with(code, &format!("{}: {error}", folder.display()));
-    exit
-}
-
-fn verify(socket: &Path, folder: Option<&Path>) -> Result<u8, u8> {
-    let Examined { whole, damaged, missing } = match folder {
-        Some(folder) => {
-            let _claim = claim(folder)?;
-            examine(folder).map_err(|error| refused(folder, &error))?
-        }
-        None => {
-            let mut request = json!({ "do": "spool-ls" });
-            let mut whole = 0;
-            loop {
-                let answer = asked(socket, &request)?;
-                whole += answer["rows"].as_array().map_or(0, Vec::len) as u64;
-                if answer["next"].is_null() {
-                    break;
-                }
-                request["after"] = answer["next"].clone();
-            }
-            let stats = asked(socket, &json!({ "do": "spool-stats" }))?;
-            let number = |key: &str| stats[key].as_u64().unwrap_or(0);
-            Examined { whole, damaged: number("damaged"), missing: number("forgotten") }
-        }
-    };
-    say(&format!("{whole} whole, {damaged} damaged, {missing} missing"));
-    if damaged + missing == 0 {
-        return Ok(OK);
-    }
-    complain_with("TR-SPOOL-GAP", "not everything is there");
-    Ok(BAD)
-}
-
-fn export(socket: &Path, file: &Path, folder: Option<&Path>) -> Result<u8, u8> {
-    let cannot = |error: io::Error| {
-        complain(&format!("{}: {error}", file.display()));
-        CANNOT_WRITE
-    };
-    // Read first: a refusal leaves no file behind.
-    let mut lines: Box<dyn FnMut() -> Result<Option<Vec<String>>, u8>> = match folder {
-        Some(folder) => Box::new(lines_of_folder(folder)?),
-        None => Box::new(lines_of_daemon(socket)),
-    };
-    let mut batch = lines()?;
-    let mut out: Box<dyn Write> = if file == Path::new("-") {
-        Box::new(io::stdout())
-    } else {
-        Box::new(File::create(file).map_err(cannot)?)
-    };
-    writeln!(out, "{EXPORT_HEADER}").map_err(cannot)?;
-    let mut count = 0;
-    while let Some(lines_now) = batch {
-        for line in &lines_now {
-            writeln!(out, "{line}").map_err(cannot)?;
-        }
-        count += lines_now.len();
-        batch = lines()?;
-    }
-    out.flush().map_err(cannot)?;
-    complain(&format!("{count} written"));
-    Ok(OK)
-}
-
-fn lines_of_daemon(socket: &Path) -> impl FnMut() -> Result<Option<Vec<String>>, u8> {
-    let mut after = Some(json!(0));
-    move || {
-        let Some(from) = after.take() else { return Ok(None) };
-        let answer = asked(socket, &json!({ "do": "spool-export", "after": from }))?;
-        after = Some(answer["next"].clone()).filter(|next| !next.is_null());
-        let lines = answer["lines"].as_array().into_iter().flatten();
-        Ok(Some(lines.filter_map(Value::as_str).map(str::to_owned).collect()))
-    }
-}
-
-fn lines_of_folder(folder: &Path) -> Result<impl FnMut() -> Result<Option<Vec<String>>, u8>, u8> {
-    let claim = claim(folder)?;
-    examine(folder).map_err(|error| refused(folder, &error))?;
-    let spool = spool(folder)?;
-    let mut after = Some(Seq(0));
-    Ok(move || {
-        let _held = &claim;
-        let Some(from) = after.take() else { return Ok(None) };
-        let page = answered(spool.page(from, None, BATCH_MAX))?;
-        after = page.last().map(|(seq, _)| *seq);
-        let waiting = page.iter().filter(|(_, entry)| !matches!(entry.state, State::Sent(_)));
-        Ok(Some(waiting.filter_map(|(seq, entry)| entry.to_line(*seq).ok()).collect()))
-    })
-}
-
-fn spool(folder: &Path) -> Result<Spool, u8> {
-    let opened = open(folder).map_err(|error| refused(folder, &error))?;
-    if let Some(aside) = opened.set_aside {
-        complain_with("TR-SPOOL-ASIDE", &format!("{} could not be read", aside.display()));
-    }
-    let again = folder.to_owned();
-    let again = move || reopen(&again).map(|(store, mark)| (Box::new(store) as _, Some(mark)));
-    let started = Spool::start(Box::new(opened.store), Some(opened.mark), Box::new(again));
-    started.map(|(spool, _)| spool).map_err(|error| {
-        complain_with("TR-SPOOL-WRITE", &error.to_string());
-        CANNOT_WRITE
-    })
-}
-
-fn answered<T>(answer: tipring_spool::Answered<T>) -> Result<T, u8> {
-    answer.blocking_recv().unwrap_or(Err(PutError::Broken)).map_err(|error| {
-        let code = if error == PutError::Full { "TR-SPOOL-FULL" } else { "TR-SPOOL-WRITE" };
-        complain_with(code, &error.to_string());
-        CANNOT_WRITE
-    })
-}
-
-fn import(socket: &Path, file: &Path, folder: Option<&Path>) -> Result<u8, u8> {
-    let lines = read(file)?;
-    let _claim = folder.map(claim).transpose()?;
-    let spool = folder.map(spool).transpose()?;
-    let (mut taken, mut known) = (0, 0);
-    for batch in batches(&lines) {
-        match &spool {
-            Some(spool) => {
-                let entries = batch.iter().filter_map(|line| Entry::from_line(line).ok()).collect();
-                let seqs = answered(spool.import(entries))?;
-                let new = seqs.iter().flatten().count();
-                (taken, known) = (taken + new, known + seqs.len() - new);
-            }
-            None => {
-                let values: Vec<Value> =
-                    batch.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
-                let answer = asked(socket, &json!({ "do": "spool-import", "lines": values }))?;
-                let number =
-                    |key: &str| answer[key].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-                (taken, known) = (taken + number("taken"), known + number("known"));
-            }
-        }
-    }
-    say(&format!("{taken} taken, {known} known already"));
-    Ok(OK)
-}
-
-/// Lines in pieces that are taken whole or not at all.
-fn batches(lines: &[String]) -> Vec<&[String]> {
-    let mut batches = Vec::new();
+/// Names in pieces that the daemon takes in one request.
+fn pieces(names: &[String]) -> Vec<&[String]> {
+    let mut pieces = Vec::new();
     let (mut from, mut bytes) = (0, 0);
-    for (at, line) in lines.iter().enumerate() {
-        if at > from && (bytes + line.len() > REQUEST_BYTES_MAX || at - from >= BATCH_MAX) {
-            batches.push(&lines[from..at]);
+    for (at, name) in names.iter().enumerate() {
+        // As JSON, with its quotes and comma.
+        let more = Value::from(name.as_str()).to_string().len() + 1;
+        if at > from && bytes + more > NAMES_BYTES_MAX {
+            pieces.push(&names[from..at]);
             (from, bytes) = (at, 0);
         }
-        bytes += line.len();
+        bytes += more;
     }
-    if from < lines.len() {
-        batches.push(&lines[from..]);
+    if from < names.len() {
+        pieces.push(&names[from..]);
     }
-    batches
+    pieces
 }
 
-/// The lines of an export, each of them whole. One that is not spoils the file: nothing of
-/// it is taken.
-fn read(file: &Path) -> Result<Vec<String>, u8> {
-    let opened = File::open(file).map_err(|error| {
-        complain(&format!("{}: {error}", file.display()));
-        BAD_FILE
-    })?;
-    let mut reader = BufReader::new(opened);
-    let (mut lines, mut faults) = (Vec::new(), Vec::new());
-    for number in 1.. {
-        let mut bytes = Vec::new();
-        let mut limited = io::Read::take(&mut reader, LINE_BYTES_MAX as u64);
-        let read = limited.read_until(b'\n', &mut bytes).map_err(|error| {
-            complain(&format!("{}: {error}", file.display()));
-            BAD_FILE
-        })?;
-        if read == 0 {
-            break;
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        let text = text.trim_end();
-        if number == 1 {
-            if text != EXPORT_HEADER {
-                complain_with(
-                    "TR-SPOOL-IMPORT",
-                    &format!("{}: line 1 is not that of an export", file.display()),
-                );
-                return Err(BAD_FILE);
-            }
-        } else if Entry::from_line(text).is_ok() {
-            lines.push(text.to_owned());
+// --- Showing.
+
+/// A text on one line, without what could steer a terminal: servers and other boxes write it.
+fn shown(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// A text of several lines, in the same way.
+fn shown_lines(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
+}
+
+/// JSON in one line; what could steer a terminal is escaped in it.
+fn shown_json(value: &Value) -> String {
+    let mut shown = String::new();
+    for c in value.to_string().chars() {
+        if c.is_control() {
+            shown.push_str(&format!("\\u{:04x}", u32::from(c)));
         } else {
-            faults.push(number);
-            if faults.len() >= FAULTS_MAX {
-                break;
-            }
+            shown.push(c);
         }
     }
-    if faults.is_empty() {
-        return Ok(lines);
-    }
-    let named: Vec<String> = faults.iter().map(u64::to_string).collect();
-    let text = format!("{}: damaged, and nothing taken: line {}", file.display(), named.join(", "));
-    complain_with("TR-SPOOL-IMPORT", &text);
-    Err(BAD_FILE)
+    shown
 }
 
 #[cfg(test)]
@@ -607,14 +431,27 @@ mod tests {
     }
 
     #[test]
-    fn batches_are_small_and_leave_nothing_out() {
-        let lines: Vec<String> = (0..300).map(|n| "x".repeat(if n % 7 == 0 { 29_000 } else { 10 })).collect();
-        let batches = batches(&lines);
-        assert_eq!(batches.concat(), lines);
-        for batch in batches {
-            let bytes: usize = batch.iter().map(String::len).sum();
-            assert!(batch.len() <= BATCH_MAX && (bytes <= REQUEST_BYTES_MAX || batch.len() == 1));
+    fn names_go_out_in_pieces_and_none_is_left_out() {
+        let names: Vec<String> = (0..5_000).map(|n| format!("evt_{n:032x}\"")).collect();
+        let pieces = pieces(&names);
+        assert_eq!(pieces.concat(), names);
+        assert!(pieces.len() > 1);
+        for piece in pieces {
+            assert!(json!({ "do": "spool-replay", "ids": piece }).to_string().len() <= 60 * 1_024);
         }
-        assert!(super::batches(&[]).is_empty());
+        assert!(super::pieces(&[]).is_empty());
+    }
+
+    #[test]
+    fn nothing_that_steers_a_terminal_is_shown() {
+        let text = "a\u{1b}[2Jb\r\nc\u{9b}\u{7f}\u{e4}";
+        assert_eq!(shown(text), "a?[2Jb??c??\u{e4}");
+        assert_eq!(shown_lines(text), "a?[2Jb?\nc??\u{e4}");
+        let value = json!({ "text": text });
+        let line = shown_json(&value);
+        assert!(!line.contains(char::is_control), "{line}");
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), value);
+        let row = json!({ "topic": text, "call": text, "server": text, "state": text });
+        assert!(!super::line(&row).contains(char::is_control));
     }
 }

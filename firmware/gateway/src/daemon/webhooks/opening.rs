@@ -1,14 +1,14 @@
 //! The spool at the daemon's start: what it holds goes into its lanes, what was lost is
 //! searched for.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use tipring_spool::{
-    Before, Delivery, Item, Lane, OpenError, Probe, PutError, Salvaged, Spool, SpoolCounters, open_probed,
-    reopen, salvage,
+    Before, Delivery, Item, Lane, Lost, OpenError, Probe, PutError, Salvaged, Spool, SpoolCounters,
+    open_probed, reopen, salvage,
 };
 use tokio::task::spawn_blocking;
 
@@ -20,15 +20,8 @@ const PROBE_MAX: Duration = Duration::from_secs(30);
 /// Batches of webhooks that wait to be put back.
 const BATCHES_MAX: usize = 2;
 
-/// A folder in which webhooks may be that the spool does not know.
-pub(super) struct Lost {
-    folder: PathBuf,
-    /// Keeps a copy until it has been searched.
-    _copy: Option<Before>,
-}
-
 /// Opens the spool, and enrolls what it holds.
-pub(super) fn spool(folder: &Path, delivery: &mut Delivery) -> Option<(Spool, Option<Lost>)> {
+pub(super) fn spool(folder: &Path, delivery: &mut Delivery) -> Option<(Spool, Option<Vec<Lost>>)> {
     let mut opened = match open_probed(folder, probe) {
         Ok(opened) => opened,
         Err(error) => {
@@ -41,7 +34,12 @@ pub(super) fn spool(folder: &Path, delivery: &mut Delivery) -> Option<(Spool, Op
     }
     let copy = opened.before.take();
     let again = folder.to_owned();
-    let again = move || reopen(&again).map(|(store, mark)| (Box::new(store) as _, Some(mark)));
+    let again = move || {
+        if !again.join("db").exists() {
+            tracing::error!(code = "TR-SPOOL-GAP", folder = %again.display(), "the spool's folder is gone, with what waited in it: a fresh one is begun");
+        }
+        reopen(&again).map(|(store, mark)| (Box::new(store) as _, Some(mark)))
+    };
     match Spool::start(Box::new(opened.store), Some(opened.mark), Box::new(again)) {
         Ok((spool, found)) => {
             let SpoolCounters { damaged, forgotten, .. } = spool.counters();
@@ -57,14 +55,11 @@ pub(super) fn spool(folder: &Path, delivery: &mut Delivery) -> Option<(Spool, Op
                 delivery.add(now, lane, Item { seq: found.seq, class: found.class, found: Some(age) });
             }
             delivery.begin(now, random());
-            let lost = match (opened.set_aside, copy) {
-                (Some(folder), _) => Some(Lost { folder, _copy: None }),
-                (None, Some(copy)) if has_gap => {
-                    Some(Lost { folder: copy.folder().to_owned(), _copy: Some(copy) })
-                }
-                (None, _) => None,
-            };
-            Some((spool, lost))
+            let mut lost = opened.unsearched;
+            if has_gap {
+                lost.extend(copy.map(Before::keep));
+            }
+            Some((spool, (!lost.is_empty()).then_some(lost)))
         }
         Err(error) => {
             tracing::error!(code = "TR-SPOOL-WRITE", folder = %folder.display(), %error, "the spool is in memory: a restart loses what waits");
@@ -115,49 +110,69 @@ fn probe_in_child(folder: &Path) -> Option<bool> {
 /// it cannot be opened for reasons that are no fault of its own.
 pub(crate) fn opens(folder: &Path) -> bool {
     match tipring_spool::examine(folder) {
-        Ok(_) | Err(OpenError::Locked | OpenError::Io(_)) => true,
+        Ok(_) | Err(OpenError::Locked | OpenError::Io(_) | OpenError::NoRoom { .. }) => true,
         Err(OpenError::Fresh(_)) => false,
     }
 }
 
 impl Webhooks {
-    /// Searches a folder for webhooks that the spool does not know, and puts them back.
-    pub(super) async fn salvage(self, lost: Lost) {
+    /// Searches folders for webhooks that the spool does not know, and puts them back.
+    pub(super) async fn salvage(self, lost: Vec<Lost>) {
+        for lost in lost {
+            self.search(lost).await;
+        }
+    }
+
+    /// Searches one. Unless it comes to the end and everything is put back, the folder is
+    /// searched again at the next start.
+    async fn search(&self, lost: Lost) {
         let (batches, mut given) = tokio::sync::mpsc::channel(BATCHES_MAX);
         let now_unix_ms = moment().unix_ms;
+        let folder = lost.folder().to_owned();
         let searching = spawn_blocking(move || {
             let is_young = |entry: &tipring_spool::Entry| {
                 entry.class.age_max().is_none_or(|most| age(entry.put_unix_ms, now_unix_ms) < most)
             };
             // Nobody takes them only when the daemon is going down.
-            let found = salvage(&lost.folder, is_young, |batch| drop(batches.blocking_send(batch)));
-            drop(lost);
-            found
+            salvage(&folder, is_young, |batch| drop(batches.blocking_send(batch)))
         });
         let (mut restored, mut refused) = (0_usize, 0_usize);
         while let Some(batch) = given.recv().await {
             match self.0.spool.import(batch.clone()).await.unwrap_or(Err(PutError::Broken)) {
                 Ok(seqs) => {
-                    restored += seqs.iter().flatten().count();
+                    let new = seqs.iter().flatten().count();
+                    restored += new;
+                    self.0.spool.found_again(new as u64);
                     self.enroll_imported(&batch, &seqs);
                 }
                 Err(_) => refused += batch.len(),
             }
         }
+        let folder = lost.folder().display().to_string();
         match searching.await {
-            Ok(Ok(Salvaged { whole, sent, old })) => tracing::warn!(
-                code = "TR-SPOOL-SALVAGED",
-                whole,
-                sent,
-                old,
-                restored,
-                refused,
-                "webhooks were searched for in what was lost"
-            ),
-            Ok(Err(error)) => {
-                tracing::error!(code = "TR-SPOOL-GAP", %error, "what was lost cannot be searched")
+            Ok(Ok(Salvaged { whole, sent, old })) => {
+                tracing::warn!(
+                    code = "TR-SPOOL-SALVAGED",
+                    folder,
+                    whole,
+                    sent,
+                    old,
+                    restored,
+                    refused,
+                    "webhooks were searched for in what was lost"
+                );
+                if refused == 0
+                    && let Err(error) = lost.searched()
+                {
+                    tracing::error!(code = "TR-SPOOL-WRITE", folder, %error, "it is searched again at the next start");
+                }
             }
-            Err(error) => tracing::error!(code = "TR-SPOOL-GAP", %error, "what was lost cannot be searched"),
+            Ok(Err(error)) => {
+                tracing::error!(code = "TR-SPOOL-GAP", folder, %error, "what was lost cannot be searched");
+            }
+            Err(error) => {
+                tracing::error!(code = "TR-SPOOL-GAP", folder, %error, "what was lost cannot be searched");
+            }
         }
     }
 }

@@ -37,9 +37,12 @@ fn retry_after_s(text: &str, now_unix_s: i64) -> Option<u64> {
     u64::try_from(seconds(text)?.checked_sub(now_unix_s)?).ok()
 }
 
+/// No server's clock is right outside of these, in seconds since 1970: 1990 and 2100.
+const DATES_S: std::ops::Range<i64> = 631_152_000..4_102_444_800;
+
 /// The server's clock, in seconds since 1970.
 pub(super) fn date_s(fields: &DeliveryFields) -> Option<i64> {
-    seconds(fields.date.as_deref()?.trim())
+    seconds(fields.date.as_deref()?.trim()).filter(|date| DATES_S.contains(date))
 }
 
 fn seconds(text: &str) -> Option<i64> {
@@ -109,5 +112,9 @@ mod tests {
         assert_eq!(correction_s(THEN + 300, &fields), None);
         assert_eq!(correction_s(THEN - 301, &fields), Some(301));
         assert_eq!(correction_s(0, &DeliveryFields::default()), None);
+        for absurd in ["Mon, 01 Jan 0001 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+            let fields = DeliveryFields { date: Some(absurd.to_owned()), ..DeliveryFields::default() };
+            assert_eq!(correction_s(THEN, &fields), None, "{absurd}");
+        }
     }
 }
