@@ -219,6 +219,7 @@ def test_a_pretended_outage_shows_what_callers_would_get(tipring, server, provid
     assert heard_menu(provider.call(box, "100").answered())
     assert box.cdr(3)["edge_fetch"] is None
     assert len(server.seen("/flow")) == 2
+    assert 'tipring_fetch_ladder_total{step="stale"} 1' in box.run("metrics", check=0).stdout.splitlines()
     for wrong in ("10", "25h", "-1m", "m", "never"):
         assert box.run("outage", wrong).returncode == 2, wrong
 

@@ -6,6 +6,7 @@ mod check;
 mod explain;
 mod flow_run;
 mod logging;
+mod metrics;
 mod remote;
 mod serve;
 mod spool;
@@ -79,6 +80,8 @@ enum Command {
         #[command(subcommand)]
         command: cdr::CdrCommand,
     },
+    /// Show how the running daemon stands, as Prometheus reads it.
+    Metrics,
     /// Pretend that the internet is down, to see what callers would get: HTTP of flows and
     /// webhooks fails, lines go on.
     Outage {
@@ -168,6 +171,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Flow { command: FlowCommand::Run(options) } => flow_run::run(&options),
         Command::Call { command } => remote::call(&socket, &command),
         Command::Cdr { folder, command } => cdr::run(&socket, folder, &command),
+        Command::Metrics => metrics::run(&socket),
         Command::Outage { length } => remote::outage(&socket, length),
         Command::Spool { command } => spool::run(&socket, &command),
         Command::Explain { code } => explain::run(code.as_deref()),

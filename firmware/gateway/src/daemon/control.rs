@@ -173,6 +173,7 @@ fn status(board: &Switchboard) -> Value {
                 "server": shown_url(server),
                 "since_s": since.as_secs(),
             })).collect::<Vec<_>>(),
+            "ladder": board.0.documents.by_rung(),
             "copies": board.0.documents.copies(),
             "outage_left_s": board.0.outage.left(Instant::now()).map(|left| left.as_secs().max(1)),
         },

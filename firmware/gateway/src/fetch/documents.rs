@@ -87,6 +87,8 @@ struct Inner {
     folder: CopyFolder,
     patience: Duration,
     degraded: RefCell<BTreeMap<String, Degraded>>,
+    /// Where documents came from since the start.
+    by_rung: RefCell<BTreeMap<Rung, u64>>,
 }
 
 /// Servers whose outages are counted.
@@ -106,6 +108,7 @@ impl Documents {
             folder,
             patience,
             degraded: RefCell::default(),
+            by_rung: RefCell::default(),
         }))
     }
 
@@ -115,8 +118,23 @@ impl Documents {
         self.0.copies.borrow().count()
     }
 
+    /// Where documents came from since the start, by the names of the rungs.
+    #[must_use]
+    pub(crate) fn by_rung(&self) -> BTreeMap<&'static str, u64> {
+        self.0.by_rung.borrow().iter().map(|(rung, count)| (rung.as_str(), *count)).collect()
+    }
+
     /// Gets a document, from wherever it is to be had first.
     pub(crate) async fn get(&self, wanted: Wanted) -> Got {
+        let stand_in = wanted.stand_in;
+        let got = self.climb(wanted).await;
+        if let Some(rung) = got.rung.or(stand_in) {
+            *self.0.by_rung.borrow_mut().entry(rung).or_default() += 1;
+        }
+        got
+    }
+
+    async fn climb(&self, wanted: Wanted) -> Got {
         let url = wanted.request.url.clone();
         let copy = {
             let copies = self.0.copies.borrow();
