@@ -72,8 +72,8 @@ impl Default for FetchSettings {
         Self {
             allow: AllowList::default(),
             own: Vec::new(),
-            threads_max: 24,
-            per_server_max: 6,
+            threads_max: 32,
+            per_server_max: 12,
             queue_max: 256,
             connect_max: Duration::from_secs(10),
             outage: Outage::default(),
