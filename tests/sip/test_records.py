@@ -383,5 +383,5 @@ def test_a_box_whose_disk_cannot_be_used_still_takes_calls(tipring, server, prov
     box.start()
     provider.call(box, "100").answered().hung_up()
     server.wait_for("/ran")
-    assert "TR-DAEMON-STORAGE" in box.log()
+    until(lambda: "TR-DAEMON-STORAGE" in box.log())
     until(lambda: box.status()["records"]["waiting"] == 1)

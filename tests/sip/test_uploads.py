@@ -77,7 +77,7 @@ def test_what_was_recorded_while_the_server_was_away_is_uploaded_later(tipring, 
     provider.call(box, "100").answered().hung_up()
     provider.call(box, "100").answered().hung_up()
     until(lambda: "TR-UPLOAD-LATER" in box.log())
-    assert box.status()["uploads"]["waiting"] == 2
+    until(lambda: box.status()["uploads"]["waiting"] == 2)
     files.start()
     until(lambda: len(events(operator, "recording.ready")) == 2, timeout=30)
     assert len(files.uploads()) == 2
