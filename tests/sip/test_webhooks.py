@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+import audio
 import programs
 from box import flow, trunk
 from flow_server import Answer, FlowServer
@@ -453,3 +454,42 @@ def test_what_is_whole_in_a_spool_that_cannot_be_read_arrives(tipring, server, p
         assert not (box.data / "webhooks.before").exists()
     finally:
         back.close()
+
+
+@pytest.mark.load
+def test_a_backlog_drains_at_its_pace_beside_calls_that_sound_as_ever(tipring, server, provider, _kept):
+    """Shows: nine hundred webhooks of an outage come at no more than fifty a second, in order of their calls, while calls play undisturbed."""
+    sound = audio.voice(3, seed=91)
+    server.sound("/prompt.wav", audio.wav_bytes(sound))
+    back = _kept.add(FlowServer())
+    back.answer("/told", Answer(status=204, content_type=None))
+    back.go_away()
+    table = "[webhooks]\ndrain_per_s = 50\ndrain_spread_s = 0\n"
+    box = tipring(table, hooked(server, back.url("/told")), flow("played", url=server.url("/played"), numbers=["777"]), allow=[server.authority, back.authority])
+    server.flow("/played", f"<Play>{server.url('/prompt.wav')}</Play>")
+    for _ in range(300):
+        one_call(box, server, provider)
+    until(lambda: webhooks(box)["waiting"] >= 600)
+    waiting = webhooks(box)["waiting"]
+    box.stop()
+    back.come_back()
+    box.start()
+
+    played = []
+    while webhooks(box)["waiting"] > 0 or not played:
+        call = provider.call(box, "777").answered()
+        call.hung_up()
+        played.append((audio.likeness(sound, call.rtp.heard()), call.rtp.lost()))
+    assert all(likeness >= 0.99 and lost == 0 for likeness, lost in played), played
+    assert len(played) >= 3
+
+    came = back.seen("/told")
+    assert len(came) == waiting == len({request.header("webhook-id") for request in came})
+    by_call = {}
+    for request in came:
+        by_call.setdefault(call_of(request), []).append(dict(request.query)["state"])
+    assert len(by_call) == 300 and all(states == sorted(states, key=["ringing", "live", "hangup"].index) for states in by_call.values())
+    times = sorted(request.at for request in came)
+    # Fifty a second; what is on its way when a second begins comes on top.
+    fullest = max(sum(1 for at in times if begin <= at < begin + 1) for begin in times[::25])
+    assert fullest <= 60, f"{fullest} in one second"
