@@ -149,7 +149,7 @@ fn drain(
                 assert!(!actions.contains(&id), "an action id given twice");
                 actions.push(id);
             }
-            FlowOutput::Fetch { id, request } => {
+            FlowOutput::Fetch { id, request, .. } => {
                 assert!(!*ended, "a fetch after the end");
                 seen(&request);
                 fetches.push((id, request.url));

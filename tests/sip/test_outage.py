@@ -28,6 +28,13 @@ def away(box):
     return [one["server"] for one in box.status()["servers"]["away"]]
 
 
+def learn(box, provider):
+    """Two callers hear the menu: now there is a copy."""
+    for caller in ("15550101", "15550102"):
+        assert heard_menu(provider.call(box, "100", user=caller).answered())
+    until(lambda: copies(box) == 1)
+
+
 def opened(box, server, provider, number="100"):
     """Three calls that the server does not answer: from now on nobody asks it."""
     while not away(box):
@@ -39,9 +46,7 @@ def test_the_last_good_flow_is_heard_with_its_sounds(tipring, server, provider):
     """Shows: with the server gone a call hears the copy and its prompt, from memory and after a restart; the record says so."""
     menu(server)
     box = tipring()
-    for caller in ("15550101", "15550102"):
-        assert heard_menu(provider.call(box, "100", user=caller).answered())
-    until(lambda: copies(box) == 1)
+    learn(box, provider)
     server.go_away()
 
     assert heard_menu(provider.call(box, "100", user="15550103").answered())
@@ -61,9 +66,7 @@ def test_once_the_server_counts_as_away_nobody_waits_for_it(tipring, server, pro
     """Shows: after three failures the copy is taken at once and the server is not asked; probes bring it back. How fast: tests/bench, away."""
     menu(server)
     box = tipring()
-    for caller in ("15550101", "15550102"):
-        assert heard_menu(provider.call(box, "100", user=caller).answered())
-    until(lambda: copies(box) == 1)
+    learn(box, provider)
     server.go_away()
     opened(box, server, provider)
 
@@ -146,9 +149,7 @@ def test_whatever_is_no_document_climbs_the_ladder(tipring, server, provider, ba
     """Shows: an answer that is no flow is as bad as none."""
     menu(server)
     box = tipring()
-    for caller in ("15550101", "15550102"):
-        assert heard_menu(provider.call(box, "100", user=caller).answered())
-    until(lambda: copies(box) == 1)
+    learn(box, provider)
     server.answer("/flow", BAD[bad])
     assert heard_menu(provider.call(box, "100", user="15550103").answered())
     record = box.cdr(3)

@@ -34,17 +34,7 @@ impl Connect {
     }
 
     fn dialed(&mut self, outcome: &Outcome) {
-        let (success, cause) = match outcome {
-            Outcome::Dialed(dialed) => (dialed.answered.is_some(), dialed.cause),
-            Outcome::Failed(ActionFailure::NoTarget(cause)) => (false, *cause),
-            Outcome::Done
-            | Outcome::Interrupted(_)
-            | Outcome::Collected(_)
-            | Outcome::Recorded(_)
-            | Outcome::Cancelled
-            | Outcome::LegGone
-            | Outcome::Failed(_) => (false, Cause::NormalClearing),
-        };
+        let (success, cause) = end_of_dial(outcome, Cause::NormalClearing);
         self.outputs.push_back(FlowOutput::Step(Step {
             command: "Dial".to_owned(),
             path: self.target.to_string(),
@@ -53,6 +43,21 @@ impl Connect {
             tag: None,
         }));
         self.end(cause, if success { "talked" } else { "not_connected" });
+    }
+}
+
+/// Whether a dial found somebody, and its cause; `otherwise` where it has none.
+pub(crate) const fn end_of_dial(outcome: &Outcome, otherwise: Cause) -> (bool, Cause) {
+    match outcome {
+        Outcome::Dialed(dialed) => (dialed.answered.is_some(), dialed.cause),
+        Outcome::Failed(ActionFailure::NoTarget(cause)) => (false, *cause),
+        Outcome::Done
+        | Outcome::Interrupted(_)
+        | Outcome::Collected(_)
+        | Outcome::Recorded(_)
+        | Outcome::Cancelled
+        | Outcome::LegGone
+        | Outcome::Failed(_) => (false, otherwise),
     }
 }
 

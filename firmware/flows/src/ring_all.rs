@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tipring_model::flow::{
-    Action, ActionFailure, Dial, DialOrder, Flow, FlowInput, FlowOutput, LegEvent, Moment, Outcome, Step,
-    Target,
+    Action, Dial, DialOrder, Flow, FlowInput, FlowOutput, LegEvent, Moment, Outcome, Step, Target,
 };
 use tipring_model::prompt::{Prompt, PromptSource};
 use tipring_model::{ActionId, Cause, LegId};
+
+use crate::connect::end_of_dial;
 
 /// Rings all targets at once; where nobody answers, the caller is asked to call later.
 pub struct RingAll {
@@ -43,17 +44,7 @@ impl RingAll {
     }
 
     fn dialed(&mut self, outcome: &Outcome) {
-        let (success, cause) = match outcome {
-            Outcome::Dialed(dialed) => (dialed.answered.is_some(), dialed.cause),
-            Outcome::Failed(ActionFailure::NoTarget(cause)) => (false, *cause),
-            Outcome::Done
-            | Outcome::Interrupted(_)
-            | Outcome::Collected(_)
-            | Outcome::Recorded(_)
-            | Outcome::Cancelled
-            | Outcome::LegGone
-            | Outcome::Failed(_) => (false, Cause::TemporaryFailure),
-        };
+        let (success, cause) = end_of_dial(outcome, Cause::TemporaryFailure);
         self.outputs.push_back(FlowOutput::Step(Step {
             command: "RingAll".to_owned(),
             path: "RingAll".to_owned(),

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::remote::ask;
-use super::{CANNOT_WRITE, INTERNAL, NOT_FOUND, OK, USAGE, complain, complain_with, say};
+use super::{CANNOT_WRITE, INTERNAL, NOT_FOUND, OK, USAGE, ago, complain, complain_with, say, shown};
 use crate::cdr;
 
 /// Records listed unless another number is asked for.
@@ -113,17 +113,7 @@ fn instant(text: &str) -> Result<Timestamp, String> {
     if let Ok(at) = format!("{text}T00:00:00Z").parse::<Timestamp>() {
         return Ok(at);
     }
-    let (count, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or(HINT)?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return Err(HINT.to_owned()),
-    };
-    let ago = count.parse::<u32>().map_err(|_| HINT)?;
-    let ago = jiff::SignedDuration::from_secs(i64::from(ago).saturating_mul(seconds));
-    Timestamp::now().checked_sub(ago).map_err(|_| HINT.to_owned())
+    ago(text).ok_or_else(|| HINT.to_owned())
 }
 
 pub(super) fn run(socket: &Path, folder: Option<PathBuf>, command: &CdrCommand) -> u8 {
@@ -191,16 +181,6 @@ fn list(folder: &Path, filter: &Filter, limit: usize, as_json: bool) -> u8 {
         ));
     }
     OK
-}
-
-/// What comes from a caller, without what could steer a terminal.
-fn shown(text: &str) -> String {
-    // Also what turns the direction of writing.
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if steers(c) { '?' } else { c }).collect()
 }
 
 fn show(folder: &Path, id: &str, as_json: bool) -> u8 {

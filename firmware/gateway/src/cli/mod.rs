@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use jiff::{SignedDuration, Timestamp};
 
 /// Where the daemon listens for the command line, unless told otherwise.
 pub(crate) const CONTROL_SOCKET: &str = "/run/tipring/control.sock";
@@ -194,6 +195,30 @@ fn outage_seconds(text: &str) -> Result<u64, String> {
     };
     let seconds = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(unit));
     seconds.filter(|seconds| (1..=86_400).contains(seconds)).ok_or_else(|| HINT.to_owned())
+}
+
+/// A text on one line, without what could steer a terminal or turn the direction of writing:
+/// callers, servers and other boxes write it.
+fn shown(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if steers(c) { '?' } else { c }).collect()
+}
+
+/// The time that was so long ago, such as 90s, 30m, 2h, 7d.
+fn ago(text: &str) -> Option<Timestamp> {
+    let (count, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    let count = i64::from(count.parse::<u32>().ok()?);
+    Timestamp::now().checked_sub(SignedDuration::from_secs(count * seconds)).ok()
 }
 
 /// Writes to standard output. A reader that went away is no fault of ours.

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::remote::ask;
 use super::{
-    BAD, BAD_FILE, BUSY, CANNOT_WRITE, INTERNAL, NOT_FOUND, OK, USAGE, complain, complain_with, say,
+    BAD, BAD_FILE, BUSY, CANNOT_WRITE, INTERNAL, NOT_FOUND, OK, USAGE, ago, complain, complain_with, say,
+    shown,
 };
 use crate::daemon;
 
@@ -349,19 +350,7 @@ fn missing(answer: &Value) -> u8 {
 
 /// A time in milliseconds since 1970: a date, or how long ago.
 fn moment(text: &str) -> Result<i64, u8> {
-    let ago = |text: &str| {
-        let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-        let seconds = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3_600,
-            "d" => 86_400,
-            _ => return None,
-        };
-        let milliseconds = number.parse::<u32>().ok().map(i64::from)?.checked_mul(seconds * 1_000)?;
-        Timestamp::now().as_millisecond().checked_sub(milliseconds)
-    };
-    text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond).or_else(|| ago(text)).ok_or_else(|| {
+    text.parse::<Timestamp>().ok().or_else(|| ago(text)).map(Timestamp::as_millisecond).ok_or_else(|| {
         complain(&format!(
             "`{text}` is no time: write 2026-11-20T08:00:00Z, or how long ago, such as 90m, 2h, 1d"
         ));
@@ -390,14 +379,9 @@ fn pieces(names: &[String]) -> Vec<&[String]> {
 
 // --- Showing.
 
-/// A text on one line, without what could steer a terminal: servers and other boxes write it.
-fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
 /// A text of several lines, in the same way.
 fn shown_lines(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
+    text.split('\n').map(shown).collect::<Vec<_>>().join("\n")
 }
 
 /// JSON in one line; what could steer a terminal is escaped in it.

@@ -98,6 +98,17 @@ const fn list_field(key: &'static str, help: &'static str, entries_max: usize) -
     Field { key, label: key, help, kind: FieldKind::List { entries_max }, default: None, required: false }
 }
 
+/// A field that has a value where the file gives none.
+const fn usual_field(
+    key: &'static str,
+    label: &'static str,
+    help: &'static str,
+    kind: FieldKind,
+    default: &'static str,
+) -> Field {
+    Field { key, label, help, kind, default: Some(default), required: false }
+}
+
 const BOX_FIELDS: &[Field] = &[
     text_field("name", "Name on the network.", 63),
     text_field("country", "Two letters; sets tones and emergency numbers.", 2),
@@ -106,14 +117,13 @@ const BOX_FIELDS: &[Field] = &[
     text_field("control_socket", "Where the command line reaches the daemon.", 100),
     list_field("emergency_numbers", "Numbers that always leave.", 32),
     text_field("prompts_dir", "Folder of stored prompts.", 512),
-    Field {
-        key: "cdr_days",
-        label: "Call records",
-        help: "How many days they are kept.",
-        kind: FieldKind::Number { min: 1, max: 3_650, unit: "days" },
-        default: Some("180"),
-        required: false,
-    },
+    usual_field(
+        "cdr_days",
+        "Call records",
+        "How many days they are kept.",
+        FieldKind::Number { min: 1, max: 3_650, unit: "days" },
+        "180",
+    ),
 ];
 
 const SIP_FIELDS: &[Field] = &[
@@ -126,22 +136,20 @@ const SIP_FIELDS: &[Field] = &[
 
 const FETCH_FIELDS: &[Field] = &[
     list_field("allow", "Private addresses that flows may reach.", 64),
-    Field {
-        key: "patience",
-        label: "Patience",
-        help: "Longest wait for a first document while there is a copy, a fallback or a local flow.",
-        kind: FieldKind::Time { min_ms: 500, max_ms: 60_000 },
-        default: Some("3s"),
-        required: false,
-    },
-    Field {
-        key: "prewarm",
-        label: "Ahead of time",
-        help: "Fetch every flow and its sounds at start and every six hours, marked as such.",
-        kind: FieldKind::Toggle,
-        default: Some("true"),
-        required: false,
-    },
+    usual_field(
+        "patience",
+        "Patience",
+        "Longest wait for a first document while there is a copy, a fallback or a local flow.",
+        FieldKind::Time { min_ms: 500, max_ms: 60_000 },
+        "3s",
+    ),
+    usual_field(
+        "prewarm",
+        "Ahead of time",
+        "Fetch every flow and its sounds at start and every six hours, marked as such.",
+        FieldKind::Toggle,
+        "true",
+    ),
 ];
 
 const WEBHOOK_FIELDS: &[Field] = &[
@@ -151,31 +159,28 @@ const WEBHOOK_FIELDS: &[Field] = &[
         4,
     ),
     text_field("url", "Where the box reports its own events.", 2_048),
-    Field {
-        key: "drain_per_s",
-        label: "Pace after an outage",
-        help: "Requests a second to a server that is told what it missed.",
-        kind: FieldKind::Number { min: 1, max: 100, unit: "requests" },
-        default: Some("5"),
-        required: false,
-    },
-    Field {
-        key: "drain_spread_s",
-        label: "Start after an outage",
-        help: "The first request comes at a random moment in this time.",
-        kind: FieldKind::Number { min: 0, max: 3_600, unit: "s" },
-        default: Some("120"),
-        required: false,
-    },
+    usual_field(
+        "drain_per_s",
+        "Pace after an outage",
+        "Requests a second to a server that is told what it missed.",
+        FieldKind::Number { min: 1, max: 100, unit: "requests" },
+        "5",
+    ),
+    usual_field(
+        "drain_spread_s",
+        "Start after an outage",
+        "The first request comes at a random moment in this time.",
+        FieldKind::Number { min: 0, max: 3_600, unit: "s" },
+        "120",
+    ),
     text_field("upload_url", "Where recordings are uploaded (tus 1.0.0).", 2_048),
-    Field {
-        key: "upload_kbit_s",
-        label: "Pace of uploads",
-        help: "The share of the line that uploads may take.",
-        kind: FieldKind::Number { min: 16, max: 1_000_000, unit: "kbit/s" },
-        default: Some("1024"),
-        required: false,
-    },
+    usual_field(
+        "upload_kbit_s",
+        "Pace of uploads",
+        "The share of the line that uploads may take.",
+        FieldKind::Number { min: 16, max: 1_000_000, unit: "kbit/s" },
+        "1024",
+    ),
 ];
 
 const LIMIT_FIELDS: &[Field] = &[Field {
@@ -204,14 +209,13 @@ const FLOW_FIELDS: &[Field] = &[
     text_field("file", "File that holds the document.", 512),
     text_field("fallback_file", "File that holds the fallback document.", 512),
     text_field("fallback_url", "Asked when the server does not answer well.", 2_048),
-    Field {
-        key: "last_good",
-        label: "Last good copy",
-        help: "Documents kept for the time when the server is away: learned, always or never.",
-        kind: FieldKind::Choice(&["learned", "always", "never"]),
-        default: Some("learned"),
-        required: false,
-    },
+    usual_field(
+        "last_good",
+        "Last good copy",
+        "Documents kept for the time when the server is away: learned, always or never.",
+        FieldKind::Choice(&["learned", "always", "never"]),
+        "learned",
+    ),
 ];
 
 impl Reader<'_> {

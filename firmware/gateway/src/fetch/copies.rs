@@ -548,6 +548,19 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_whose_words_have_changed_on_the_disk_is_none() {
+        let mut copies = Copies::default();
+        let says = EdgeCache::read("public");
+        let (changes, _) = copies.note(&key("d"), URL, 1, Keep::Learned, &says, (&answer("menu"), NOW));
+        let Some(Change::Write(stored)) = changes.into_iter().next() else { panic!("nothing written") };
+        for (words, is_good) in [("menu", true), ("menX", false), ("", false)] {
+            let mut again = Copies::default();
+            again.restore(vec![StoredCopy { body: BASE64.encode(words), ..(*stored).clone() }]);
+            assert_eq!(again.count() == 1, is_good, "{words}");
+        }
+    }
+
+    #[test]
     fn what_stays_the_same_wears_no_card() {
         let mut copies = Copies::default();
         let says = EdgeCache::read("public");

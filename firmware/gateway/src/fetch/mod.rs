@@ -511,7 +511,7 @@ fn behaviour(result: &Result<Answer, FetchError>, waited: Duration) -> Behaviour
 }
 
 /// Spreads what a fleet would otherwise do at the same moment.
-fn random() -> u32 {
+pub(crate) fn random() -> u32 {
     let mut bytes = [0; 4];
     // Without randomness the boxes of a fleet only come back together.
     let _ = getrandom::fill(&mut bytes);

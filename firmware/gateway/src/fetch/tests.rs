@@ -514,6 +514,33 @@ fn a_server_that_hangs_leaves_room_for_the_others_and_is_not_sent_what_nobody_wa
 }
 
 #[test]
+fn a_server_is_away_if_it_is_silent_or_says_so_and_not_for_a_script_that_breaks() {
+    let answered = |status| {
+        let response = HttpResponse { status, url: String::new(), media_type: None, body: Vec::new() };
+        let (keeping, delivery, upload) = Default::default();
+        behaviour(&Ok(Answer { response, keeping, delivery, upload }), Duration::ZERO)
+    };
+    for status in [200, 204, 302, 400, 401, 404, 410, 500, 501, 505] {
+        assert_eq!(answered(status), Behaviour::There, "{status}");
+    }
+    for status in [408, 425, 429, 502, 503, 504] {
+        assert_eq!(answered(status), Behaviour::Away, "{status}");
+    }
+    for (error, waited, expected) in [
+        (FetchError::Unreachable, Duration::ZERO, Behaviour::Away),
+        (FetchError::NameNotFound, Duration::ZERO, Behaviour::Away),
+        (FetchError::Tls, Duration::ZERO, Behaviour::Away),
+        (FetchError::Timeout, FAIR_WAIT, Behaviour::Away),
+        (FetchError::Timeout, FAIR_WAIT / 2, Behaviour::Unknown),
+        (FetchError::Overload, FAIR_WAIT, Behaviour::Unknown),
+        (FetchError::AddressRefused, FAIR_WAIT, Behaviour::Unknown),
+        (FetchError::Protocol, FAIR_WAIT, Behaviour::There),
+    ] {
+        assert_eq!(behaviour(&Err(error), waited), expected, "{error}");
+    }
+}
+
+#[test]
 fn what_is_said_about_keeping_comes_along() {
     let server = TestServer::start(|_| reply(200, "ETag: \"v1\"\r\nCache-Control: max-age=7\r\n", b"kept"));
     let fetcher = fetcher(&[&server]);

@@ -28,7 +28,7 @@ pub(crate) struct Rule {
 }
 
 /// Every rule. Those that compile come last.
-pub(crate) const RULES: [Rule; 20] = [
+pub(crate) const RULES: [Rule; 21] = [
     Rule { name: "crates see only those they may", find: |tree| Ok(layers::edges(&tree.metadata)) },
     Rule { name: "outside crates come in by their doors", find: |tree| Ok(doors::doors(&tree.metadata)) },
     Rule { name: "banned crates stay out", find: |tree| Ok(doors::banned(&tree.metadata)) },
@@ -65,6 +65,7 @@ pub(crate) const RULES: [Rule; 20] = [
             ])
         },
     },
+    Rule { name: "no lint fires in the fuzz targets", find: |_| fuzz_targets() },
     Rule { name: "the daemon links the system's Opus", find: |_| linkage::linkage() },
 ];
 
@@ -95,6 +96,16 @@ pub(crate) fn report() -> Result<usize> {
 /// A cargo command that must succeed; what it says is on the screen already.
 fn command(arguments: &[&str]) -> Result<Vec<String>> {
     Ok(run::step(&mut run::cargo(arguments)).err().map(|error| vec![error.to_string()]).unwrap_or_default())
+}
+
+/// The fuzz targets are a workspace of their own: what the other crates change, they must follow.
+fn fuzz_targets() -> Result<Vec<String>> {
+    let mut clippy =
+        run::cargo(&["clippy", "--quiet", "--locked", "--bins", "--manifest-path=fuzz/Cargo.toml"]);
+    clippy
+        .args(["--", "-D", "warnings"])
+        .env("CARGO_TARGET_DIR", workspace::target_directory()?.join("fuzz"));
+    Ok(run::step(&mut clippy).err().map(|error| vec![error.to_string()]).unwrap_or_default())
 }
 
 /// Whether the lock file beside a manifest has what the manifest asks for.

@@ -32,7 +32,7 @@ use tokio::task::spawn_local;
 use super::control::down_detail;
 use super::switchboard::moment;
 use crate::config;
-use crate::fetch::{AllowList, Answer, FetchSettings, Fetcher, Outage};
+use crate::fetch::{AllowList, Answer, FetchSettings, Fetcher, Outage, random};
 use event::{Burst, Flaps};
 pub(crate) use opening::opens as spool_opens;
 
@@ -522,14 +522,6 @@ fn age(put_unix_ms: i64, now_unix_ms: i64) -> Duration {
         return Duration::ZERO;
     }
     u64::try_from(now_unix_ms.saturating_sub(put_unix_ms)).map_or(Duration::ZERO, Duration::from_millis)
-}
-
-/// What spreads the waits of a fleet.
-fn random() -> u32 {
-    let mut bytes = [0; 4];
-    // Without randomness the boxes of a fleet only come back together.
-    let _ = getrandom::fill(&mut bytes);
-    u32::from_ne_bytes(bytes)
 }
 
 /// A new name for a webhook.

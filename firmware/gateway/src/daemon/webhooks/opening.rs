@@ -12,8 +12,9 @@ use tipring_spool::{
 };
 use tokio::task::spawn_blocking;
 
-use super::{Webhooks, age, random};
+use super::{Webhooks, age};
 use crate::daemon::switchboard::moment;
+use crate::fetch::random;
 
 /// How long a folder may take to be opened in a process of its own.
 const PROBE_MAX: Duration = Duration::from_secs(30);
