@@ -1,10 +1,10 @@
 //! The actions of a flow while they run. What takes more than a few lines has a
-//! file of its own: `collect`, `dial`, `record`.
+//! file of its own: `collect`, `dial`, `meeting`, `record`.
 
 use std::time::Instant;
 
-use tipring_model::flow::{Action, ActionFailure, LegEvent, Moment, Outcome, Place};
-use tipring_model::line::LineCommand;
+use tipring_model::flow::{Action, ActionFailure, DialEnd, LegEvent, Moment, Outcome, Place};
+use tipring_model::line::{LineCommand, PlaceExtras};
 use tipring_model::prompt::Prompt;
 use tipring_model::{ActionId, Cause, Digit, DigitSet, LegId, PlayId};
 
@@ -13,6 +13,7 @@ use crate::collect::CollectWork;
 use crate::contract::{CallOutput, MediaCommand};
 use crate::dial::DialWork;
 use crate::leg::{LegState, Purpose};
+use crate::meeting::MeetingWork;
 use crate::record::RecordWork;
 
 /// One action under way.
@@ -35,7 +36,9 @@ pub(crate) enum Work {
     },
     Collect(CollectWork),
     Record(RecordWork),
-    Dial(DialWork),
+    Dial(Box<DialWork>),
+    Meeting(Box<MeetingWork>),
+    Echo,
     Place {
         leg: LegId,
     },
@@ -73,7 +76,15 @@ const fn needs(action: &Action) -> Needs {
         Action::Prompt(_)
         | Action::Collect(_)
         | Action::Record(_)
+        | Action::Accept
         | Action::Bridge(_)
+        | Action::Conference(_)
+        | Action::Enqueue(_)
+        | Action::Mailbox(_)
+        | Action::Stream(_)
+        | Action::Echo(_)
+        | Action::Detect(_)
+        | Action::Refer(_)
         | Action::SendDigits(_) => Needs::Answered,
     }
 }
@@ -113,7 +124,21 @@ impl Call {
             Action::Record(record) => self.begin_record(now, id, on, record),
             Action::Dial(dial) => self.begin_dial(now, id, on, dial),
             Action::Place(_) => {}
+            Action::Accept => {
+                let accepted = self.accept_target(now, on) || self.accept_queued(on);
+                let failed = Outcome::Failed(ActionFailure::LegState);
+                self.ended(id, if accepted { Outcome::Done } else { failed });
+            }
             Action::Bridge(with) => self.begin_bridge(id, on, with),
+            Action::Conference(spec) => self.begin_conference(now, id, on, spec),
+            Action::Enqueue(spec) => self.begin_enqueue(now, id, on, spec),
+            Action::Echo(length) => {
+                self.run(id, on, Some(now.instant + length), Work::Echo);
+                self.outputs.push_back(CallOutput::Connect { from: on, to: on });
+            }
+            Action::Mailbox(_) | Action::Stream(_) | Action::Detect(_) | Action::Refer(_) => {
+                self.ended(id, Outcome::Failed(ActionFailure::NotOffered));
+            }
             Action::SendDigits(digits) => {
                 let play = self.play(on);
                 self.run(id, on, None, Work::SendDigits { play, cancelled: false });
@@ -169,12 +194,14 @@ impl Call {
     }
 
     fn begin_place(&mut self, now: Moment, id: ActionId, place: Place) {
-        let Some(leg) = self.place(now, Purpose::Own(id), place.target, place.caller_id) else {
+        let Some(leg) =
+            self.place(now, Purpose::Own(id), (place.target, PlaceExtras::default()), place.caller_id)
+        else {
             return self.ended(id, Outcome::Failed(ActionFailure::Limit));
         };
         let due = Some(now.instant + place.ring_max);
         self.running.push(Running { id, leg: None, due, work: Work::Place { leg } });
-        self.leg_event(leg, LegEvent::Placed { by: id });
+        self.leg_event(leg, LegEvent::Placed { by: id, target: 0 });
     }
 
     pub(crate) fn placed_leg_answered(&mut self, action: ActionId) {
@@ -213,6 +240,8 @@ impl Call {
                 self.stop_record(stop);
             }
             Work::Dial(_) => self.cancel_dial(now, id),
+            Work::Meeting(_) => self.end_meeting(id, Outcome::Cancelled),
+            Work::Echo => self.end_echo(id, Outcome::Cancelled),
             Work::Place { leg } => {
                 let leg = *leg;
                 self.end_action(id, Outcome::Cancelled);
@@ -229,6 +258,14 @@ impl Call {
             // Both are on their way and cannot be taken back.
             Work::Answer | Work::Release => {}
         }
+    }
+
+    fn end_echo(&mut self, id: ActionId, outcome: Outcome) {
+        let leg = self.running.iter().find(|running| running.id == id).and_then(|running| running.leg);
+        if let Some(leg) = leg {
+            self.outputs.push_back(CallOutput::Disconnect { from: leg, to: leg });
+        }
+        self.end_action(id, outcome);
     }
 
     pub(crate) fn stop_plays(&mut self, leg: LegId, plays: &[PlayId]) {
@@ -285,12 +322,22 @@ impl Call {
                     self.stop_record(stop);
                     true
                 }
+                Some(Work::Dial(dial)) if dial.ends_with(digit) => {
+                    self.talked(now, id, Cause::NormalClearing, DialEnd::Key(digit));
+                    true
+                }
+                Some(Work::Meeting(meeting)) if meeting.ends_with(digit) => {
+                    self.meeting_key(now, id, digit);
+                    true
+                }
                 Some(
                     Work::Answer
                     | Work::Prompt { .. }
                     | Work::Collect(_)
                     | Work::Record(_)
                     | Work::Dial(_)
+                    | Work::Meeting(_)
+                    | Work::Echo
                     | Work::Place { .. }
                     | Work::Bridge { .. }
                     | Work::SendDigits { .. }
@@ -338,9 +385,11 @@ impl Call {
                 self.collect_settled(now, id);
             }
             Some(Work::Dial(dial)) => dial.ringback_ended(ended),
+            Some(Work::Meeting(meeting)) => meeting.play_ended(ended),
             Some(
                 Work::Answer
                 | Work::Record(_)
+                | Work::Echo
                 | Work::Place { .. }
                 | Work::Bridge { .. }
                 | Work::Pause { .. }
@@ -369,6 +418,8 @@ impl Call {
                     self.stop_record(stop);
                 }
                 Some(Work::Dial(_)) => self.dial_timeout(now, id),
+                Some(Work::Meeting(_)) => self.meeting_timeout(now, id),
+                Some(Work::Echo) => self.end_echo(id, Outcome::Done),
                 Some(Work::Place { leg }) => {
                     let leg = *leg;
                     self.end_action(id, Outcome::Failed(ActionFailure::NoTarget(Cause::NoAnswer)));
@@ -401,6 +452,8 @@ impl Call {
                 // The engine closes the recording; what it holds is kept.
                 Some(Work::Record(_)) => {}
                 Some(Work::Dial(_)) => self.dial_caller_gone(now, id),
+                Some(Work::Meeting(_)) => self.end_meeting(id, Outcome::LegGone),
+                Some(Work::Echo) => self.end_echo(id, Outcome::LegGone),
                 Some(Work::Bridge { .. }) => self.end_action(id, Outcome::Done),
                 Some(Work::Release) => self.end_action(id, Outcome::Done),
                 Some(
@@ -418,13 +471,27 @@ impl Call {
 }
 
 impl Running {
+    /// True for what the party hears, and what waits for it to press something.
+    pub(crate) const fn is_heard(&self) -> bool {
+        matches!(
+            self.work,
+            Work::Prompt { .. }
+                | Work::Collect(_)
+                | Work::SendDigits { .. }
+                | Work::Pause { .. }
+                | Work::Echo
+        )
+    }
+
     fn plays(&self, play: PlayId) -> bool {
         match &self.work {
             Work::Prompt { play: own, .. } | Work::SendDigits { play: own, .. } => *own == play,
             Work::Collect(collect) => collect.plays(play),
             Work::Dial(dial) => dial.plays(play),
+            Work::Meeting(meeting) => meeting.plays(play),
             Work::Answer
             | Work::Record(_)
+            | Work::Echo
             | Work::Place { .. }
             | Work::Bridge { .. }
             | Work::Pause { .. }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tipring_model::call::{CallFacts, Cdr, EndedBy};
 use tipring_model::flow::{Flow, FlowInput, FlowOutput, LegEvent, Moment, Outcome, Target};
-use tipring_model::line::{LineCommand, LineEvent, Supervision};
+use tipring_model::line::{LineCommand, LineEvent, PlaceExtras, Supervision};
 use tipring_model::{ActionId, CallerId, Cause, Digit, LegId, PlayId, RecordId};
 
 use crate::actions::{Running, Work};
@@ -150,6 +150,7 @@ impl Call {
                 self.fetches = self.fetches.saturating_sub(1);
                 self.tell(now, FlowInput::Fetched(id, answer));
             }
+            CallInput::Exchange(id, event) => self.exchange_event(now, id, event),
             CallInput::Message(id, message) => self.tell(now, FlowInput::Message(id, message)),
             CallInput::Request(Request::HangUp(by)) => {
                 self.finish(Cause::NormalClearing, by, "operator".to_owned());
@@ -183,7 +184,7 @@ impl Call {
         match self.places_first.take() {
             None => self.begin_flow(),
             Some((to, from)) => {
-                if let Some(leg) = self.place(now, Purpose::First, to, from) {
+                if let Some(leg) = self.place(now, Purpose::First, (to, PlaceExtras::default()), from) {
                     self.facts.leg = Some(leg);
                 }
             }
@@ -272,6 +273,7 @@ impl Call {
             }
             FlowOutput::Reply(id, reply) => self.outputs.push_back(CallOutput::Reply(id, reply)),
             FlowOutput::Notify(notice) => self.outputs.push_back(CallOutput::Notify(notice)),
+            FlowOutput::Keep { name, value } => self.outputs.push_back(CallOutput::Keep { name, value }),
             FlowOutput::Step(step) => {
                 let after = now.instant - self.began;
                 self.outputs.push_back(CallOutput::Step { after, step });
@@ -358,7 +360,7 @@ impl Call {
         &mut self,
         now: Moment,
         purpose: Purpose,
-        to: Target,
+        (to, extras): (Target, PlaceExtras),
         from: CallerId,
     ) -> Option<LegId> {
         let live = self.legs.iter().filter(|leg| leg.state != LegState::Gone).count();
@@ -369,7 +371,7 @@ impl Call {
         let id = LegId::placed(self.number, self.legs_placed);
         let state = LegState::Placed { alerting: false };
         self.legs.push(Leg::new(id, purpose, state, to.to_string(), now.instant));
-        self.outputs.push_back(CallOutput::Place { leg: id, to, from });
+        self.outputs.push_back(CallOutput::Place { leg: id, to, from, extras });
         Some(id)
     }
 
@@ -424,7 +426,7 @@ impl Call {
             LineEvent::Alerting { leg, early_media } => self.leg_alerting(leg, early_media),
             LineEvent::Answered { leg, supervision, .. } => self.leg_answered(now, leg, supervision),
             LineEvent::Digit { leg, digit } => self.digit(now, leg, digit),
-            LineEvent::Released { leg, cause } => self.leg_released(now, leg, cause),
+            LineEvent::Released { leg, cause, status } => self.leg_released(now, leg, (cause, status)),
             // Hold is between the line and the far end; the engine hears silence.
             LineEvent::Held { .. } | LineEvent::Up | LineEvent::Down(_) | LineEvent::Offered(_) => {}
         }
@@ -444,7 +446,12 @@ impl Call {
         let purpose = leg.purpose;
         leg.state = LegState::Placed { alerting: true };
         match purpose {
-            Purpose::Dialed(action) => self.target_alerting(action, id, early_media),
+            Purpose::Dialed(action) => {
+                if !alerting {
+                    self.report_target(action, id, LegEvent::Alerting);
+                }
+                self.target_alerting(action, id, early_media);
+            }
             Purpose::Own(_) if !alerting => self.leg_event(id, LegEvent::Alerting),
             Purpose::First | Purpose::Own(_) => {}
         }
@@ -466,7 +473,10 @@ impl Call {
                 self.finish_answers(id);
                 self.caller_answered(now, id);
             }
-            Purpose::Dialed(action) => self.target_answered(now, action, id),
+            Purpose::Dialed(action) => {
+                self.report_target(action, id, LegEvent::Answered(supervision));
+                self.target_answered(now, action, id);
+            }
             Purpose::Own(action) => {
                 self.leg_event(id, LegEvent::Answered(supervision));
                 self.placed_leg_answered(action);
@@ -474,7 +484,7 @@ impl Call {
         }
     }
 
-    fn leg_released(&mut self, now: Moment, id: LegId, cause: Cause) {
+    fn leg_released(&mut self, now: Moment, id: LegId, (cause, status): (Cause, Option<u16>)) {
         let Some(leg) = self.leg_mut(id).filter(|leg| leg.state != LegState::Gone) else { return };
         leg.state = LegState::Gone;
         leg.gone = Some((now.instant, cause));
@@ -487,7 +497,10 @@ impl Call {
             return self.finish(cause, EndedBy::Caller, "not_answered".to_owned());
         }
         match purpose {
-            Purpose::Dialed(action) => self.target_released(now, action, id, cause),
+            Purpose::Dialed(action) => {
+                self.report_target(action, id, LegEvent::Released(cause));
+                self.target_released(now, action, id, (cause, status));
+            }
             Purpose::First => {
                 self.leg_event(id, LegEvent::Released(cause));
             }

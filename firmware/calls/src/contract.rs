@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use tipring_model::call::{Cdr, EndedBy};
 use tipring_model::fetch::{DocumentKey, FetchError, HttpRequest, HttpResponse};
-use tipring_model::flow::{ActionFailure, Message, Notice, Recorded, Reply, Sides, Step, Target, Warning};
-use tipring_model::line::{LineCommand, LineEvent};
+use tipring_model::flow::{
+    ActionFailure, Message, Notice, Recorded, Reply, Sides, Step, Target, Upload, Warning,
+};
+use tipring_model::line::{LineCommand, LineEvent, PlaceExtras};
 use tipring_model::prompt::PromptSource;
-use tipring_model::{CallerId, Digit, Digits, FetchId, LegId, MessageId, PlayId, RecordId};
+use tipring_model::{ActionId, CallerId, Digit, Digits, FetchId, LegId, MessageId, PlayId, RecordId};
+
+use crate::exchange::{ExchangeEvent, ExchangeRequest, Seat};
 
 /// Bounds of one call.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +43,8 @@ pub enum CallInput<'a> {
     Media(LegId, MediaEvent),
     /// The answer to [`CallOutput::Fetch`]; exactly one each.
     Fetched(FetchId, Result<&'a HttpResponse, FetchError>),
+    /// The exchange about one of the call's seats.
+    Exchange(ActionId, ExchangeEvent),
     /// Somebody outside speaks to the flow.
     Message(MessageId, &'a Message),
     /// Somebody at the box wants something.
@@ -78,6 +84,17 @@ pub enum CallOutput {
         to: Target,
         /// Who calls.
         from: CallerId,
+        /// What else to say.
+        extras: PlaceExtras,
+    },
+    /// A request to the exchange, for one of the call's seats.
+    Exchange(Seat, ExchangeRequest),
+    /// Keep a value on the box; see [`FlowOutput::Keep`](tipring_model::flow::FlowOutput::Keep).
+    Keep {
+        /// Its name.
+        name: String,
+        /// The value.
+        value: Option<String>,
     },
     /// A command for the line of the leg that it names.
     Line(LineCommand),
@@ -145,6 +162,12 @@ pub enum MediaCommand {
         tag: String,
         /// Which sides.
         sides: Sides,
+        /// It ends when the party has been silent for so long.
+        silence_max: Option<Duration>,
+        /// Shorter ones are not kept.
+        length_min: Duration,
+        /// Where the file goes when it is ready.
+        upload: Option<Upload>,
     },
     /// Stop recording.
     StopRecord(RecordId),

@@ -1,33 +1,56 @@
 //! Ringing others and connecting the first that answers.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tipring_model::flow::{ActionFailure, Dial, DialOrder, Dialed, Moment, Outcome};
-use tipring_model::line::LineCommand;
+use tipring_model::flow::{
+    ActionFailure, Dial, DialEnd, DialOrder, DialTarget, Dialed, LegEvent, Moment, Outcome, Ringback, Target,
+};
+use tipring_model::line::{LineCommand, PlaceExtras};
 use tipring_model::prompt::{CallTone, PromptSource};
-use tipring_model::{ActionId, Cause, LegId, PlayId, RecordId};
+use tipring_model::{ActionId, Cause, Digit, LegId, PlayId, RecordId};
 
 use crate::actions::Work;
 use crate::call::Call;
 use crate::contract::{CallOutput, MediaCommand};
 use crate::leg::{LegState, Purpose};
 
+/// Rounds do not follow each other faster: targets that refuse at once are not flooded.
+const ROUND_MIN: Duration = Duration::from_secs(1);
+/// Longest time that a flow may hold a target before it accepts it.
+const HELD_MAX: Duration = Duration::from_secs(300);
+
 /// A dial under way.
 pub(crate) struct DialWork {
     spec: Dial,
-    /// Legs that ring, with the position of their target.
-    ringing: Vec<(LegId, usize)>,
-    /// Position of the target that is next in turn.
-    next: usize,
-    /// The most telling refusal so far.
-    refusal: Option<Cause>,
+    /// Rounds begun.
+    round: u32,
+    began: Instant,
+    /// Targets that are to be rung, and when.
+    waiting: Vec<(Instant, usize)>,
+    ringing: Vec<Ringing>,
+    /// The most telling refusal so far, and its SIP status.
+    refusal: Option<(Cause, Option<u16>)>,
     ringback: Option<PlayId>,
     early: Option<LegId>,
     stage: Stage,
 }
 
+/// A leg that rings.
+struct Ringing {
+    leg: LegId,
+    target: usize,
+    until: Instant,
+}
+
+#[derive(Clone, Copy)]
 enum Stage {
     Ringing,
+    /// A target answered, and the flow has not accepted it.
+    Held {
+        with: LegId,
+        target: usize,
+        until: Instant,
+    },
     /// A target answered; the caller's own answer is on its way.
     Answering {
         with: LegId,
@@ -42,6 +65,20 @@ enum Stage {
 }
 
 impl DialWork {
+    fn new(spec: Dial, now: Instant) -> Self {
+        Self {
+            spec,
+            round: 0,
+            began: now,
+            waiting: Vec::new(),
+            ringing: Vec::new(),
+            refusal: None,
+            ringback: None,
+            early: None,
+            stage: Stage::Ringing,
+        }
+    }
+
     pub(crate) fn plays(&self, play: PlayId) -> bool {
         self.ringback == Some(play)
     }
@@ -52,13 +89,44 @@ impl DialWork {
         }
     }
 
-    fn target_of(&self, leg: LegId) -> Option<usize> {
-        self.ringing.iter().find(|(ringing, _)| *ringing == leg).map(|(_, target)| *target)
+    /// True if the caller ends the conversation with this key.
+    pub(crate) fn ends_with(&self, key: Digit) -> bool {
+        matches!(self.stage, Stage::Talking { .. }) && self.spec.hang_up.contains(key)
     }
 
-    fn refused(&mut self, cause: Cause) {
-        if self.refusal.is_none_or(|known| telling(cause) > telling(known)) {
-            self.refusal = Some(cause);
+    fn refused(&mut self, cause: Cause, status: Option<u16>) {
+        if self.refusal.is_none_or(|(known, _)| telling(cause) > telling(known)) {
+            self.refusal = Some((cause, status));
+        }
+    }
+
+    /// Begins a round at `at`.
+    fn begin_round(&mut self, at: Instant) {
+        self.round += 1;
+        self.began = at;
+        self.waiting = match self.spec.order {
+            DialOrder::AllAtOnce => {
+                self.spec.targets.iter().enumerate().map(|(n, target)| (at + target.delay, n)).collect()
+            }
+            DialOrder::InOrder => self.spec.targets.first().map(|_| (at, 0)).into_iter().collect(),
+        };
+    }
+
+    /// When the round is over, whoever rings.
+    fn round_ends(&self) -> Option<Instant> {
+        let of_all = (self.spec.order == DialOrder::AllAtOnce).then_some(self.spec.ring_max);
+        of_all.into_iter().chain(self.spec.round_max).min().map(|longest| self.began + longest)
+    }
+
+    fn due(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Ringing => {
+                let next = self.waiting.iter().map(|(at, _)| *at);
+                next.chain(self.ringing.iter().map(|one| one.until)).chain(self.round_ends()).min()
+            }
+            Stage::Held { until, .. } => Some(until),
+            Stage::Answering { .. } => None,
+            Stage::Talking { since, .. } => self.spec.talk_max.map(|longest| since + longest),
         }
     }
 }
@@ -86,28 +154,28 @@ const fn telling(cause: Cause) -> u8 {
 
 impl Call {
     pub(crate) fn begin_dial(&mut self, now: Moment, id: ActionId, on: LegId, spec: Dial) {
-        if self.leg(on).is_some_and(|leg| leg.peer.is_some()) {
+        let Some(leg) = self.leg(on).filter(|leg| leg.peer.is_none()) else {
             return self.ended(id, Outcome::Failed(ActionFailure::LegState));
-        }
-        let at_once = match spec.order {
-            DialOrder::AllAtOnce => spec.targets.len(),
-            DialOrder::InOrder => 1,
         };
-        let due = Some(now.instant + spec.ring_max);
-        let work = DialWork {
-            spec,
-            ringing: Vec::new(),
-            next: 0,
-            refusal: None,
-            ringback: None,
-            early: None,
-            stage: Stage::Ringing,
-        };
-        self.run(id, on, due, Work::Dial(work));
-        for _ in 0..at_once {
-            self.ring_next(now, id);
+        let state = leg.state;
+        if let [DialTarget { target: Target::Queue { .. }, .. }] = spec.targets.as_slice() {
+            return self.begin_dequeue(now, id, on, spec);
         }
-        self.dial_settled(id);
+        let ringback = match &spec.ringback {
+            Ringback::Prompt(source) => Some(source.clone()),
+            Ringback::Tone | Ringback::ToneOf(_) | Ringback::Silence => None,
+        };
+        let mut work = DialWork::new(spec, now.instant);
+        work.begin_round(now.instant);
+        self.run(id, on, None, Work::Dial(Box::new(work)));
+        if let Some(source) = ringback {
+            if let LegState::Offered { .. } = state {
+                self.alert(on, true);
+            }
+            self.play_ringback(id, source);
+        }
+        self.ring_due(now, id);
+        self.dial_settled(now, id);
     }
 
     fn dial(&mut self, id: ActionId) -> Option<(&mut DialWork, LegId)> {
@@ -118,19 +186,70 @@ impl Call {
         }
     }
 
-    /// Rings the next target, if there is one.
-    fn ring_next(&mut self, now: Moment, id: ActionId) {
+    fn dial_timer(&mut self, id: ActionId) {
+        let Some(running) = self.running.iter_mut().find(|running| running.id == id) else { return };
+        if let Work::Dial(dial) = &running.work {
+            running.due = dial.due();
+        }
+    }
+
+    /// Rings those whose time has come.
+    fn ring_due(&mut self, now: Moment, id: ActionId) {
+        loop {
+            let Some((dial, _)) = self.dial(id) else { return };
+            let Some(at) = dial.waiting.iter().position(|(at, _)| *at <= now.instant) else { break };
+            let (_, target) = dial.waiting.remove(at);
+            self.ring(now, id, target);
+        }
+        self.dial_timer(id);
+    }
+
+    fn ring(&mut self, now: Moment, id: ActionId, at: usize) {
         let caller_id = self.facts.from.clone();
         let Some((dial, _)) = self.dial(id) else { return };
-        let at = dial.next;
         let Some(target) = dial.spec.targets.get(at).cloned() else { return };
-        dial.next += 1;
         let from = dial.spec.caller_id.clone().unwrap_or(caller_id);
-        let placed = self.place(now, Purpose::Dialed(id), target, from);
+        let until = now.instant + target.ring_max.unwrap_or(dial.spec.ring_max);
+        let reports = dial.spec.reports;
+        let extras = PlaceExtras {
+            headers: target.headers,
+            credentials: target.credentials,
+            auto_answer: target.auto_answer,
+        };
+        let placed = self.place(now, Purpose::Dialed(id), (target.target, extras), from);
+        if let (Some(leg), true) = (placed, reports) {
+            self.leg_event(leg, LegEvent::Placed { by: id, target: at });
+        }
         let Some((dial, _)) = self.dial(id) else { return };
         match placed {
-            Some(leg) => dial.ringing.push((leg, at)),
-            None => dial.refused(Cause::NoCircuit),
+            Some(leg) => dial.ringing.push(Ringing { leg, target: at, until }),
+            None => {
+                dial.refused(Cause::NoCircuit, None);
+                dial.next_in_turn(now.instant, at);
+            }
+        }
+    }
+
+    /// Tells the flow about the leg of a target, if it wants to know.
+    pub(crate) fn report_target(&mut self, id: ActionId, leg: LegId, event: LegEvent) {
+        if self.dial(id).is_some_and(|(dial, _)| dial.spec.reports) {
+            self.leg_event(leg, event);
+        }
+    }
+
+    fn alert(&mut self, caller: LegId, early_media: bool) {
+        if let Some(leg) = self.leg_mut(caller) {
+            leg.state = LegState::Offered { alerted: true };
+            self.outputs.push_back(CallOutput::Line(LineCommand::Alert { leg: caller, early_media }));
+        }
+    }
+
+    fn play_ringback(&mut self, id: ActionId, source: PromptSource) {
+        let Some((_, caller)) = self.dial(id) else { return };
+        let play = self.play(caller);
+        self.media(caller, MediaCommand::Play { play, source, loops: u32::MAX });
+        if let Some((dial, _)) = self.dial(id) {
+            dial.ringback = Some(play);
         }
     }
 
@@ -144,24 +263,20 @@ impl Call {
             dial.early = Some(target);
         }
         let has_ringback = dial.ringback.is_some() || dial.early.is_some();
-        let Some(leg) = self.leg_mut(caller) else { return };
-        match leg.state {
-            LegState::Offered { alerted } => {
+        let tone = match &dial.spec.ringback {
+            Ringback::Tone => Some(PromptSource::Tone(CallTone::Ringback)),
+            Ringback::ToneOf(country) => Some(PromptSource::ToneOf(country.clone(), CallTone::Ringback)),
+            Ringback::Prompt(_) | Ringback::Silence => None,
+        };
+        let Some(leg) = self.leg(caller) else { return };
+        match (leg.state, tone) {
+            (LegState::Offered { alerted }, _) => {
                 if early || !alerted {
-                    leg.state = LegState::Offered { alerted: true };
-                    let alert = LineCommand::Alert { leg: caller, early_media: early };
-                    self.outputs.push_back(CallOutput::Line(alert));
+                    self.alert(caller, early);
                 }
             }
-            LegState::Answered if !has_ringback => {
-                let play = self.play(caller);
-                let source = PromptSource::Tone(CallTone::Ringback);
-                self.media(caller, MediaCommand::Play { play, source, loops: u32::MAX });
-                if let Some((dial, _)) = self.dial(id) {
-                    dial.ringback = Some(play);
-                }
-            }
-            LegState::Answered | LegState::Placed { .. } | LegState::Releasing | LegState::Gone => {}
+            (LegState::Answered, Some(tone)) if !has_ringback => self.play_ringback(id, tone),
+            (LegState::Answered | LegState::Placed { .. } | LegState::Releasing | LegState::Gone, _) => {}
         }
         if early {
             self.stop_ringback(id);
@@ -176,27 +291,57 @@ impl Call {
         }
     }
 
-    /// The first target answered: the others are let go, the caller is answered.
+    /// The first target answered: the others are let go. The caller is answered now, or
+    /// when the flow accepts the target.
     pub(crate) fn target_answered(&mut self, now: Moment, id: ActionId, with: LegId) {
         let Some((dial, caller)) = self.dial(id) else {
             return self.release(with, Cause::AnsweredElsewhere);
         };
-        let target = dial.target_of(with).filter(|_| matches!(dial.stage, Stage::Ringing));
-        let Some(target) = target else { return self.release(with, Cause::AnsweredElsewhere) };
-        dial.stage = Stage::Answering { with, target };
+        let target = dial.ringing.iter().find(|one| one.leg == with).map(|one| one.target);
+        let Some(target) = target.filter(|_| matches!(dial.stage, Stage::Ringing)) else {
+            return self.release(with, Cause::AnsweredElsewhere);
+        };
+        let held = dial.spec.reports && dial.spec.targets.get(target).is_some_and(|target| target.held);
+        dial.stage = if held {
+            Stage::Held { with, target, until: now.instant + HELD_MAX }
+        } else {
+            Stage::Answering { with, target }
+        };
         let others: Vec<LegId> =
-            dial.ringing.drain(..).map(|(leg, _)| leg).filter(|leg| *leg != with).collect();
+            dial.ringing.drain(..).map(|one| one.leg).filter(|leg| *leg != with).collect();
+        dial.waiting.clear();
         let early = dial.early.take().filter(|leg| *leg != with);
-        if let Some(running) = self.running.iter_mut().find(|running| running.id == id) {
-            running.due = None;
-        }
+        self.dial_timer(id);
         for leg in others {
             self.release(leg, Cause::AnsweredElsewhere);
         }
         if let Some(early) = early {
             self.outputs.push_back(CallOutput::Disconnect { from: early, to: caller });
         }
+        if !held {
+            self.answer_dialing(now, id);
+        }
+    }
+
+    /// The flow lets a leg that is held be connected; false if it is none.
+    pub(crate) fn accept_target(&mut self, now: Moment, leg: LegId) -> bool {
+        let holding = self.running.iter().find_map(|running| {
+            let Work::Dial(dial) = &running.work else { return None };
+            let Stage::Held { with, target, .. } = dial.stage else { return None };
+            (with == leg).then_some((running.id, target))
+        });
+        let Some((id, target)) = holding else { return false };
+        if let Some((dial, _)) = self.dial(id) {
+            dial.stage = Stage::Answering { with: leg, target };
+        }
+        self.dial_timer(id);
+        self.answer_dialing(now, id);
+        true
+    }
+
+    fn answer_dialing(&mut self, now: Moment, id: ActionId) {
         self.stop_ringback(id);
+        let Some((_, caller)) = self.dial(id) else { return };
         match self.leg(caller).map(|leg| leg.state) {
             Some(LegState::Answered) => self.connect_dialed(now, id),
             Some(LegState::Offered { .. }) => {
@@ -222,102 +367,155 @@ impl Call {
         let Stage::Answering { with, target } = dial.stage else { return };
         let record = dial.spec.record.clone();
         self.bridge(caller, with);
-        let record = record.map(|spec| {
-            let record = self.next_record();
-            self.media(caller, MediaCommand::Record { record, tag: spec.tag, sides: spec.sides });
-            record
-        });
+        let record = record.map(|spec| self.start_record(caller, &spec));
         if let Some((dial, _)) = self.dial(id) {
             dial.stage = Stage::Talking { with, target, since: now.instant, record };
         }
+        self.dial_timer(id);
     }
 
-    pub(crate) fn target_released(&mut self, now: Moment, id: ActionId, leg: LegId, cause: Cause) {
-        let Some((dial, caller)) = self.dial(id) else { return };
-        match &dial.stage {
+    pub(crate) fn target_released(
+        &mut self,
+        now: Moment,
+        id: ActionId,
+        leg: LegId,
+        (cause, status): (Cause, Option<u16>),
+    ) {
+        let Some((dial, _)) = self.dial(id) else { return };
+        match dial.stage {
             Stage::Ringing => {
-                if dial.target_of(leg).is_none() {
-                    return;
+                let Some(at) = dial.ringing.iter().position(|one| one.leg == leg) else { return };
+                let target = dial.ringing.swap_remove(at).target;
+                dial.refused(cause, status);
+                if dial.spec.stops_at_refusal && matches!(cause, Cause::Busy | Cause::Rejected) {
+                    dial.round = dial.spec.rounds;
+                    dial.waiting.clear();
+                    let others: Vec<LegId> = dial.ringing.drain(..).map(|one| one.leg).collect();
+                    for other in others {
+                        self.release(other, Cause::Cancelled);
+                    }
+                } else {
+                    dial.next_in_turn(now.instant, target);
                 }
-                dial.ringing.retain(|(ringing, _)| *ringing != leg);
-                dial.refused(cause);
-                if dial.early == Some(leg) {
-                    dial.early = None;
-                    self.outputs.push_back(CallOutput::Disconnect { from: leg, to: caller });
-                }
-                self.next_in_turn(now, id);
-                self.dial_settled(id);
+                self.early_ended(id, leg);
+                self.ring_due(now, id);
+                self.dial_settled(now, id);
             }
-            Stage::Answering { with, target } if *with == leg => {
-                let dialed = Dialed { answered: Some(*target), cause, talked: std::time::Duration::ZERO };
+            Stage::Held { with, target, .. } if with == leg => {
+                dial.refused(Cause::NoAnswer, None);
+                dial.stage = Stage::Ringing;
+                dial.next_in_turn(now.instant, target);
+                if dial.spec.order == DialOrder::AllAtOnce {
+                    dial.round = dial.spec.rounds;
+                }
+                self.ring_due(now, id);
+                self.dial_settled(now, id);
+            }
+            Stage::Answering { with, target } if with == leg => {
+                let dialed = Dialed {
+                    answered: Some(target),
+                    leg: Some(leg),
+                    by: DialEnd::Target,
+                    ..Dialed::nobody(cause)
+                };
                 self.end_action(id, Outcome::Dialed(dialed));
             }
-            Stage::Talking { with, target, since, record } if *with == leg => {
-                let dialed = Dialed { answered: Some(*target), cause, talked: now.instant - *since };
-                let record = *record;
-                self.unbridge(caller, leg);
-                self.stop_record(record.map(|record| (caller, record)));
-                self.end_action(id, Outcome::Dialed(dialed));
-            }
-            // One that lost the race.
-            Stage::Answering { .. } | Stage::Talking { .. } => {}
+            Stage::Talking { with, .. } if with == leg => self.talked(now, id, cause, DialEnd::Target),
+            // One that lost the race, or was let go by us.
+            Stage::Held { .. } | Stage::Answering { .. } | Stage::Talking { .. } => {}
         }
     }
 
-    /// Rings on in turn, with a ring time of its own for each.
-    fn next_in_turn(&mut self, now: Moment, id: ActionId) {
-        let Some((dial, _)) = self.dial(id) else { return };
-        let ring_max = dial.spec.ring_max;
-        if !dial.ringing.is_empty() || dial.next >= dial.spec.targets.len() {
-            return;
-        }
-        self.ring_next(now, id);
-        if let Some(running) = self.running.iter_mut().find(|running| running.id == id) {
-            running.due = Some(now.instant + ring_max);
+    fn early_ended(&mut self, id: ActionId, leg: LegId) {
+        let Some((dial, caller)) = self.dial(id) else { return };
+        if dial.early == Some(leg) {
+            dial.early = None;
+            self.outputs.push_back(CallOutput::Disconnect { from: leg, to: caller });
         }
     }
 
-    /// Nobody is left who could answer.
-    fn dial_settled(&mut self, id: ActionId) {
-        let Some((dial, _)) = self.dial(id) else { return };
-        let nobody = dial.ringing.is_empty() && dial.next >= dial.spec.targets.len();
-        if !nobody || !matches!(dial.stage, Stage::Ringing) {
-            return;
+    /// The conversation is over; the caller stays.
+    pub(crate) fn talked(&mut self, now: Moment, id: ActionId, cause: Cause, by: DialEnd) {
+        let Some((dial, caller)) = self.dial(id) else { return };
+        let Stage::Talking { with, target, since, record } = dial.stage else { return };
+        let dialed = Dialed {
+            answered: Some(target),
+            talked: now.instant - since,
+            leg: Some(with),
+            by,
+            ..Dialed::nobody(cause)
+        };
+        if self.leg(with).is_some_and(|leg| leg.peer == Some(caller)) || by == DialEnd::Target {
+            self.unbridge(caller, with);
         }
-        let cause = dial.refusal.unwrap_or(Cause::Unspecified);
-        self.stop_ringback(id);
-        let dialed = Dialed { answered: None, cause, talked: std::time::Duration::ZERO };
+        self.release(with, cause);
+        self.stop_record(record.map(|record| (caller, record)));
         self.end_action(id, Outcome::Dialed(dialed));
     }
 
+    /// Nobody is left who could answer in this round: begins the next, or ends.
+    fn dial_settled(&mut self, now: Moment, id: ActionId) {
+        let Some((dial, _)) = self.dial(id) else { return };
+        if !dial.ringing.is_empty() || !dial.waiting.is_empty() || !matches!(dial.stage, Stage::Ringing) {
+            return;
+        }
+        if dial.round < dial.spec.rounds {
+            let at = now.instant.max(dial.began + ROUND_MIN);
+            dial.begin_round(at);
+            return self.ring_due(now, id);
+        }
+        let (cause, status) = dial.refusal.unwrap_or((Cause::Unspecified, None));
+        self.stop_ringback(id);
+        self.end_action(id, Outcome::Dialed(Dialed { status, ..Dialed::nobody(cause) }));
+    }
+
     pub(crate) fn dial_timeout(&mut self, now: Moment, id: ActionId) {
-        let Some((dial, caller)) = self.dial(id) else { return };
-        let late: Vec<LegId> = dial.ringing.drain(..).map(|(leg, _)| leg).collect();
-        dial.refused(Cause::NoAnswer);
-        let early = dial.early.take();
-        for leg in late {
+        let Some((dial, _)) = self.dial(id) else { return };
+        match dial.stage {
+            Stage::Ringing => {}
+            Stage::Held { with, .. } => return self.release(with, Cause::RecoveryOnTimer),
+            Stage::Answering { .. } => return,
+            Stage::Talking { .. } => return self.talked(now, id, Cause::NormalClearing, DialEnd::Limit),
+        }
+        let is_over = dial.round_ends().is_some_and(|ends| ends <= now.instant);
+        if is_over {
+            dial.waiting.clear();
+        }
+        let mut late = Vec::new();
+        dial.ringing.retain(|one| {
+            let rings = !is_over && one.until > now.instant;
+            if !rings {
+                late.push((one.leg, one.target));
+            }
+            rings
+        });
+        for (_, target) in &late {
+            dial.refused(Cause::NoAnswer, None);
+            if !is_over {
+                dial.next_in_turn(now.instant, *target);
+            }
+        }
+        for (leg, _) in late {
+            self.early_ended(id, leg);
             self.release(leg, Cause::NoAnswer);
         }
-        if let Some(early) = early {
-            self.outputs.push_back(CallOutput::Disconnect { from: early, to: caller });
-        }
-        self.next_in_turn(now, id);
-        self.dial_settled(id);
+        self.ring_due(now, id);
+        self.dial_settled(now, id);
     }
 
     /// Lets go of everybody that the dial has reached or still rings.
     fn release_dialed(&mut self, id: ActionId, cause: Cause) {
         let Some((dial, caller)) = self.dial(id) else { return };
-        let mut legs: Vec<LegId> = dial.ringing.drain(..).map(|(leg, _)| leg).collect();
-        let record = match &dial.stage {
+        let mut legs: Vec<LegId> = dial.ringing.drain(..).map(|one| one.leg).collect();
+        let record = match dial.stage {
             Stage::Ringing => None,
-            Stage::Answering { with, .. } => {
-                legs.push(*with);
+            Stage::Held { with, .. } | Stage::Answering { with, .. } => {
+                legs.push(with);
                 None
             }
             Stage::Talking { with, record, .. } => {
-                legs.push(*with);
-                *record
+                legs.push(with);
+                record
             }
         };
         for leg in legs {
@@ -338,5 +536,14 @@ impl Call {
     pub(crate) fn cancel_dial(&mut self, _now: Moment, id: ActionId) {
         self.release_dialed(id, Cause::Cancelled);
         self.end_action(id, Outcome::Cancelled);
+    }
+}
+
+impl DialWork {
+    /// In turn: the one after `target` is rung now.
+    fn next_in_turn(&mut self, now: Instant, target: usize) {
+        if self.spec.order == DialOrder::InOrder && target + 1 < self.spec.targets.len() {
+            self.waiting.push((now, target + 1));
+        }
     }
 }

@@ -14,7 +14,9 @@ mod call;
 mod collect;
 mod contract;
 mod dial;
+pub mod exchange;
 mod leg;
+mod meeting;
 mod record;
 
 pub use call::Call;

@@ -33,10 +33,24 @@ impl RecordWork {
 
 impl Call {
     pub(crate) fn begin_record(&mut self, now: Moment, id: ActionId, on: LegId, spec: Record) {
-        let record = self.next_record();
+        let record = self.start_record(on, &spec);
         let work = RecordWork { record, leg: on, finish: spec.finish, by: None, is_stopping: false };
         self.run(id, on, Some(now.instant + spec.length_max), Work::Record(work));
-        self.media(on, MediaCommand::Record { record, tag: spec.tag, sides: spec.sides });
+    }
+
+    /// Begins a recording and gives its name.
+    pub(crate) fn start_record(&mut self, leg: LegId, spec: &Record) -> RecordId {
+        let record = self.next_record();
+        let command = MediaCommand::Record {
+            record,
+            tag: spec.tag.clone(),
+            sides: spec.sides,
+            silence_max: spec.silence_max,
+            length_min: spec.length_min,
+            upload: spec.upload.clone(),
+        };
+        self.media(leg, command);
+        record
     }
 
     pub(crate) fn stop_record(&mut self, stop: Option<(LegId, RecordId)>) {
@@ -47,18 +61,9 @@ impl Call {
 
     pub(crate) fn record_ended(&mut self, record: RecordId, result: Result<Recorded, ActionFailure>) {
         self.records_open = self.records_open.saturating_sub(1);
-        let owner = self.running.iter().find_map(|running| match &running.work {
-            Work::Record(work) if work.record == record => Some((running.id, work.by)),
-            Work::Answer
-            | Work::Prompt { .. }
-            | Work::Collect(_)
-            | Work::Record(_)
-            | Work::Dial(_)
-            | Work::Place { .. }
-            | Work::Bridge { .. }
-            | Work::SendDigits { .. }
-            | Work::Pause { .. }
-            | Work::Release => None,
+        let owner = self.running.iter().find_map(|running| {
+            let Work::Record(work) = &running.work else { return None };
+            (work.record == record).then_some((running.id, work.by))
         });
         if let Ok(Recorded { file: Some(file), .. }) = &result {
             self.recordings.push(file.clone());

@@ -48,16 +48,12 @@ impl Connect {
 
 /// Whether a dial found somebody, and its cause; `otherwise` where it has none.
 pub(crate) const fn end_of_dial(outcome: &Outcome, otherwise: Cause) -> (bool, Cause) {
-    match outcome {
-        Outcome::Dialed(dialed) => (dialed.answered.is_some(), dialed.cause),
-        Outcome::Failed(ActionFailure::NoTarget(cause)) => (false, *cause),
-        Outcome::Done
-        | Outcome::Interrupted(_)
-        | Outcome::Collected(_)
-        | Outcome::Recorded(_)
-        | Outcome::Cancelled
-        | Outcome::LegGone
-        | Outcome::Failed(_) => (false, otherwise),
+    if let Outcome::Dialed(dialed) = outcome {
+        (dialed.answered.is_some(), dialed.cause)
+    } else if let Outcome::Failed(ActionFailure::NoTarget(cause)) = outcome {
+        (false, *cause)
+    } else {
+        (false, otherwise)
     }
 }
 
@@ -70,12 +66,8 @@ impl Flow for Connect {
                     id: DIAL,
                     on: facts.leg,
                     action: Action::Dial(Dial {
-                        targets: vec![self.target.clone()],
-                        order: DialOrder::AllAtOnce,
-                        ring_max: self.ring_max,
-                        caller_id: None,
                         early_media: true,
-                        record: None,
+                        ..Dial::new(vec![self.target.clone()], DialOrder::AllAtOnce, self.ring_max)
                     }),
                 });
             }

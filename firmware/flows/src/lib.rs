@@ -11,6 +11,9 @@ pub mod ring_all;
 pub mod stand_in;
 pub mod xml;
 
+use std::rc::Rc;
+
+use tipring_model::directory::Directory;
 use tipring_model::fetch::{DocumentKey, HttpRequest, HttpResponse};
 use tipring_model::flow::Flow;
 use tipring_model::prompt::PromptSource;
@@ -23,8 +26,8 @@ pub struct Dialect {
     pub name: &'static str,
     /// Settings of a flow in this dialect.
     pub fields: &'static [Field],
-    /// Reads the settings of a flow.
-    pub open: fn(&RawSettings) -> Opened,
+    /// Reads the settings of a flow, which may name what is in the directory.
+    pub open: fn(&RawSettings, &Rc<Directory>) -> Opened,
     /// Checks a document without running it.
     pub check: fn(&[u8]) -> Vec<Finding>,
 }

@@ -72,14 +72,7 @@ impl Flow for RingAll {
             FlowInput::Started(facts) => {
                 self.leg = facts.leg;
                 self.answered = facts.answered;
-                let dial = Dial {
-                    targets: self.targets.clone(),
-                    order: DialOrder::AllAtOnce,
-                    ring_max: self.ring_max,
-                    caller_id: None,
-                    early_media: false,
-                    record: None,
-                };
+                let dial = Dial::new(self.targets.clone(), DialOrder::AllAtOnce, self.ring_max);
                 self.act(DIAL, Action::Dial(dial));
             }
             FlowInput::Ended(DIAL, outcome) => self.dialed(&outcome),

@@ -189,7 +189,7 @@ impl Flow for WithStandIn {
 mod tests {
     use std::time::Duration;
 
-    use tipring_model::call::Direction;
+    use tipring_model::call::{Direction, Origin};
     use tipring_model::fetch::{FetchError, HttpResponse};
     use tipring_model::flow::Target;
     use tipring_model::settings::{RawSettings, RawValue};
@@ -210,7 +210,7 @@ mod tests {
         for (key, value) in [("url", "http://web.test/flow"), ("webhook_url", "http://web.test/told")] {
             raw.set(key, RawValue::Text(value.to_owned()));
         }
-        let program = (crate::opentact::DIALECT.open)(&raw).unwrap();
+        let program = (crate::opentact::DIALECT.open)(&raw, &Rc::default()).unwrap();
         let targets = vec![Target::Number("201".to_owned())];
         let mut flow = WithStandIn::new(
             Rc::from(program),
@@ -225,6 +225,8 @@ mod tests {
             answered: false,
             codec: "PCMU",
             started_unix_ms: 1_795_000_000_000,
+            origin: Origin::default(),
+            kept: Rc::default(),
         };
         flow.handle(now(), FlowInput::Started(&facts));
         flow
@@ -233,7 +235,9 @@ mod tests {
     fn outputs(flow: &mut WithStandIn) -> Vec<String> {
         std::iter::from_fn(|| flow.poll())
             .map(|output| match output {
-                FlowOutput::Start { action: Action::Dial(dial), .. } => format!("dial {}", dial.targets[0]),
+                FlowOutput::Start { action: Action::Dial(dial), .. } => {
+                    format!("dial {}", dial.targets[0].target)
+                }
                 FlowOutput::Start { action, .. } => format!("{action:?}"),
                 FlowOutput::Notify(notice) => {
                     let url = &notice.request.url;
@@ -243,13 +247,19 @@ mod tests {
                 FlowOutput::Warn(warning) => warning.code.to_owned(),
                 FlowOutput::End { cause, label } => format!("end {cause} {label}"),
                 FlowOutput::Step(step) => format!("step {}", step.command),
-                FlowOutput::Cancel(_) | FlowOutput::Reply(..) => "else".to_owned(),
+                FlowOutput::Cancel(_) | FlowOutput::Reply(..) | FlowOutput::Keep { .. } => "else".to_owned(),
             })
             .collect()
     }
 
     fn answer(status: u16, body: &str) -> HttpResponse {
-        HttpResponse { status, url: "http://web.test/flow".to_owned(), media_type: None, body: body.into() }
+        HttpResponse {
+            status,
+            url: "http://web.test/flow".to_owned(),
+            media_type: None,
+            headers: Vec::new(),
+            body: body.into(),
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use tipring_flows::dialect;
 use tipring_model::settings::RawValue;
@@ -22,6 +23,7 @@ fn transcripts(dialect: &str) -> Vec<PathBuf> {
 #[test]
 fn opentact_transcripts() {
     let dialect = dialect("opentact").unwrap();
+    let office = Rc::new(transcript::office());
     let transcripts = transcripts("opentact");
     assert!(transcripts.len() > 100, "the transcripts are not where they should be");
     let wrong: Vec<String> = transcripts
@@ -41,7 +43,7 @@ fn opentact_transcripts() {
                 if settings.get("url").is_none() && settings.get("document").is_none() {
                     settings.set("url", RawValue::Text("https://app.example/flow".to_owned()));
                 }
-                (dialect.open)(&settings).map(|program| program.start())
+                (dialect.open)(&settings, &office).map(|program| program.start())
             })
             .err()
         })

@@ -4,12 +4,15 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tipring_flows::{Program, dialect};
-use tipring_model::call::{CallFacts, Direction};
+use tipring_model::call::{CallFacts, Direction, Origin};
 use tipring_model::fetch::{FetchError, HttpResponse};
-use tipring_model::flow::{CollectEnd, Collected, Dialed, Flow, FlowInput, FlowOutput, Outcome, Recorded};
+use tipring_model::flow::{
+    Action, CollectEnd, Collected, Dialed, Flow, FlowInput, FlowOutput, Outcome, Recorded,
+};
 use tipring_model::settings::{RawSettings, RawValue};
 use tipring_model::{CallId, CallerId, Cause, Digits, LegId, LineId, Number};
 use tipring_testkit::Clock;
@@ -35,7 +38,7 @@ fn corpus() -> Vec<Vec<u8>> {
 }
 
 fn program(settings: &RawSettings) -> Option<Box<dyn Program>> {
-    (dialect("opentact").unwrap().open)(settings).ok()
+    (dialect("opentact").unwrap().open)(settings, &Rc::default()).ok()
 }
 
 /// Runs a flow with arbitrary but legal answers; the label of its end.
@@ -50,6 +53,8 @@ fn run(flow: &mut dyn Flow, random: &mut Random, first: Option<&[u8]>) -> Option
         answered: false,
         codec: "PCMU",
         started_unix_ms: 0,
+        origin: Origin::default(),
+        kept: Rc::default(),
     };
     flow.handle(clock.now(), FlowInput::Started(&facts));
     for _ in 0..OUTPUTS_MAX {
@@ -62,33 +67,28 @@ fn run(flow: &mut dyn Flow, random: &mut Random, first: Option<&[u8]>) -> Option
         match output {
             FlowOutput::Start { id, action, .. } => {
                 let digits = Digits::parse(["", "1", "12", "#"][random.below(4)]).unwrap();
-                let outcome = match action {
-                    tipring_model::flow::Action::Collect(_) => {
-                        Outcome::Collected(Collected { digits, by: CollectEnd::Timeout })
-                    }
-                    tipring_model::flow::Action::Dial(_) => Outcome::Dialed(Dialed {
-                        answered: (random.below(2) == 0).then_some(0),
-                        cause: Cause::Busy,
-                        talked: Duration::ZERO,
-                    }),
-                    tipring_model::flow::Action::Record(_) => {
-                        Outcome::Recorded(Recorded { length: Duration::ZERO, file: None, finish: None })
-                    }
-                    tipring_model::flow::Action::Answer
-                    | tipring_model::flow::Action::Reject(_)
-                    | tipring_model::flow::Action::Prompt(_)
-                    | tipring_model::flow::Action::Place(_)
-                    | tipring_model::flow::Action::Bridge(_)
-                    | tipring_model::flow::Action::SendDigits(_)
-                    | tipring_model::flow::Action::Pause(_)
-                    | tipring_model::flow::Action::Release(_) => Outcome::Done,
+                let outcome = if let Action::Collect(_) = action {
+                    Outcome::Collected(Collected { digits, by: CollectEnd::Timeout })
+                } else if let Action::Dial(_) = action {
+                    let answered = (random.below(2) == 0).then_some(0);
+                    Outcome::Dialed(Dialed { answered, ..Dialed::nobody(Cause::Busy) })
+                } else if let Action::Record(_) = action {
+                    let length = Duration::ZERO;
+                    Outcome::Recorded(Recorded { length, file: None, finish: None, is_silent: true })
+                } else {
+                    Outcome::Done
                 };
                 flow.handle(clock.now(), FlowInput::Ended(id, outcome));
             }
             FlowOutput::Fetch { id, request, .. } => match first {
                 Some(body) if random.below(3) > 0 => {
-                    let answer =
-                        HttpResponse { status: 200, url: request.url, media_type: None, body: body.to_vec() };
+                    let answer = HttpResponse {
+                        status: 200,
+                        url: request.url,
+                        media_type: None,
+                        headers: Vec::new(),
+                        body: body.to_vec(),
+                    };
                     flow.handle(clock.now(), FlowInput::Fetched(id, Ok(&answer)));
                 }
                 Some(_) | None => flow.handle(clock.now(), FlowInput::Fetched(id, Err(FetchError::Timeout))),
@@ -97,6 +97,7 @@ fn run(flow: &mut dyn Flow, random: &mut Random, first: Option<&[u8]>) -> Option
             FlowOutput::Cancel(_)
             | FlowOutput::Reply(..)
             | FlowOutput::Notify(_)
+            | FlowOutput::Keep { .. }
             | FlowOutput::Step(_)
             | FlowOutput::Warn(_) => {}
         }

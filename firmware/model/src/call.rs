@@ -1,6 +1,8 @@
 //! Facts about a call: at its start, while it runs, and when it is over.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::line::Supervision;
 use crate::{CallId, CallerId, Cause, LegId, Number};
@@ -25,6 +27,34 @@ pub struct CallFacts {
     pub codec: &'static str,
     /// When the call began, milliseconds since 1970 UTC.
     pub started_unix_ms: i64,
+    /// Where it came from.
+    pub origin: Origin,
+    /// What flows of the same dialect have kept on the box.
+    pub kept: Rc<BTreeMap<String, String>>,
+}
+
+/// Where a call came from, beyond who called and what was dialled. What is not known is
+/// empty.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Origin {
+    /// Name of the line in the configuration.
+    pub line: String,
+    /// The number that reaches that line from inside, if it is a telephone of the office.
+    pub extension: Option<String>,
+    /// The network's own name for the call (SIP Call-ID).
+    pub network_id: String,
+    /// SIP address of the caller, `user@host`.
+    pub from_uri: String,
+    /// SIP address in the To header field, `user@host`.
+    pub to_uri: String,
+    /// SIP address that was asked for, `user@host`.
+    pub request_uri: String,
+    /// Address of the SIP peer.
+    pub source_ip: String,
+    /// The number from which the call was diverted (RFC 5806, RFC 7044).
+    pub diverted_from: Option<String>,
+    /// Header fields of the INVITE that begin with `X-`, at most 32 of at most 1,024 bytes.
+    pub headers: Vec<(String, String)>,
 }
 
 /// Which way a call goes, seen from the box.

@@ -62,6 +62,8 @@ pub struct HttpRequest {
     pub body: Option<Body>,
     /// Longest time for each hop, from connecting to the last byte.
     pub timeout: Duration,
+    /// Longest time for all hops together; none leaves each its full time.
+    pub total: Option<Duration>,
     /// How many redirects are followed.
     pub redirects_max: u8,
     /// Longest answer body that is read, after content decoding, in bytes.
@@ -100,6 +102,8 @@ pub struct HttpResponse {
     pub url: String,
     /// `Content-Type`, when sent.
     pub media_type: Option<String>,
+    /// Header fields as they came, names in lower case; at most 64 of at most 4 KiB.
+    pub headers: Vec<(String, String)>,
     /// The body, decoded, at most as long as the request allowed.
     pub body: Vec<u8>,
 }

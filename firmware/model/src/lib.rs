@@ -9,6 +9,7 @@
 pub mod call;
 pub mod cause;
 pub mod digit;
+pub mod directory;
 pub mod fetch;
 pub mod flow;
 pub mod id;

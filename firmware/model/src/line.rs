@@ -1,5 +1,6 @@
 //! The contract between a line and the calls: commands in, events out.
 
+use crate::call::Origin;
 use crate::{CallerId, Cause, Digit, Digits, LegId, Number};
 
 /// What a call asks of a line.
@@ -13,6 +14,8 @@ pub enum LineCommand {
         to: Number,
         /// Who calls.
         from: CallerId,
+        /// What else to say.
+        extras: PlaceExtras,
     },
     /// Tell the offering side that somebody is being alerted.
     Alert {
@@ -41,6 +44,17 @@ pub enum LineCommand {
         /// Why.
         cause: Cause,
     },
+}
+
+/// What a placed leg says beyond who calls whom. Lines without such means leave it out.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct PlaceExtras {
+    /// Header fields for the INVITE.
+    pub headers: Vec<(String, String)>,
+    /// User and password, if the far end asks for other ones than the line's own.
+    pub credentials: Option<(String, String)>,
+    /// The telephone is asked to answer by itself.
+    pub auto_answer: bool,
 }
 
 /// What a line reports.
@@ -89,6 +103,8 @@ pub enum LineEvent {
         leg: LegId,
         /// Why.
         cause: Cause,
+        /// The SIP status with which the far end refused.
+        status: Option<u16>,
     },
 }
 
@@ -101,8 +117,9 @@ pub struct Offer {
     pub from: CallerId,
     /// What was dialled.
     pub to: Number,
-    /// The network's own name for the call (SIP Call-ID), for logs.
-    pub network_id: String,
+    /// Where it came from, as far as the line knows; the names of the line itself are
+    /// filled in by the box.
+    pub origin: Box<Origin>,
     /// Name of the audio codec in use, for example `PCMU`.
     pub codec: &'static str,
 }

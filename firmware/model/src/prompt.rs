@@ -38,6 +38,31 @@ pub enum PromptSource {
     Silence(Duration),
     /// A tone of the box's country.
     Tone(CallTone),
+    /// A tone of another country, by its two letters; of the box's own if that is unknown.
+    ToneOf(String, CallTone),
+    /// Tones of the flow's own, one after the other.
+    Tones(Vec<Beep>),
+    /// The box's music on hold, without end.
+    Music,
+}
+
+/// One tone and the pause after it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Beep {
+    /// One or two frequencies, 100 to 3,600 Hz.
+    pub hz: Vec<u16>,
+    /// How long it sounds.
+    pub on: Duration,
+    /// Silence after it.
+    pub off: Duration,
+}
+
+impl Beep {
+    /// The tone after which a recording begins.
+    #[must_use]
+    pub fn of_recorder() -> Self {
+        Self { hz: vec![440], on: Duration::from_millis(500), off: Duration::ZERO }
+    }
 }
 
 /// Text to be spoken.
@@ -51,6 +76,8 @@ pub struct Speech {
     pub gender: Gender,
     /// A voice by the name that a dialect or the engine gives it.
     pub voice: Option<String>,
+    /// The text is SSML, without its root element: `speak` is put round it.
+    pub is_ssml: bool,
 }
 
 /// Kind of voice.

@@ -124,6 +124,7 @@ impl OpentactFlow {
             text: written.to_owned(),
             language: language.to_owned(),
             gender,
+            is_ssml: false,
             voice: voice.map(str::to_owned),
         };
         Ok(Some(Prompt { loops, ..Prompt::once(PromptSource::Speech(speech)) }))
@@ -160,19 +161,14 @@ impl OpentactFlow {
 
     /// A prompt, pause or other simple action is over.
     pub(super) fn after_action(&mut self, command: &Command, outcome: &Outcome) {
-        match outcome {
-            Outcome::Done | Outcome::Cancelled => self.succeed(command, ""),
-            Outcome::Interrupted(_) => {
-                self.loads.digit();
-                self.skip_fillers_before_gather();
-                self.succeed(command, "");
-            }
-            Outcome::Collected(_)
-            | Outcome::Recorded(_)
-            | Outcome::Dialed(_)
-            | Outcome::LegGone
-            | Outcome::Failed(_) => self.fail(command, failure_code(outcome)),
+        if let Outcome::Failed(_) | Outcome::LegGone = outcome {
+            return self.fail(command, failure_code(outcome));
         }
+        if let Outcome::Interrupted(_) = outcome {
+            self.loads.digit();
+            self.skip_fillers_before_gather();
+        }
+        self.succeed(command, "");
     }
 
     fn skip_fillers_before_gather(&mut self) {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tipring_model::flow::{Action, Dial, DialOrder, Moment, Outcome, Record, Sides, Target};
-use tipring_model::{CallerId, Cause, DigitSet};
+use tipring_model::{CallerId, Cause};
 
 use super::attributes::{Attributes, child_path};
 use super::flow::{Command, OpentactFlow, Waiting};
@@ -58,31 +58,25 @@ impl OpentactFlow {
         if targets.is_empty() {
             return self.fail(&command, "TR-FLOW-TARGET");
         }
-        let record = recorded.then(|| Record {
-            tag: format!("dial-{}", self.next_action()),
-            sides: Sides::Both,
-            length_max: RECORD_MAX,
-            finish: DigitSet::NONE,
-        });
+        let record =
+            recorded.then(|| Record::new(format!("dial-{}", self.next_action()), Sides::Both, RECORD_MAX));
         let action = self.act(Action::Dial(Dial {
-            targets,
-            order: DialOrder::AllAtOnce,
-            ring_max: Duration::from_millis(ring_ms),
             caller_id: caller_id.map(CallerId::of),
-            early_media: false,
             record,
+            ..Dial::new(targets, DialOrder::AllAtOnce, Duration::from_millis(ring_ms))
         }));
         self.waiting = Waiting::Dial { action, command, began: now.instant };
     }
 
     pub(super) fn after_dial(&mut self, command: &Command, outcome: &Outcome) {
-        match outcome {
-            Outcome::Dialed(dialed) if dialed.answered.is_some() => self.succeed(command, ""),
-            Outcome::Dialed(dialed) => self.fail(command, dial_code(dialed.cause)),
-            Outcome::Done | Outcome::Cancelled | Outcome::Interrupted(_) => self.succeed(command, ""),
-            Outcome::Collected(_) | Outcome::Recorded(_) | Outcome::LegGone | Outcome::Failed(_) => {
-                self.fail(command, failure_code(outcome));
-            }
+        if let Outcome::Dialed(dialed) = outcome
+            && dialed.answered.is_none()
+        {
+            self.fail(command, dial_code(dialed.cause));
+        } else if let Outcome::Failed(_) | Outcome::LegGone = outcome {
+            self.fail(command, failure_code(outcome));
+        } else {
+            self.succeed(command, "");
         }
     }
 

@@ -173,16 +173,7 @@ impl OpentactFlow {
 }
 
 pub(super) fn failure_code(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Failed(failure) => failure.code(),
-        Outcome::Done
-        | Outcome::Interrupted(_)
-        | Outcome::Collected(_)
-        | Outcome::Recorded(_)
-        | Outcome::Dialed(_)
-        | Outcome::Cancelled
-        | Outcome::LegGone => "TR-FLOW-LEG-STATE",
-    }
+    if let Outcome::Failed(failure) = outcome { failure.code() } else { "TR-FLOW-LEG-STATE" }
 }
 
 /// The keys that end a code. Generation 1 documents default to `*`, generation 2

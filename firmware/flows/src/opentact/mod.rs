@@ -18,6 +18,7 @@ mod sounds;
 
 use std::rc::Rc;
 
+use tipring_model::directory::Directory;
 use tipring_model::fetch::{DocumentKey, HttpRequest, HttpResponse, Method};
 use tipring_model::flow::Flow;
 use tipring_model::prompt::PromptSource;
@@ -30,7 +31,7 @@ use settings::Source;
 pub const DIALECT: Dialect =
     Dialect { name: "opentact", fields: settings::App::FIELDS, open, check: parse::check };
 
-fn open(raw: &RawSettings) -> Result<Box<dyn Program>, Vec<FieldError>> {
+fn open(raw: &RawSettings, _: &Rc<Directory>) -> Result<Box<dyn Program>, Vec<FieldError>> {
     settings::App::parse(raw).map(|app| Box::new(Opentact { app: Rc::new(app) }) as Box<dyn Program>)
 }
 

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use tipring_model::ActionId;
 use tipring_model::flow::{Action, Moment, Outcome, Record, Sides};
-use tipring_model::{ActionId, DigitSet};
 
 use super::attributes::Attributes;
 use super::flow::{Command, FrameKind, OpentactFlow, Waiting};
@@ -110,12 +110,8 @@ impl OpentactFlow {
         }
         let has_body = command.name == Name::Record
             && element.children.iter().any(|child| Name::of(&child.name) != Some(Name::Error));
-        let action = self.act(Action::Record(Record {
-            tag: tag.clone(),
-            sides: if has_body { Sides::Heard } else { Sides::Both },
-            length_max: Duration::from_millis(length),
-            finish: DigitSet::NONE,
-        }));
+        let sides = if has_body { Sides::Heard } else { Sides::Both };
+        let action = self.act(Action::Record(Record::new(tag.clone(), sides, Duration::from_millis(length))));
         self.recordings.begin(&tag, action);
         if has_body {
             let path = command.path.clone();

@@ -64,6 +64,7 @@ mod tests {
             status: 200,
             url: "http://web.test/flows/office?from=1".to_owned(),
             media_type: None,
+            headers: Vec::new(),
             body: body.into(),
         };
         let sounds: Vec<String> = of(&app, &answer)

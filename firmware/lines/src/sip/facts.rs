@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use tipring_model::call::Origin;
+use tipring_model::line::PlaceExtras;
 use tipring_model::{CallerId, Cause, Number};
 use tipring_sip::auth::Credentials;
 use tipring_sip::registrar::Binding;
@@ -78,4 +80,57 @@ pub(super) fn cause_of(reason: &EndReason) -> Cause {
         EndReason::RangOut => Cause::NoAnswer,
         EndReason::NotConfirmed | EndReason::Lost => Cause::RecoveryOnTimer,
     }
+}
+
+/// Where a call came from, beyond caller and number.
+pub(super) fn origin_of(incoming: &Incoming) -> Origin {
+    let request = &incoming.request;
+    let address = |uri: &Uri| match uri.user() {
+        Some(user) if !user.is_empty() => format!("{user}@{}", uri.host()),
+        Some(_) | None => uri.host().to_owned(),
+    };
+    let text = |address: String| Number::new(&address).to_string();
+    // RFC 7044 has replaced RFC 5806, but few networks know.
+    let diverted = request.addresses(HeaderName::Diversion).next();
+    Origin {
+        network_id: String::from_utf8_lossy(request.call_id()).into_owned(),
+        from_uri: request.from_address().map(|from| text(address(&from.uri))).unwrap_or_default(),
+        to_uri: request.to_address().map(|to| text(address(&to.uri))).unwrap_or_default(),
+        request_uri: text(address(&incoming.target)),
+        source_ip: incoming.hop.remote.ip().to_string(),
+        diverted_from: diverted.and_then(|from| from.uri.number().map(|number| text(number.into_owned()))),
+        headers: own_headers(request),
+        ..Origin::default()
+    }
+}
+
+/// The caller's header fields that begin with `X-`.
+fn own_headers(request: &tipring_sip::message::Message) -> Vec<(String, String)> {
+    const FIELDS_MAX: usize = 32;
+    const VALUE_BYTES_MAX: usize = 1_024;
+    let own = request.headers().filter(|(name, value)| {
+        name.len() <= 64
+            && name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"X-"))
+            && value.len() <= VALUE_BYTES_MAX
+    });
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).collect();
+    own.take(FIELDS_MAX).map(|(name, value)| (text(name), text(value))).collect()
+}
+
+/// The header fields of an INVITE that a flow asked for.
+pub(super) fn headers_of(extras: &PlaceExtras) -> Vec<(String, String)> {
+    let mut headers = extras.headers.clone();
+    if extras.auto_answer {
+        // RFC 5373, and what telephones of before understand.
+        headers.push(("Answer-Mode".to_owned(), "Auto".to_owned()));
+        headers
+            .push(("Alert-Info".to_owned(), "<http://127.0.0.1>;info=alert-autoanswer;delay=0".to_owned()));
+    }
+    // A value with a line end would be another header field.
+    headers.retain(|(name, value)| {
+        !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !value.contains(|c: char| c.is_control())
+    });
+    headers
 }

@@ -31,6 +31,8 @@ pub(super) struct SipLeg {
     /// The release was asked for here.
     pub(super) released: Option<tipring_model::Cause>,
     pub(super) refusal: Option<tipring_model::Cause>,
+    /// The SIP status that said so.
+    pub(super) status: Option<u16>,
     pub(super) audio: Audio,
 }
 

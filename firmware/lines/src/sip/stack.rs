@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tipring_media::Command;
-use tipring_model::line::{DownReason, LineCommand, LineEvent, Offer, Supervision};
+use tipring_model::line::{DownReason, LineCommand, LineEvent, Offer, PlaceExtras, Supervision};
 use tipring_model::{CallerId, Cause, LegId, LineId, Number};
-use tipring_sip::auth::Secret;
+use tipring_sip::auth::{Credentials, Secret};
 use tipring_sip::ua::{
     self, CallKey, EndReason, Event, Incoming, Input, Invite, Output, Peer, PhoneAccount, RegistrationKey,
     UserAgent,
 };
 use tipring_sip::{Hop, NameAddr, Transport, Uri};
 
-use super::facts::{caller_of, cause_of, credentials, reached_at, registering};
+use super::facts::{caller_of, cause_of, credentials, headers_of, origin_of, reached_at, registering};
 use super::legs::{Audio, Legs, SipLeg, info_digit};
 use super::screening::{Networks, Screening};
 use super::settings::{PhoneSettings, TrunkSettings};
@@ -331,7 +331,7 @@ impl Stack {
 
     pub(super) fn command(&mut self, now: Instant, line: LineId, command: LineCommand) {
         match command {
-            LineCommand::Place { leg, to, from } => self.place(now, line, leg, &to, &from),
+            LineCommand::Place { leg, to, from, extras } => self.place(now, line, leg, &to, (&from, &extras)),
             LineCommand::Alert { leg, early_media } => self.alert(now, leg, early_media),
             LineCommand::Answer { leg } => self.answer(now, leg),
             // Digits travel in the audio path of a SIP leg.
@@ -402,11 +402,18 @@ impl Stack {
     }
 
     /// Places a leg, to every contact of a telephone or to a trunk's next hop.
-    fn place(&mut self, now: Instant, line_id: LineId, id: LegId, to: &Number, from: &CallerId) {
+    fn place(
+        &mut self,
+        now: Instant,
+        line_id: LineId,
+        id: LegId,
+        to: &Number,
+        from: (&CallerId, &PlaceExtras),
+    ) {
         /// Contacts of one telephone that are rung.
         const BRANCHES_MAX: usize = 4;
         let refuse = |events: &mut VecDeque<_>, cause| {
-            events.push_back((line_id, LineEvent::Released { leg: id, cause }));
+            events.push_back((line_id, LineEvent::Released { leg: id, cause, status: None }));
         };
         let Some(line) = self.lines.iter().find(|line| line.id == line_id) else {
             return refuse(&mut self.events, Cause::Unallocated);
@@ -456,6 +463,7 @@ impl Stack {
             answered: false,
             released: None,
             refusal: None,
+            status: None,
             audio,
         };
         self.legs.insert(id, leg);
@@ -473,7 +481,14 @@ impl Stack {
         }
     }
 
-    fn invite(&self, line: LineId, hop: Hop, target: Uri, from: &CallerId, sdp: Vec<u8>) -> Option<Invite> {
+    fn invite(
+        &self,
+        line: LineId,
+        hop: Hop,
+        target: Uri,
+        (from, extras): (&CallerId, &PlaceExtras),
+        sdp: Vec<u8>,
+    ) -> Option<Invite> {
         let line = self.lines.iter().find(|known| known.id == line)?;
         let here = hop.local.to_string();
         let display = from.name.as_deref().unwrap_or("");
@@ -485,6 +500,14 @@ impl Stack {
                 (Peer::Trusted(u32::from(line.id.0)), own.unwrap_or(caller).to_owned(), credentials(settings))
             }
             Kind::Phone(_) => (Peer::Phone, caller.to_owned(), None),
+        };
+        let credentials = match &extras.credentials {
+            Some((username, password)) => Some(Credentials {
+                username: username.clone(),
+                password: password.clone(),
+                md5_only: credentials.is_some_and(|own| own.md5_only),
+            }),
+            None => credentials,
         };
         let from_host = match &line.kind {
             Kind::Trunk(trunk) if trunk.settings.register => trunk.settings.host.clone(),
@@ -502,7 +525,7 @@ impl Stack {
             target,
             contact_user,
             routes: Vec::new(),
-            headers: Vec::new(),
+            headers: headers_of(extras),
             sdp,
             credentials,
         })
@@ -641,7 +664,7 @@ impl Stack {
             leg,
             from,
             to: Number::new(&to),
-            network_id: String::from_utf8_lossy(incoming.request.call_id()).into_owned(),
+            origin: Box::new(origin_of(incoming)),
             codec: audio.codec_name(),
         };
         let kept = SipLeg {
@@ -651,6 +674,7 @@ impl Stack {
             answered: false,
             released: None,
             refusal: None,
+            status: None,
             audio,
         };
         self.legs.insert(leg, kept);
@@ -741,18 +765,21 @@ impl Stack {
     fn ended(&mut self, _now: Instant, call: CallKey, reason: &EndReason) {
         let Some((id, leg)) = self.legs.drop_key(call) else { return };
         let cause = cause_of(reason);
+        if let EndReason::Refused { status, .. } = reason {
+            leg.status = leg.status.filter(|_| leg.refusal == Some(Cause::Busy)).or(Some(*status));
+        }
         let answered_one_left = leg.answered && !leg.keys.is_empty();
         leg.refusal = Some(leg.refusal.filter(|known| *known == Cause::Busy).unwrap_or(cause));
         if !leg.keys.is_empty() || answered_one_left {
             return; // Other contacts still ring, or one of them has answered.
         }
         let cause = leg.released.or(leg.refusal).unwrap_or(cause);
-        let line = leg.line;
+        let (line, status) = (leg.line, leg.status.filter(|_| leg.released.is_none()));
         let attached = self.legs.remove(id).is_some_and(|leg| leg.audio.is_attached());
         if attached {
             self.media.send(Command::Detach { leg: id });
         }
-        self.events.push_back((line, LineEvent::Released { leg: id, cause }));
+        self.events.push_back((line, LineEvent::Released { leg: id, cause, status }));
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use tipring_model::call::Direction;
-use tipring_model::fetch::{FetchError, HttpResponse};
+use tipring_model::call::{Direction, Origin};
+use tipring_model::fetch::{FetchError, HttpResponse, Method};
 use tipring_model::flow::{
-    ActionFailure, CollectEnd, Collected, Dialed, LegEvent, Message, Outcome, Recorded,
+    ActionFailure, Announcement, CollectEnd, Collected, Detected, DialEnd, Dialed, Left, LeftBy, LegEvent,
+    MailboxEnd, Message, Outcome, QueueEnd, QueueEvent, Queued, Recorded, RoomEvent, StreamEnd,
 };
 use tipring_model::line::Supervision;
 use tipring_model::{ActionId, Cause, Digit, Digits, FetchId, LegId, LineId, MessageId};
@@ -18,11 +19,23 @@ use super::{LEG, milliseconds};
 pub enum Input {
     Clock(i64),
     Wait(Duration),
-    Started { from: Option<String>, to: String, answered: bool, direction: Option<Direction> },
+    Started(Box<Start>),
     Ended(ActionId, Outcome),
     Leg(LegId, LegEvent),
     Fetched(FetchId, Result<HttpResponse, FetchError>),
     Message(MessageId, Message),
+}
+
+/// How the call of a transcript begins.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the fields are the words of the line")]
+pub struct Start {
+    pub from: Option<String>,
+    pub name: Option<String>,
+    pub to: String,
+    pub answered: bool,
+    pub direction: Option<Direction>,
+    pub origin: Origin,
 }
 
 impl Input {
@@ -81,19 +94,41 @@ fn cause(text: &str) -> Cause {
 }
 
 fn started(words: &[&str]) -> Input {
-    Input::Started {
-        from: match value(words, "from") {
-            None => Some("15550100".to_owned()),
-            Some("") => None,
-            Some(number) => Some(number.to_owned()),
-        },
-        to: value(words, "to").unwrap_or("15550199").to_owned(),
+    let text = |key: &str| value(words, key).unwrap_or("").to_owned();
+    let to = value(words, "to").unwrap_or("15550199").to_owned();
+    let from = match value(words, "from") {
+        None => Some("15550100".to_owned()),
+        Some("") => None,
+        Some(number) => Some(number.to_owned()),
+    };
+    // `extension=201` is a call from a telephone of the office.
+    let origin = Origin {
+        line: value(words, "line").unwrap_or("provider").to_owned(),
+        extension: value(words, "extension").map(str::to_owned),
+        network_id: "net-1@peer.test".to_owned(),
+        from_uri: format!("{}@peer.test", from.as_deref().unwrap_or("anonymous")),
+        to_uri: format!("{to}@box.test"),
+        request_uri: format!("{to}@box.test"),
+        source_ip: "192.0.2.7".to_owned(),
+        diverted_from: value(words, "diverted").map(str::to_owned),
+        headers: words
+            .iter()
+            .filter(|word| word.starts_with("X-"))
+            .filter_map(|word| word.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+    };
+    Input::Started(Box::new(Start {
+        from,
+        name: Some(text("name").replace('_', " ")).filter(|name| !name.is_empty()),
+        to,
         answered: words.contains(&"answered"),
         direction: value(words, "direction").map(|direction| match direction {
             "outbound" => Direction::Outbound,
             _ => Direction::Inbound,
         }),
-    }
+        origin,
+    }))
 }
 
 fn leg(words: &[&str]) -> Input {
@@ -101,7 +136,12 @@ fn leg(words: &[&str]) -> Input {
     let named = words.first().filter(|word| word.contains('.')).map(|name| leg_id(name));
     let words = if named.is_some() { &words[1..] } else { words };
     let event = match word(words, 0) {
-        "placed" => LegEvent::Placed { by: ActionId(number(value(words, "by").unwrap_or("0"))) },
+        "placed" => LegEvent::Placed {
+            by: ActionId(number(value(words, "by").unwrap_or("0"))),
+            target: number(value(words, "target").unwrap_or("0")) as usize,
+        },
+        "room" => LegEvent::Room(room_event(&words[1..])),
+        "queue" => LegEvent::Queue(queue_event(&words[1..])),
         "alerting" => LegEvent::Alerting,
         "answered" => LegEvent::Answered(Supervision::Signalled),
         "digit" => LegEvent::Digit(digit(word(words, 1))),
@@ -109,6 +149,43 @@ fn leg(words: &[&str]) -> Input {
         other => panic!("not a leg event: {other}"),
     };
     Input::Leg(named.unwrap_or(LEG), event)
+}
+
+fn count(words: &[&str], key: &str) -> usize {
+    number(value(words, key).unwrap_or("1")) as usize
+}
+
+/// `entered members=1 [began]`, `began`, `joined members=2`, `parted members=1`.
+fn room_event(words: &[&str]) -> RoomEvent {
+    let members = count(words, "members");
+    match word(words, 0) {
+        "entered" => RoomEvent::Entered { members, began: words.contains(&"began") },
+        "began" => RoomEvent::Began,
+        "joined" => RoomEvent::Joined { members },
+        "parted" => RoomEvent::Parted { members },
+        other => panic!("not a room event: {other}"),
+    }
+}
+
+/// `position 1 waiting=2 average=3000ms [place=4]`, `called by=p2.1 [announce=URL method=GET]`.
+fn queue_event(words: &[&str]) -> QueueEvent {
+    match word(words, 0) {
+        "position" => QueueEvent::Position {
+            position: number(word(words, 1)) as usize,
+            waiting: count(words, "waiting"),
+            average: value(words, "average").map_or(Duration::ZERO, milliseconds),
+            place: value(words, "place").map(number),
+        },
+        "called" => QueueEvent::Called {
+            announce: value(words, "announce").map(|url| {
+                let method = Method::parse(value(words, "method").unwrap_or("POST"));
+                let method = method.unwrap_or_else(|| panic!("not a method: {words:?}"));
+                Announcement { url: url.to_owned(), method }
+            }),
+            by: leg_id(value(words, "by").unwrap_or("o0.9")),
+        },
+        other => panic!("not a queue event: {other}"),
+    }
 }
 
 /// The leg that [`LegId`]'s `Display` writes so.
@@ -143,12 +220,64 @@ fn outcome(words: &[&str]) -> Outcome {
             length: milliseconds(word(words, 1)),
             file: value(words, "file").map(str::to_owned),
             finish: value(words, "finish").map(digit),
+            is_silent: words.contains(&"silent"),
         }),
-        "dialed" => Outcome::Dialed(Dialed {
-            answered: value(words, "answered").map(|at| number(at) as usize),
-            cause: cause(value(words, "cause").unwrap_or("normal-clearing")),
+        "dialed" => {
+            let answered = value(words, "answered").map(|at| number(at) as usize);
+            Outcome::Dialed(Dialed {
+                answered,
+                cause: cause(value(words, "cause").unwrap_or("normal-clearing")),
+                talked: value(words, "talked").map_or(Duration::ZERO, milliseconds),
+                leg: value(words, "leg").map(leg_id),
+                by: match (value(words, "by"), answered) {
+                    (Some("limit"), _) => DialEnd::Limit,
+                    (Some("target"), _) | (None, Some(_)) => DialEnd::Target,
+                    (None, None) => DialEnd::Nobody,
+                    (Some(key), _) => DialEnd::Key(digit(key)),
+                },
+                status: value(words, "status").and_then(|status| status.parse().ok()),
+            })
+        }
+        // `left key=* stayed=1000ms`, `left ended stayed=1000ms`, `left full`
+        "left" => Outcome::Left(Left {
+            by: match (value(words, "key"), word(words, 1)) {
+                (Some(key), _) => LeftBy::Key(digit(key)),
+                (None, "ended") => LeftBy::RoomEnded,
+                (None, "full") => LeftBy::Full,
+                (None, other) => panic!("not a way to leave: {other}"),
+            },
+            stayed: value(words, "stayed").map_or(Duration::ZERO, milliseconds),
+        }),
+        // `queued talked=5000ms waited=1000ms`, `queued full`
+        "queued" => Outcome::Queued(Queued {
+            end: if words.contains(&"full") { QueueEnd::Full } else { QueueEnd::Talked },
+            waited: value(words, "waited").map_or(Duration::ZERO, milliseconds),
             talked: value(words, "talked").map_or(Duration::ZERO, milliseconds),
         }),
+        "mailbox" => Outcome::Mailbox(match word(words, 1) {
+            "left" => MailboxEnd::Left,
+            "not-left" => MailboxEnd::NotLeft,
+            "full" => MailboxEnd::Full,
+            "announcement-only" => MailboxEnd::AnnouncementOnly,
+            "operator" => MailboxEnd::Operator,
+            "listened" => MailboxEnd::Listened,
+            "refused" => MailboxEnd::Refused,
+            "unknown" => MailboxEnd::Unknown,
+            other => panic!("not an end of a mailbox: {other}"),
+        }),
+        "streamed" => Outcome::Streamed(match word(words, 1) {
+            "closed" => StreamEnd::Closed,
+            "failed" => StreamEnd::Failed,
+            other => panic!("not an end of a stream: {other}"),
+        }),
+        "detected" => Outcome::Detected(match word(words, 1) {
+            "fax" => Detected::Fax,
+            "voice" => Detected::Voice,
+            "machine" => Detected::Machine,
+            "nothing" => Detected::Nothing,
+            other => panic!("not what can be heard: {other}"),
+        }),
+        "referred" => Outcome::Referred(word(words, 1).parse().unwrap_or(0)),
         "cancelled" => Outcome::Cancelled,
         "leg-gone" => Outcome::LegGone,
         "failed" => Outcome::Failed(failure(&words[1..])),
@@ -167,6 +296,7 @@ fn failure(words: &[&str]) -> ActionFailure {
         ActionFailure::NoSuchAudio,
         ActionFailure::Storage,
         ActionFailure::Limit,
+        ActionFailure::NotOffered,
     ];
     if let Some(failure) = plain.into_iter().find(|failure| failure.code() == code) {
         return failure;
@@ -199,6 +329,15 @@ fn fetched(words: &[&str], body: &mut dyn FnMut() -> String) -> Input {
         [media @ .., "empty"] => (media, None),
         media => (media, None),
     };
+    // `x-name:value` words between status and media type are header fields.
+    let is_header = |word: &&&str| word.starts_with("x-") || word.starts_with("set-cookie:");
+    let headers: Vec<(String, String)> = media_words
+        .iter()
+        .take_while(is_header)
+        .filter_map(|word| word.split_once(':'))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let media_words = media_words.get(headers.len()..).unwrap_or(&[]);
     let media_type = Some(media_words.join(" ")).filter(|media| media != "-" && !media.is_empty());
     let bytes = match last {
         Some(hex) => (0..hex.len() / 2)
@@ -208,5 +347,5 @@ fn fetched(words: &[&str], body: &mut dyn FnMut() -> String) -> Input {
             .collect(),
         None => body().into_bytes(),
     };
-    Input::Fetched(id, Ok(HttpResponse { status, url: String::new(), media_type, body: bytes }))
+    Input::Fetched(id, Ok(HttpResponse { status, url: String::new(), media_type, headers, body: bytes }))
 }

@@ -2,7 +2,8 @@
 //! touches them.
 //!
 //! A transcript holds what the flow is told (`>`), what it must ask for (`<`),
-//! settings (`set`), a static document (`document`) and comments (`#`).
+//! settings (`set`), values kept from earlier calls (`kept`), a static document
+//! (`document`) and comments (`#`).
 //! [`replay`] runs it and returns the same text with the outputs that really
 //! came; a golden test compares the two.
 
@@ -10,15 +11,17 @@ mod input;
 mod output;
 mod parse_output;
 
-pub use input::Input;
+pub use input::{Input, Start};
 pub use output::{outcome_text, write_output};
 pub use parse_output::parse_output;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tipring_model::call::{CallFacts, Direction};
+use tipring_model::directory::{Directory, Group, MailboxEntry, Phone, User};
 use tipring_model::flow::{Flow, FlowInput, FlowOutput};
 use tipring_model::settings::{FieldError, RawSettings, RawValue};
 use tipring_model::{CallId, CallerId, LegId, LineId, Number};
@@ -30,6 +33,50 @@ pub const CALL: CallId = CallId(0x1111_1111_2222_4333_8444_5555_5555_5555);
 
 /// The first leg of every transcript.
 pub const LEG: LegId = LegId::offered(LineId(0), 1);
+
+/// The office of every transcript: Ann at 201 and 202, Bob at 203, a door at 204; the group
+/// `sales` of both; mailboxes `ann` (number 201) and `front` (number 900).
+#[must_use]
+pub fn office() -> Directory {
+    let text = |text: &str| text.to_owned();
+    let user = |id: &str, name: &str, phones: &[&str], mailbox: Option<&str>| User {
+        id: text(id),
+        name: text(name),
+        phones: phones.iter().map(|phone| text(phone)).collect(),
+        mailbox: mailbox.map(text),
+        ..User::default()
+    };
+    let mailbox = |id: &str, number: &str, pin: Option<&str>, phones: &[&str]| MailboxEntry {
+        id: text(id),
+        number: text(number),
+        pin: pin.map(text),
+        asks_pin: false,
+        greeting: None,
+        skips_instructions: false,
+        announces_only: false,
+        operator: None,
+        phones: phones.iter().map(|phone| text(phone)).collect(),
+        messages_max: 100,
+    };
+    let phones = ["201", "202", "203", "204"];
+    Directory {
+        account: text("00112233445566778899aabbccddeeff"),
+        name: text("office"),
+        time_zone: text("Europe/Berlin"),
+        recordings_url: text("http://office.test/recordings"),
+        users: vec![
+            user("ann", "Ann Lee", &["201", "202"], Some("ann")),
+            User { language: Some(text("de-DE")), ..user("bob", "Bob Roe", &["203"], None) },
+        ],
+        phones: phones.map(|number| Phone { line: format!("phone-{number}"), number: text(number) }).into(),
+        trunks: vec![text("provider"), text("second")],
+        groups: vec![Group { id: text("sales"), members: vec![text("ann"), text("bob")] }],
+        mailboxes: vec![
+            mailbox("ann", "201", Some("4711"), &["201"]),
+            mailbox("front", "900", None, &["204"]),
+        ],
+    }
+}
 
 /// Runs a transcript. `open` makes the flow of the settings that it names; refused
 /// settings are written out as `< refused KEY: WHY`.
@@ -48,6 +95,7 @@ pub fn replay(
     let mut open = Some(open);
     let mut flow: Option<Box<dyn Flow>> = None;
     let mut asked = HashMap::new();
+    let mut kept = BTreeMap::new();
     while let Some(line) = lines.next() {
         if line.starts_with('<') {
             continue; // Written anew below.
@@ -68,6 +116,11 @@ pub fn replay(
         if let Some(setting) = line.strip_prefix("set ") {
             let (key, value) = setting.split_once(' ').unwrap_or((setting, ""));
             settings.set(key, raw_value(value));
+            continue;
+        }
+        if let Some(value) = line.strip_prefix("kept ") {
+            let (name, value) = value.split_once(' ').unwrap_or((value, ""));
+            kept.insert(name.to_owned(), value.to_owned());
             continue;
         }
         if line == "document" {
@@ -102,12 +155,18 @@ pub fn replay(
             }
             write_output(&mut real, output, LEG);
         };
-        deliver(flow.as_mut(), &mut clock, input, &mut record);
+        deliver(flow.as_mut(), &mut clock, &kept, input, &mut record);
     }
     real
 }
 
-fn deliver(flow: &mut dyn Flow, clock: &mut Clock, input: Input, record: &mut dyn FnMut(&FlowOutput)) {
+fn deliver(
+    flow: &mut dyn Flow,
+    clock: &mut Clock,
+    kept: &BTreeMap<String, String>,
+    input: Input,
+    record: &mut dyn FnMut(&FlowOutput),
+) {
     match input {
         Input::Clock(_) => {}
         Input::Wait(by) => {
@@ -119,16 +178,19 @@ fn deliver(flow: &mut dyn Flow, clock: &mut Clock, input: Input, record: &mut dy
             }
             clock.advance_to(until);
         }
-        Input::Started { from, to, answered, direction } => {
+        Input::Started(start) => {
+            let Start { from, name, to, answered, direction, origin } = *start;
             let facts = CallFacts {
                 id: CALL,
                 leg: (direction != Some(Direction::Outbound) || answered).then_some(LEG),
                 direction: direction.unwrap_or(Direction::Inbound),
-                from: from.map_or_else(CallerId::default, |from| CallerId::of(&from)),
+                from: CallerId { number: from.map(|from| Number::new(&from)), name },
                 to: Number::new(&to),
                 answered,
                 codec: "PCMU",
                 started_unix_ms: clock.now().unix_ms,
+                origin,
+                kept: Rc::new(kept.clone()),
             };
             flow.handle(clock.now(), FlowInput::Started(&facts));
         }

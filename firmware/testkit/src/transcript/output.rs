@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 
 use tipring_model::fetch::HttpRequest;
-use tipring_model::flow::{Action, CollectEnd, DialOrder, FlowOutput, Outcome, Record, Sides, Target};
+use tipring_model::flow::{
+    Action, CollectEnd, Conference, Detected, DialOrder, DialTarget, FlowOutput, LeftBy, MailboxEnd,
+    MailboxPurpose, Outcome, QueueEnd, Record, Ringback, Sides, StreamEnd, Target,
+};
 use tipring_model::prompt::{CallTone, Gender, Prompt, PromptSource};
 use tipring_model::{DigitSet, LegId};
 
@@ -20,13 +23,15 @@ pub fn write_output(text: &mut String, output: &FlowOutput, first: LegId) {
         FlowOutput::Cancel(id) => writeln!(text, "< cancel {id}"),
         FlowOutput::Fetch { id, request, .. } => {
             let timeout = request.timeout.as_millis();
+            let total =
+                request.total.map_or(String::new(), |total| format!(" total={}ms", total.as_millis()));
             let redirects = match request.redirects_max {
                 REDIRECTS_DEFAULT => String::new(),
                 other => format!(" redirects={other}"),
             };
             let _ = writeln!(
                 text,
-                "< fetch {id} {} {} timeout={timeout}ms{redirects}",
+                "< fetch {id} {} {} timeout={timeout}ms{total}{redirects}",
                 request.method, request.url
             );
             request_lines(text, request);
@@ -46,6 +51,8 @@ pub fn write_output(text: &mut String, output: &FlowOutput, first: LegId) {
             request_lines(text, &notice.request);
             Ok(())
         }
+        FlowOutput::Keep { name, value: Some(value) } => writeln!(text, "< keep {name} {value}"),
+        FlowOutput::Keep { name, value: None } => writeln!(text, "< forget {name}"),
         FlowOutput::Step(step) => {
             let verdict = if step.success { "ok" } else { "failed" };
             let tag = step.tag.as_ref().map_or(String::new(), |tag| format!(" tag={tag}"));
@@ -96,7 +103,7 @@ fn action_text(action: &Action) -> String {
         Action::Dial(dial) => {
             let mut text = "dial".to_owned();
             for target in &dial.targets {
-                let _ = write!(text, " {}", target_text(target));
+                let _ = write!(text, " {}", dial_target_text(target));
             }
             let order = match dial.order {
                 DialOrder::AllAtOnce => "all",
@@ -112,8 +119,72 @@ fn action_text(action: &Action) -> String {
             if let Some(record) = &dial.record {
                 let _ = write!(text, " record={}", record.tag);
             }
+            if let Some(round_max) = dial.round_max {
+                let _ = write!(text, " round={}ms", round_max.as_millis());
+            }
+            if dial.rounds != 1 {
+                let _ = write!(text, " rounds={}", dial.rounds);
+            }
+            match &dial.ringback {
+                Ringback::Tone => {}
+                Ringback::ToneOf(country) => text.push_str(&format!(" ringback={country}")),
+                Ringback::Prompt(source) => text.push_str(&format!(" ringback={}", source_text(source))),
+                Ringback::Silence => text.push_str(" ringback=silence"),
+            }
+            if let Some(talk_max) = dial.talk_max {
+                let _ = write!(text, " talk={}ms", talk_max.as_millis());
+            }
+            keys(&mut text, "hang-up", dial.hang_up);
+            for (is_set, word) in [(dial.stops_at_refusal, " one-refusal"), (dial.reports, " reports")] {
+                if is_set {
+                    text.push_str(word);
+                }
+            }
             text
         }
+        Action::Accept => "accept".to_owned(),
+        Action::Conference(conference) => conference_text(conference),
+        Action::Enqueue(enqueue) => {
+            let places = enqueue
+                .places
+                .map_or(String::new(), |places| format!(" places={}-{}", places.first, places.last));
+            format!("enqueue {} max={}{places}", enqueue.queue, enqueue.waiting_max)
+        }
+        Action::Mailbox(mailbox) => {
+            let purpose = match mailbox.purpose {
+                MailboxPurpose::Leave => "leave",
+                MailboxPurpose::Listen => "listen",
+            };
+            let owner = if mailbox.is_owner { " owner" } else { "" };
+            format!(
+                "mailbox {purpose} {} max={}ms between={}ms lang={}{owner}",
+                mailbox.mailbox.as_deref().unwrap_or("?"),
+                mailbox.length_max.as_millis(),
+                mailbox.between_digits.as_millis(),
+                mailbox.language
+            )
+        }
+        Action::Stream(stream) => {
+            let mut text = format!("stream {} name={} id={}", stream.url, stream.name, stream.id);
+            let hears =
+                [(stream.hears.0, " hears-in"), (stream.hears.1, " hears-out"), (stream.speaks, " speaks")];
+            for (is_set, word) in hears {
+                if is_set {
+                    text.push_str(word);
+                }
+            }
+            for (name, value) in &stream.parameters {
+                let _ = write!(text, " {name}={value}");
+            }
+            text
+        }
+        Action::Echo(length) => format!("echo {}ms", length.as_millis()),
+        Action::Detect(detect) => {
+            let fax = if detect.fax { " fax" } else { "" };
+            let voice = if detect.voice { " voice" } else { "" };
+            format!("detect {}ms{fax}{voice}", detect.length_max.as_millis())
+        }
+        Action::Refer(target) => format!("refer {}", target_text(target)),
         Action::Place(place) => format!(
             "place {} from={} ring={}ms",
             target_text(&place.target),
@@ -131,6 +202,58 @@ fn action_text(action: &Action) -> String {
     }
 }
 
+fn conference_text(conference: &Conference) -> String {
+    let mut text = format!("conference \"{}\" max={}", conference.room, conference.members_max);
+    for (is_set, word) in [
+        (conference.muted, " muted"),
+        (conference.deaf, " deaf"),
+        (conference.begins, " begins"),
+        (conference.ends, " ends"),
+        (conference.tone_in, " tone-in"),
+        (conference.tone_out, " tone-out"),
+    ] {
+        if is_set {
+            text.push_str(word);
+        }
+    }
+    if let Some(wait) = &conference.wait {
+        let _ = write!(text, " wait={}", source_text(wait));
+    }
+    keys(&mut text, "leave", conference.leave);
+    if let Some(leg) = conference.coaches {
+        let _ = write!(text, " coaches={leg}");
+    }
+    if let Some(record) = &conference.record {
+        let _ = write!(text, " record={}", record.tag);
+    }
+    text
+}
+
+fn dial_target_text(target: &DialTarget) -> String {
+    let mut text = target_text(&target.target);
+    let mut extra = Vec::new();
+    if !target.delay.is_zero() {
+        extra.push(format!("delay={}ms", target.delay.as_millis()));
+    }
+    if let Some(ring_max) = target.ring_max {
+        extra.push(format!("ring={}ms", ring_max.as_millis()));
+    }
+    extra.extend(target.headers.iter().map(|(name, value)| format!("{name}={value}")));
+    if let Some((user, _)) = &target.credentials {
+        extra.push(format!("user={user}"));
+    }
+    if target.held {
+        extra.push("held".to_owned());
+    }
+    if target.auto_answer {
+        extra.push("auto".to_owned());
+    }
+    if !extra.is_empty() {
+        let _ = write!(text, "({})", extra.join(","));
+    }
+    text
+}
+
 fn keys(text: &mut String, name: &str, keys: DigitSet) {
     if keys == DigitSet::ALL {
         let _ = write!(text, " {name}=ALL");
@@ -140,23 +263,40 @@ fn keys(text: &mut String, name: &str, keys: DigitSet) {
 }
 
 fn prompt_text(prompt: &Prompt) -> String {
-    let mut text = match &prompt.source {
-        PromptSource::Url(url) => format!("url:{url}"),
-        PromptSource::Speech(speech) => {
-            let male = if speech.gender == Gender::Male { " male" } else { "" };
-            let voice = speech.voice.as_ref().map_or(String::new(), |voice| format!(" voice={voice}"));
-            format!("say:\"{}\" lang={}{male}{voice}", speech.text, speech.language)
-        }
-        PromptSource::Recording(action) => format!("recording:#{action}"),
-        PromptSource::Library(name) => format!("library:{name}"),
-        PromptSource::Silence(length) => format!("silence:{}ms", length.as_millis()),
-        PromptSource::Tone(tone) => format!("tone:{}", tone_name(*tone)),
-    };
+    let mut text = source_text(&prompt.source);
     if prompt.loops != 1 {
         let _ = write!(text, " loops={}", prompt.loops);
     }
     keys(&mut text, "barge", prompt.barge_in);
     text
+}
+
+fn source_text(source: &PromptSource) -> String {
+    match source {
+        PromptSource::Url(url) => format!("url:{url}"),
+        PromptSource::Speech(speech) => {
+            let male = if speech.gender == Gender::Male { " male" } else { "" };
+            let voice = speech.voice.as_ref().map_or(String::new(), |voice| format!(" voice={voice}"));
+            let kind = if speech.is_ssml { "ssml" } else { "say" };
+            format!("{kind}:\"{}\" lang={}{male}{voice}", speech.text, speech.language)
+        }
+        PromptSource::Recording(action) => format!("recording:#{action}"),
+        PromptSource::Library(name) => format!("library:{name}"),
+        PromptSource::Silence(length) => format!("silence:{}ms", length.as_millis()),
+        PromptSource::Tone(tone) => format!("tone:{}", tone_name(*tone)),
+        PromptSource::ToneOf(country, tone) => format!("tone:{}:{country}", tone_name(*tone)),
+        PromptSource::Tones(beeps) => {
+            let beeps: Vec<String> = beeps
+                .iter()
+                .map(|beep| {
+                    let hz: Vec<String> = beep.hz.iter().map(u16::to_string).collect();
+                    format!("{}/{}/{}", hz.join("+"), beep.on.as_millis(), beep.off.as_millis())
+                })
+                .collect();
+            format!("beeps:{}", beeps.join(","))
+        }
+        PromptSource::Music => "music".to_owned(),
+    }
 }
 
 const fn tone_name(tone: CallTone) -> &'static str {
@@ -171,17 +311,34 @@ const fn tone_name(tone: CallTone) -> &'static str {
 fn record_text(record: &Record) -> String {
     let sides = match record.sides {
         Sides::Heard => "heard",
+        Sides::Played => "played",
         Sides::Both => "both",
+        Sides::Apart => "apart",
     };
     let mut text = format!("tag={} sides={sides} max={}ms", record.tag, record.length_max.as_millis());
     keys(&mut text, "finish", record.finish);
+    if let Some(silence) = record.silence_max {
+        let _ = write!(text, " silence={}ms", silence.as_millis());
+    }
+    if !record.length_min.is_zero() {
+        let _ = write!(text, " min={}ms", record.length_min.as_millis());
+    }
+    if let Some(upload) = &record.upload {
+        let _ = write!(text, " upload={}:{}", upload.method, upload.url);
+    }
     text
 }
 
 fn target_text(target: &Target) -> String {
     match target {
         Target::Number(number) => format!("number:{number}"),
+        Target::Trunk { .. } => format!("out:{target}"),
         Target::Sip(address) => format!("sip:{address}"),
+        Target::Queue { announce, .. } => {
+            let announce =
+                announce.as_ref().map_or(String::new(), |told| format!("({} {})", told.method, told.url));
+            format!("{target}{announce}")
+        }
     }
 }
 
@@ -204,14 +361,57 @@ pub fn outcome_text(outcome: &Outcome) -> String {
         Outcome::Recorded(recorded) => {
             let file = recorded.file.as_ref().map_or("nofile".to_owned(), |file| format!("file={file}"));
             let finish = recorded.finish.map_or(String::new(), |key| format!(" finish={key}"));
-            format!("recorded {}ms {file}{finish}", recorded.length.as_millis())
+            let silent = if recorded.is_silent { " silent" } else { "" };
+            format!("recorded {}ms {file}{finish}{silent}", recorded.length.as_millis())
         }
         Outcome::Dialed(dialed) => {
             let answered = dialed.answered.map_or(String::new(), |at| format!(" answered={at}"));
             format!("dialed{answered} cause={} talked={}ms", dialed.cause, dialed.talked.as_millis())
         }
+        Outcome::Left(left) => match left.by {
+            LeftBy::Key(key) => format!("left key={key} stayed={}ms", left.stayed.as_millis()),
+            LeftBy::RoomEnded => format!("left ended stayed={}ms", left.stayed.as_millis()),
+            LeftBy::Full => "left full".to_owned(),
+        },
+        Outcome::Queued(queued) => match queued.end {
+            QueueEnd::Full => "queued full".to_owned(),
+            QueueEnd::Talked => {
+                format!(
+                    "queued talked={}ms waited={}ms",
+                    queued.talked.as_millis(),
+                    queued.waited.as_millis()
+                )
+            }
+        },
+        Outcome::Mailbox(end) => format!("mailbox {}", mailbox_end(*end)),
+        Outcome::Streamed(StreamEnd::Closed) => "streamed closed".to_owned(),
+        Outcome::Streamed(StreamEnd::Failed) => "streamed failed".to_owned(),
+        Outcome::Detected(heard) => format!("detected {}", detected(*heard)),
+        Outcome::Referred(status) => format!("referred {status}"),
         Outcome::Cancelled => "cancelled".to_owned(),
         Outcome::LegGone => "leg-gone".to_owned(),
         Outcome::Failed(failure) => format!("failed {}", failure.code()),
+    }
+}
+
+const fn mailbox_end(end: MailboxEnd) -> &'static str {
+    match end {
+        MailboxEnd::Left => "left",
+        MailboxEnd::NotLeft => "not-left",
+        MailboxEnd::Full => "full",
+        MailboxEnd::AnnouncementOnly => "announcement-only",
+        MailboxEnd::Operator => "operator",
+        MailboxEnd::Listened => "listened",
+        MailboxEnd::Refused => "refused",
+        MailboxEnd::Unknown => "unknown",
+    }
+}
+
+const fn detected(heard: Detected) -> &'static str {
+    match heard {
+        Detected::Fax => "fax",
+        Detected::Voice => "voice",
+        Detected::Machine => "machine",
+        Detected::Nothing => "nothing",
     }
 }

@@ -43,6 +43,7 @@ pub fn parse_output(line: &str) -> FlowOutput {
                     headers: Vec::new(),
                     body: None,
                     timeout: time(rest, "timeout").unwrap_or_default(),
+                    total: None,
                     redirects_max: 5,
                     body_max_bytes: 65_536,
                     cuts_body: false,
@@ -124,24 +125,22 @@ fn action(text: &str) -> Action {
                 typed_ahead: own.split(' ').any(|word| word == "ahead"),
             })
         }
-        "record" => Action::Record(Record {
-            tag: value(rest, "tag").unwrap_or("").to_owned(),
-            sides: if value(rest, "sides") == Some("both") { Sides::Both } else { Sides::Heard },
-            length_max: time(rest, "max").unwrap_or_default(),
-            finish: keys(rest, "finish"),
-        }),
-        "dial" => Action::Dial(Dial {
-            targets: rest.split(' ').filter_map(target).collect(),
-            order: if value(rest, "order") == Some("turn") {
-                DialOrder::InOrder
-            } else {
-                DialOrder::AllAtOnce
-            },
-            ring_max: time(rest, "ring").unwrap_or_default(),
-            caller_id: value(rest, "from").map(CallerId::of),
-            early_media: rest.split(' ').any(|word| word == "early"),
-            record: None,
-        }),
+        "record" => {
+            let tag = value(rest, "tag").unwrap_or("").to_owned();
+            let sides = if value(rest, "sides") == Some("both") { Sides::Both } else { Sides::Heard };
+            let length_max = time(rest, "max").unwrap_or_default();
+            Action::Record(Record { finish: keys(rest, "finish"), ..Record::new(tag, sides, length_max) })
+        }
+        "dial" => {
+            let targets = rest.split(' ').filter_map(target).collect();
+            let in_turn = value(rest, "order") == Some("turn");
+            let order = if in_turn { DialOrder::InOrder } else { DialOrder::AllAtOnce };
+            Action::Dial(Dial {
+                caller_id: value(rest, "from").map(CallerId::of),
+                early_media: rest.split(' ').any(|word| word == "early"),
+                ..Dial::new(targets, order, time(rest, "ring").unwrap_or_default())
+            })
+        }
         "place" => Action::Place(Place {
             target: rest.split(' ').find_map(target).unwrap_or_else(|| panic!("no target: {rest}")),
             caller_id: value(rest, "from").map(CallerId::of).unwrap_or_default(),
@@ -185,6 +184,7 @@ fn prompt(text: &str) -> Prompt {
                 language: value(rest, "lang").unwrap_or("en-US").to_owned(),
                 gender: Gender::Female,
                 voice: None,
+                is_ssml: false,
             })
         }
         _ => panic!("not a prompt: {text}"),

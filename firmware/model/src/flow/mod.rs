@@ -1,0 +1,243 @@
+//! What every dialect becomes: a program that is fed facts and asks for actions.
+
+mod action;
+mod outcome;
+
+use core::time::Duration;
+use std::time::Instant;
+
+pub use action::*;
+pub use outcome::*;
+
+use crate::call::CallFacts;
+use crate::fetch::{DocumentKey, FetchError, HttpRequest, HttpResponse};
+use crate::line::Supervision;
+use crate::{ActionId, Cause, Digit, FetchId, LegId, MessageId};
+
+/// One instant, on both clocks: timers use the first, calendars the second.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moment {
+    /// Monotonic.
+    pub instant: Instant,
+    /// Wall clock, milliseconds since 1970 UTC.
+    pub unix_ms: i64,
+}
+
+impl Moment {
+    /// This moment and `later` after it.
+    #[must_use]
+    pub fn after(self, later: Duration) -> Self {
+        let ms = i64::try_from(later.as_millis()).unwrap_or(i64::MAX);
+        Self { instant: self.instant + later, unix_ms: self.unix_ms.saturating_add(ms) }
+    }
+}
+
+/// A running program. After each [`handle`](Self::handle), drain
+/// [`poll`](Self::poll) to `None` before the next.
+///
+/// Not `Send`: a call lives and dies on one thread.
+pub trait Flow {
+    /// Takes one input.
+    fn handle(&mut self, now: Moment, input: FlowInput<'_>);
+    /// The next thing that the flow wants done.
+    fn poll(&mut self) -> Option<FlowOutput>;
+    /// When [`FlowInput::Timeout`] is due.
+    fn poll_timeout(&self) -> Option<Instant>;
+}
+
+/// What a flow is told.
+#[derive(Debug)]
+pub enum FlowInput<'a> {
+    /// The first input, once. `facts.leg` is the leg that arrived, or `None` for
+    /// a flow that begins with none.
+    Started(&'a CallFacts),
+    /// An action is over. Each started action ends exactly once.
+    Ended(ActionId, Outcome),
+    /// Something happened to a leg of the call.
+    Leg(LegId, LegEvent),
+    /// The answer to [`FlowOutput::Fetch`]; exactly one each.
+    Fetched(FetchId, Result<&'a HttpResponse, FetchError>),
+    /// Somebody outside speaks to the flow and waits for [`FlowOutput::Reply`].
+    Message(MessageId, &'a Message),
+    /// [`Flow::poll_timeout`] has come.
+    Timeout,
+}
+
+/// What a flow asks for.
+#[derive(Clone, PartialEq, Debug)]
+pub enum FlowOutput {
+    /// Begin an action. `on` is `None` only for [`Action::Place`].
+    Start {
+        /// The flow's name for it.
+        id: ActionId,
+        /// The leg it works on.
+        on: Option<LegId>,
+        /// What to do.
+        action: Action,
+    },
+    /// End an action early. It still ends by [`FlowInput::Ended`]: a recording
+    /// with what it holds, others with [`Outcome::Cancelled`].
+    Cancel(ActionId),
+    /// Fetch something whose content decides what comes next.
+    Fetch {
+        /// The flow's name for it.
+        id: FetchId,
+        /// The request.
+        request: HttpRequest,
+        /// Set for a document that may be replaced by a copy of an earlier day.
+        document: Option<DocumentKey>,
+    },
+    /// Answer a message.
+    Reply(MessageId, Reply),
+    /// Tell the application; nobody waits for the answer.
+    Notify(Notice),
+    /// Keep a value on the box, across calls and restarts; none forgets it.
+    Keep {
+        /// Its name, at most 128 bytes; the dialect's name stands before it.
+        name: String,
+        /// The value, at most 1 KiB.
+        value: Option<String>,
+    },
+    /// One step of the program is over: the timeline of the call.
+    Step(Step),
+    /// Something in the program is odd and was worked round.
+    Warn(Warning),
+    /// The program is over: every leg is released with this cause.
+    End {
+        /// Why.
+        cause: Cause,
+        /// The author's or the dialect's word for it, for CDR and events.
+        label: String,
+    },
+}
+
+/// What happens to a leg on its own account.
+#[derive(Clone, PartialEq, Debug)]
+pub enum LegEvent {
+    /// The leg now exists: the first event of a placed leg.
+    Placed {
+        /// The action that placed it.
+        by: ActionId,
+        /// Position of the target in a [`Dial`]; 0 for a [`Place`].
+        target: usize,
+    },
+    /// The far end is alerted.
+    Alerting,
+    /// The leg is answered.
+    Answered(Supervision),
+    /// A key that no running action took.
+    Digit(Digit),
+    /// The leg is gone.
+    Released(Cause),
+    /// About the room that the leg is in.
+    Room(RoomEvent),
+    /// About the queue that the leg is in.
+    Queue(QueueEvent),
+}
+
+/// What happens in the room that a leg is in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RoomEvent {
+    /// The leg is in.
+    Entered {
+        /// Members, this one included.
+        members: usize,
+        /// The room has begun.
+        began: bool,
+    },
+    /// The room begins.
+    Began,
+    /// Somebody came.
+    Joined {
+        /// Members now.
+        members: usize,
+    },
+    /// Somebody left.
+    Parted {
+        /// Members now.
+        members: usize,
+    },
+}
+
+/// What happens in the queue that a leg is in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum QueueEvent {
+    /// The leg waits, or has moved up.
+    Position {
+        /// From 1.
+        position: usize,
+        /// How many wait.
+        waiting: usize,
+        /// How long others have waited, on the average of the last of them.
+        average: Duration,
+        /// The place in a car park.
+        place: Option<u32>,
+    },
+    /// Somebody takes the leg out. What plays to it is stopped; if there is an
+    /// announcement, the two are connected only after [`Action::Accept`].
+    Called {
+        /// What should be run before.
+        announce: Option<Announcement>,
+        /// Who takes it.
+        by: LegId,
+    },
+}
+
+/// A request from outside to a running flow.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// HTTP method.
+    pub method: String,
+    /// Path as requested, with its query.
+    pub path: String,
+    /// Header fields.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+/// The answer to a [`Message`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub media_type: String,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+/// Something that the application is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Notice {
+    /// Dotted name, for example `call.state`.
+    pub topic: &'static str,
+    /// The request that carries it.
+    pub request: HttpRequest,
+    /// It tells how something ended, and nothing after it says more.
+    pub is_last: bool,
+}
+
+/// One step of a program, for the timeline of the call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// The command as its dialect spells it.
+    pub command: String,
+    /// Where it stands in its document, for example `Gather[0].DTMF[1]`.
+    pub path: String,
+    /// Whether it succeeded.
+    pub success: bool,
+    /// What happened, in a few words or a catalogue code.
+    pub reason: String,
+    /// The author's own label.
+    pub tag: Option<String>,
+}
+
+/// Something odd in a program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Warning {
+    /// Catalogue code.
+    pub code: &'static str,
+    /// Where in the document.
+    pub path: String,
+}
