@@ -5,7 +5,9 @@
 //! it asks for actions and fetches, and is told how they went. The table
 //! [`DIALECTS`] is the only place that lists them.
 
+mod address;
 pub mod connect;
+mod loads;
 pub mod opentact;
 pub mod ring_all;
 pub mod stand_in;

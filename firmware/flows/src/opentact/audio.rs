@@ -10,9 +10,9 @@ use tipring_model::prompt::{Gender, Prompt, PromptSource, Speech};
 use super::attributes::Attributes;
 use super::flow::{Command, OpentactFlow, Waiting};
 use super::gather::failure_code;
-use super::params;
 use super::parse::Name;
 use super::record::Found;
+use crate::address;
 use crate::xml::Element;
 
 const SPEECH_CHARS_MAX: usize = 4_096;
@@ -147,7 +147,7 @@ impl OpentactFlow {
         let tag = attributes.text("record");
         self.warn_all(attributes, path);
         let source = if !url.is_empty() {
-            PromptSource::Url(params::resolve(self.base.as_deref(), url).ok_or("TR-HOOK-URL")?)
+            PromptSource::Url(address::resolve(self.base.as_deref(), url).ok_or("TR-HOOK-URL")?)
         } else if let Some(tag) = tag {
             match self.recordings.find(tag) {
                 Found::Finished(action) | Found::Running(action) => PromptSource::Recording(action),

@@ -18,12 +18,13 @@ use tipring_model::{ActionId, Cause, FetchId, LegId};
 
 use super::attributes::{Attributes, child_path};
 use super::gather::Gather;
-use super::loads::Loads;
 use super::params::{self, CallState, LogEntry};
 use super::parse::Name;
 use super::record::Recordings;
 use super::request::{self, Fetching};
 use super::settings::{App, Source};
+use crate::address;
+use crate::loads::Loads;
 use crate::xml::Element;
 
 /// A command under way.
@@ -374,7 +375,7 @@ impl OpentactFlow {
             ("from", facts.from.number_or_anonymous()),
             ("to", facts.to.as_str()),
         ];
-        let url = params::with_query(params::absolute(url).as_deref().unwrap_or(url), &fields);
+        let url = address::with_query(address::absolute(url).as_deref().unwrap_or(url), &fields);
         let body = (app.webhook_method == Method::Post).then(|| self.entity_in(now, state, None));
         let request = request::notice_request(app.webhook_method, url, body);
         let is_last = state == CallState::Hangup;

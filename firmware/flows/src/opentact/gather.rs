@@ -10,10 +10,11 @@ use tipring_model::{Digit, DigitSet};
 
 use super::attributes::{Attributes, BAD_VALUE, child_path};
 use super::flow::{Command, FrameKind, OpentactFlow, Waiting, child_named};
-use super::params::{self, Attempt};
+use super::params::Attempt;
 use super::parse::Name;
 use super::request::{Fetching, document_request};
 use super::settings::DefaultMeans;
+use crate::address;
 use crate::xml::Element;
 
 /// A Gather under way.
@@ -51,7 +52,7 @@ impl OpentactFlow {
         let method = if method == Some(1) { Method::Post } else { Method::Get };
         let mut address = |key: &str| {
             let text = attributes.text(key)?;
-            let url = params::resolve(self.base.as_deref(), text);
+            let url = address::resolve(self.base.as_deref(), text);
             if url.is_none() {
                 attributes.note(key, "TR-HOOK-URL");
             }
@@ -118,7 +119,7 @@ impl OpentactFlow {
                 let attempts = attempts.to_string();
                 let success = if success { "true" } else { "false" };
                 let fields = [("code", gather.code()), ("attempts", &attempts), ("success", success)];
-                let url = params::with_query(&url, &fields);
+                let url = address::with_query(&url, &fields);
                 let entity = (method == Method::Post).then(|| self.entity(now, Some(&gather.history)));
                 let document = self.copy_key_of(gather.code(), method, &url, &gather.command);
                 let request = document_request(method, url, entity, REQUEST_TIMEOUT);
@@ -148,9 +149,9 @@ impl OpentactFlow {
                 ("sca", sca.as_str()),
                 ("call", call.as_str()),
             ];
-            let key = params::with_query(&url, &[("dtmf", &code)]);
+            let key = address::with_query(&url, &[("dtmf", &code)]);
             let document = self.copy_key_of(&code, Method::Get, &key, &command);
-            let url = params::with_query(&url, &fields);
+            let url = address::with_query(&url, &fields);
             let request = document_request(Method::Get, url, None, REQUEST_TIMEOUT);
             return self.load(now, request, document, Fetching::Unmatched(gather));
         }

@@ -7,7 +7,6 @@ mod blocks;
 mod dial;
 mod flow;
 mod gather;
-mod loads;
 mod params;
 mod parse;
 mod record;

@@ -2,68 +2,10 @@
 //! placeholders (`spec/opentact.md` §4).
 
 use jiff::Timestamp;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use tipring_model::call::{CallFacts, Direction};
-use url::Url;
 
 use super::settings::App;
-
-/// Everything but the unreserved characters of RFC 3986 §2.3.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// RFC 3986 percent-encoding of UTF-8.
-pub(super) fn encode(text: &str) -> String {
-    utf8_percent_encode(text, RESERVED).to_string()
-}
-
-/// An absolute http or https URL, trimmed and without its fragment, otherwise as
-/// written.
-pub(super) fn absolute(text: &str) -> Option<String> {
-    let text = text.trim();
-    // The parser drops some control characters; what is sent on must hold none.
-    if text.contains(char::is_control) {
-        return None;
-    }
-    let url = Url::parse(text).ok()?;
-    let fetchable = matches!(url.scheme(), "http" | "https") && url.has_host();
-    fetchable.then(|| without_fragment(text).to_owned())
-}
-
-/// `text` as an absolute URL, resolved against the URL of the document it stands
-/// in (RFC 3986 §5) where it is relative.
-pub(super) fn resolve(base: Option<&str>, text: &str) -> Option<String> {
-    if let Some(url) = absolute(text) {
-        return Some(url);
-    }
-    if Url::parse(text.trim()).is_ok() {
-        return None; // Absolute, and of another scheme.
-    }
-    let joined = Url::parse(base?).ok()?.join(text.trim()).ok()?;
-    absolute(joined.as_str())
-}
-
-fn without_fragment(url: &str) -> &str {
-    url.split_once('#').map_or(url, |(before, _)| before)
-}
-
-/// `url` with `fields` appended to its query, in order; what is there stays.
-pub(super) fn with_query(url: &str, fields: &[(&str, &str)]) -> String {
-    let mut whole = url.to_owned();
-    for (name, value) in fields {
-        let separator = match whole.split_once('?') {
-            None => "?",
-            Some((_, "")) => "",
-            Some((_, query)) if query.ends_with('&') => "",
-            Some(_) => "&",
-        };
-        whole.push_str(separator);
-        whole.push_str(name);
-        whole.push('=');
-        whole.push_str(&encode(value));
-    }
-    whole
-}
 
 /// What changes about a call while its flow runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -267,41 +209,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_follow_what_the_url_already_asks() {
-        for (url, whole) in [
-            ("http://a/b", "http://a/b?from=%2B1%202"),
-            ("http://a/b?", "http://a/b?from=%2B1%202"),
-            ("http://a/b?from=x", "http://a/b?from=x&from=%2B1%202"),
-            ("http://a/b?x&", "http://a/b?x&from=%2B1%202"),
-        ] {
-            assert_eq!(with_query(url, &[("from", "+1 2")]), whole);
-        }
-    }
-
-    #[test]
-    fn only_http_addresses_are_urls() {
-        assert_eq!(absolute(" https://a.test/x#y ").as_deref(), Some("https://a.test/x"));
-        for bad in [
-            "ftp://a/b",
-            "/x",
-            "a.test/x",
-            "http://",
-            "javascript:alert(1)",
-            "",
-            "https:h\u{1}",
-            "ht\ttp://a",
-        ] {
-            assert_eq!(absolute(bad), None, "{bad}");
-        }
-        assert_eq!(resolve(Some("http://a.test/x/y?z"), "w").as_deref(), Some("http://a.test/x/w"));
-        assert_eq!(resolve(Some("http://a.test/x"), "file:///etc/passwd"), None);
-        assert_eq!(resolve(None, "w"), None);
-    }
-
-    #[test]
     fn a_replaced_value_is_not_searched_again() {
         let values = Placeholders { call: "{tn}", sca: "s", state: "live", from: "+1", tn: "2" };
         assert_eq!(values.fill("{call}/{from}/{nothing}/{", str::to_owned), "{tn}/+1/{nothing}/{");
-        assert_eq!(values.fill("?a={from}", encode), "?a=%2B1");
+        assert_eq!(values.fill("?a={from}", crate::address::encode), "?a=%2B1");
     }
 }

@@ -288,7 +288,7 @@ fn check_children(owner: &Element, name: Option<Name>, findings: &mut Vec<Findin
                 found("TR-FLOW-ATTRIBUTE-UNKNOWN", attribute);
             }
             let is_url = matches!(attribute.as_str(), "url" | "callback");
-            if is_url && super::params::absolute(value).is_none() && value.contains("://") {
+            if is_url && crate::address::absolute(value).is_none() && value.contains("://") {
                 found("TR-HOOK-URL", value);
             }
         }

@@ -10,10 +10,11 @@ use tipring_model::flow::Moment;
 use super::attributes::{Attributes, toggle};
 use super::flow::{Command, FrameKind, OpentactFlow, Waiting, child_named};
 use super::gather::Gather;
-use super::loads::Gate;
-use super::params::{self, Placeholders};
+use super::params::Placeholders;
 use super::parse::{self, LIMITS, Name};
 use super::settings::{App, FETCH_CEILING};
+use crate::address;
+use crate::loads::Gate;
 use crate::xml::Element;
 
 /// What an answer is for.
@@ -75,11 +76,11 @@ pub(super) fn first_request(
     entity: Option<Vec<u8>>,
     timeout: Duration,
 ) -> (HttpRequest, DocumentKey) {
-    let url = params::absolute(url).unwrap_or_else(|| url.to_owned());
+    let url = address::absolute(url).unwrap_or_else(|| url.to_owned());
     let key = format!("{} {url}", app.method);
     // Two numbers may lead to two menus.
     let document = DocumentKey { key, variant: to.to_owned(), is_first: true };
-    let url = params::with_query(&url, &[("from", from), ("to", to)]);
+    let url = address::with_query(&url, &[("from", from), ("to", to)]);
     (document_request(app.method, url, entity, timeout), document)
 }
 
@@ -142,13 +143,13 @@ impl OpentactFlow {
         let Some(url) = url else {
             return self.fail(&command, "TR-FLOW-ATTRIBUTE-MISSING");
         };
-        let Some(url) = params::resolve(self.base.as_deref(), url) else {
+        let Some(url) = address::resolve(self.base.as_deref(), url) else {
             return self.fail(&command, "TR-HOOK-URL");
         };
         let Some(method) = method else {
             return self.fail(&command, "TR-FLOW-METHOD");
         };
-        let key = element.attribute("tag").map(|tag| params::with_query(&url, &[("tag", tag)]));
+        let key = element.attribute("tag").map(|tag| address::with_query(&url, &[("tag", tag)]));
         let key = key.unwrap_or_else(|| url.clone());
         let url = self.with_call_fields(&url, element.attribute("tag"));
         let entity = (wants_body && carries_body).then(|| self.entity(now, None));
@@ -171,7 +172,7 @@ impl OpentactFlow {
             ("tn", facts.to.as_str()),
         ];
         fields.extend(tag.map(|tag| ("tag", tag)));
-        params::with_query(url, &fields)
+        address::with_query(url, &fields)
     }
 
     /// What a copy of the document at `url`, which names no call, is kept under. None where
@@ -238,8 +239,8 @@ impl OpentactFlow {
         let Some(url) = url else {
             return self.fail(&command, "TR-FLOW-ATTRIBUTE-MISSING");
         };
-        let filled = self.fill(url, params::encode);
-        let Some(url) = params::resolve(self.base.as_deref(), &filled) else {
+        let filled = self.fill(url, address::encode);
+        let Some(url) = address::resolve(self.base.as_deref(), &filled) else {
             return self.fail(&command, "TR-HOOK-URL");
         };
         let Some(method) = method else {

@@ -172,7 +172,7 @@ impl Settings for App {
             Some(_) | None => Method::Get,
         };
         for key in ["url", "webhook_url"] {
-            if raw.text(key).is_some_and(|text| super::params::absolute(text).is_none()) {
+            if raw.text(key).is_some_and(|text| crate::address::absolute(text).is_none()) {
                 fault(key, Problem::Malformed { wanted: "an address that begins with http:// or https://" });
             }
         }

@@ -1,5 +1,4 @@
-//! Guards against documents that only point at each other (`spec/opentact.md` §3,
-//! safety limits).
+//! Guards against documents that only point at each other.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ const LOAD_DISTANCE: Duration = Duration::from_secs(1);
 
 /// Counts the loads of one call.
 #[derive(Default, Debug)]
-pub(super) struct Loads {
+pub(crate) struct Loads {
     all: u32,
     in_a_row: u32,
     last: Option<Instant>,
@@ -21,7 +20,7 @@ pub(super) struct Loads {
 
 /// Whether a document may be loaded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Gate {
+pub(crate) enum Gate {
     Go,
     /// Not before this.
     Wait(Instant),
@@ -31,7 +30,7 @@ pub(super) enum Gate {
 
 impl Loads {
     /// A document was loaded.
-    pub(super) fn note(&mut self, now: Instant) {
+    pub(crate) fn note(&mut self, now: Instant) {
         self.all += 1;
         self.in_a_row = if self.progress >= LOAD_DISTANCE { 1 } else { self.in_a_row + 1 };
         self.progress = Duration::ZERO;
@@ -39,17 +38,17 @@ impl Loads {
     }
 
     /// Time that the caller spent hearing, talking or dialling.
-    pub(super) fn progress(&mut self, spent: Duration) {
+    pub(crate) fn progress(&mut self, spent: Duration) {
         self.progress += spent;
     }
 
     /// At least one digit came: the caller is there and acts.
-    pub(super) fn digit(&mut self) {
+    pub(crate) fn digit(&mut self) {
         self.progress = LOAD_DISTANCE;
     }
 
     /// May the next document be loaded?
-    pub(super) fn gate(&self, now: Instant) -> Gate {
+    pub(crate) fn gate(&self, now: Instant) -> Gate {
         if self.all >= LOADS_MAX {
             return Gate::Refused("TR-FLOW-LOADS");
         }

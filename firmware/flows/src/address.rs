@@ -1,0 +1,133 @@
+//! Addresses and the fields that go with a request: percent-encoding, queries, forms.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tipring_model::fetch::Body;
+use url::Url;
+
+/// Everything but the unreserved characters of RFC 3986 §2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// RFC 3986 percent-encoding of UTF-8.
+pub(crate) fn encode(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
+}
+
+/// An absolute http or https URL, trimmed and without its fragment, otherwise as
+/// written.
+pub(crate) fn absolute(text: &str) -> Option<String> {
+    let text = text.trim();
+    // The parser drops some control characters; what is sent on must hold none.
+    if text.contains(char::is_control) {
+        return None;
+    }
+    let url = Url::parse(text).ok()?;
+    let fetchable = matches!(url.scheme(), "http" | "https") && url.has_host();
+    fetchable.then(|| without_fragment(text).to_owned())
+}
+
+/// `text` as an absolute URL, resolved against the URL of the document it stands
+/// in (RFC 3986 §5) where it is relative.
+pub(crate) fn resolve(base: Option<&str>, text: &str) -> Option<String> {
+    if let Some(url) = absolute(text) {
+        return Some(url);
+    }
+    if Url::parse(text.trim()).is_ok() {
+        return None; // Absolute, and of another scheme.
+    }
+    let joined = Url::parse(base?).ok()?.join(text.trim()).ok()?;
+    absolute(joined.as_str())
+}
+
+fn without_fragment(url: &str) -> &str {
+    url.split_once('#').map_or(url, |(before, _)| before)
+}
+
+/// `url` with `fields` appended to its query, in order; what is there stays, and a fragment
+/// stays behind it.
+pub(crate) fn with_query<N: AsRef<str>, V: AsRef<str>>(url: &str, fields: &[(N, V)]) -> String {
+    let (url, fragment) = url.split_once('#').map_or((url, None), |(url, fragment)| (url, Some(fragment)));
+    let mut whole = url.to_owned();
+    for (name, value) in fields {
+        let separator = match whole.split_once('?') {
+            None => "?",
+            Some((_, "")) => "",
+            Some((_, query)) if query.ends_with('&') => "",
+            Some(_) => "&",
+        };
+        whole.push_str(separator);
+        push_field(&mut whole, name.as_ref(), value.as_ref());
+    }
+    if let Some(fragment) = fragment {
+        whole.push('#');
+        whole.push_str(fragment);
+    }
+    whole
+}
+
+/// `fields` as the body of a form, in order.
+pub(crate) fn form<N: AsRef<str>, V: AsRef<str>>(fields: &[(N, V)]) -> Body {
+    let mut bytes = String::new();
+    for (name, value) in fields {
+        if !bytes.is_empty() {
+            bytes.push('&');
+        }
+        push_field(&mut bytes, name.as_ref(), value.as_ref());
+    }
+    Body { media_type: "application/x-www-form-urlencoded".to_owned(), bytes: bytes.into_bytes() }
+}
+
+fn push_field(text: &mut String, name: &str, value: &str) {
+    text.push_str(&encode(name));
+    text.push('=');
+    text.push_str(&encode(value));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_follow_what_the_url_already_asks() {
+        for (url, whole) in [
+            ("http://a/b", "http://a/b?from=%2B1%202"),
+            ("http://a/b?", "http://a/b?from=%2B1%202"),
+            ("http://a/b?from=x", "http://a/b?from=x&from=%2B1%202"),
+            ("http://a/b?x&", "http://a/b?x&from=%2B1%202"),
+        ] {
+            assert_eq!(with_query(url, &[("from", "+1 2")]), whole);
+        }
+    }
+
+    #[test]
+    fn only_http_addresses_are_urls() {
+        assert_eq!(absolute(" https://a.test/x#y ").as_deref(), Some("https://a.test/x"));
+        for bad in [
+            "ftp://a/b",
+            "/x",
+            "a.test/x",
+            "http://",
+            "javascript:alert(1)",
+            "",
+            "https:h\u{1}",
+            "ht\ttp://a",
+        ] {
+            assert_eq!(absolute(bad), None, "{bad}");
+        }
+        assert_eq!(resolve(Some("http://a.test/x/y?z"), "w").as_deref(), Some("http://a.test/x/w"));
+        assert_eq!(resolve(Some("http://a.test/x"), "file:///etc/passwd"), None);
+        assert_eq!(resolve(None, "w"), None);
+    }
+
+    #[test]
+    fn fields_go_behind_the_query_and_before_the_fragment() {
+        let fields = [("a b", "1&2"), ("c", "é")];
+        for (url, expected) in [
+            ("http://x.test/p", "http://x.test/p?a%20b=1%262&c=%C3%A9"),
+            ("http://x.test/p?", "http://x.test/p?a%20b=1%262&c=%C3%A9"),
+            ("http://x.test/p?q=1#top", "http://x.test/p?q=1&a%20b=1%262&c=%C3%A9#top"),
+        ] {
+            assert_eq!(with_query(url, &fields), expected);
+        }
+        assert_eq!(form(&fields).bytes, b"a%20b=1%262&c=%C3%A9");
+    }
+}
