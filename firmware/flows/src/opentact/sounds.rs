@@ -75,7 +75,10 @@ mod tests {
                 PromptSource::Recording(_)
                 | PromptSource::Library(_)
                 | PromptSource::Silence(_)
-                | PromptSource::Tone(_) => "something else".to_owned(),
+                | PromptSource::Tone(_)
+                | PromptSource::ToneOf(..)
+                | PromptSource::Tones(_)
+                | PromptSource::Music => "something else".to_owned(),
             })
             .collect();
         assert_eq!(sounds, ["http://web.test/flows/menu.wav", "de-DE Hallo", "http://other.test/a.mp3"]);
