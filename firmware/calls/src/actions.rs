@@ -89,7 +89,32 @@ const fn needs(action: &Action) -> Needs {
     }
 }
 
+/// True for an action that brings a leg together with others: one at a time.
+const fn joins(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Dial(_) | Action::Bridge(_) | Action::Conference(_) | Action::Enqueue(_) | Action::Echo(_)
+    )
+}
+
 impl Call {
+    /// True for a leg that talks with others, or is about to.
+    fn is_taken(&self, leg: LegId) -> bool {
+        let together = |running: &Running| match &running.work {
+            Work::Dial(_) | Work::Meeting(_) | Work::Echo => running.leg == Some(leg),
+            Work::Bridge { with } => running.leg == Some(leg) || *with == leg,
+            Work::Answer
+            | Work::Prompt { .. }
+            | Work::Collect(_)
+            | Work::Record(_)
+            | Work::Place { .. }
+            | Work::SendDigits { .. }
+            | Work::Pause { .. }
+            | Work::Release => false,
+        };
+        self.leg(leg).is_none_or(|leg| leg.peer.is_some()) || self.running.iter().any(together)
+    }
+
     pub(crate) fn begin_action(&mut self, now: Moment, id: ActionId, on: Option<LegId>, action: Action) {
         if let Action::Place(place) = action {
             return self.begin_place(now, id, place);
@@ -102,6 +127,9 @@ impl Call {
         }
         let (on, state, answered) = (leg.id, leg.state, leg.state == LegState::Answered);
         if matches!(needs(&action), Needs::Answered) && !answered {
+            return self.ended(id, Outcome::Failed(ActionFailure::LegState));
+        }
+        if joins(&action) && self.is_taken(on) {
             return self.ended(id, Outcome::Failed(ActionFailure::LegState));
         }
         match action {
@@ -184,9 +212,8 @@ impl Call {
     }
 
     fn begin_bridge(&mut self, id: ActionId, on: LegId, with: LegId) {
-        let other = self.leg(with).filter(|leg| leg.state == LegState::Answered && leg.peer.is_none());
-        let free = self.leg(on).is_some_and(|leg| leg.peer.is_none());
-        if other.is_none() || !free || on == with {
+        let other = self.leg(with).filter(|leg| leg.state == LegState::Answered);
+        if other.is_none() || self.is_taken(with) || on == with {
             return self.ended(id, Outcome::Failed(ActionFailure::LegState));
         }
         self.run(id, on, None, Work::Bridge { with });

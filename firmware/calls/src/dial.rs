@@ -154,10 +154,7 @@ const fn telling(cause: Cause) -> u8 {
 
 impl Call {
     pub(crate) fn begin_dial(&mut self, now: Moment, id: ActionId, on: LegId, spec: Dial) {
-        let Some(leg) = self.leg(on).filter(|leg| leg.peer.is_none()) else {
-            return self.ended(id, Outcome::Failed(ActionFailure::LegState));
-        };
-        let state = leg.state;
+        let Some(state) = self.leg(on).map(|leg| leg.state) else { return };
         if let [DialTarget { target: Target::Queue { .. }, .. }] = spec.targets.as_slice() {
             return self.begin_dequeue(now, id, on, spec);
         }

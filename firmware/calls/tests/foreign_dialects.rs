@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEvent};
-use tipring_model::call::{CallFacts, Direction};
+use tipring_model::call::{CallFacts, Direction, Origin};
 use tipring_model::flow::{Flow, FlowInput, FlowOutput, LegEvent, Message, Moment, Recorded};
 use tipring_model::line::{LineCommand, LineEvent, Supervision};
 use tipring_model::{CallerId, Cause, Digit, LegId, LineId, MessageId, Number, PlayId, RecordId};
@@ -54,11 +54,13 @@ fn input_text(input: &FlowInput<'_>) -> String {
         FlowInput::Started(_) => "started".to_owned(),
         FlowInput::Ended(id, outcome) => format!("ended {id} {}", outcome_text(outcome)),
         FlowInput::Leg(leg, event) => match event {
-            LegEvent::Placed { by } => format!("leg {leg} placed by={by}"),
+            LegEvent::Placed { by, .. } => format!("leg {leg} placed by={by}"),
             LegEvent::Alerting => format!("leg {leg} alerting"),
             LegEvent::Answered(_) => format!("leg {leg} answered"),
             LegEvent::Digit(digit) => format!("leg {leg} digit {digit}"),
             LegEvent::Released(cause) => format!("leg {leg} released {cause}"),
+            LegEvent::Room(event) => format!("leg {leg} room {event:?}"),
+            LegEvent::Queue(event) => format!("leg {leg} queue {event:?}"),
         },
         FlowInput::Fetched(id, Ok(answer)) => format!("fetched {id} {}", answer.status),
         FlowInput::Fetched(id, Err(error)) => format!("fetched {id} error {error}"),
@@ -89,6 +91,8 @@ fn output_text(output: &CallOutput) -> Option<String> {
         CallOutput::Fetch { id, request, .. } => format!("fetch {id} {} {}", request.method, request.url),
         CallOutput::Reply(id, reply) => format!("reply {id} {}", reply.status),
         CallOutput::Over(cdr) => format!("over {} {} legs={}", cdr.cause, cdr.label, cdr.legs.len()),
+        CallOutput::Exchange(seat, request) => format!("exchange {} {request:?}", seat.leg),
+        CallOutput::Keep { name, .. } => format!("keep {name}"),
         CallOutput::Notify(_) | CallOutput::Step { .. } | CallOutput::Warn(_) => return None,
     })
 }
@@ -125,7 +129,7 @@ impl Stage {
             })),
             "released" => {
                 let cause = Cause::from_name(words[2]).unwrap();
-                self.give(CallInput::Line(LineEvent::Released { leg: leg(1), cause }));
+                self.give(CallInput::Line(LineEvent::Released { leg: leg(1), cause, status: None }));
             }
             "digit" => self.give(CallInput::Media(leg(1), MediaEvent::Digit(digit(2)))),
             "played" => self.give(CallInput::Media(leg(1), MediaEvent::PlayEnded(PlayId(number(2)), Ok(())))),
@@ -134,6 +138,7 @@ impl Stage {
                     length: Duration::from_secs(3),
                     file: Some(words[3].to_owned()),
                     finish: None,
+                    is_silent: false,
                 };
                 self.give(CallInput::Media(
                     leg(1),
@@ -198,6 +203,8 @@ fn run(text: &str) -> String {
         answered: false,
         codec: "PCMA",
         started_unix_ms: clock.now().unix_ms,
+        origin: Origin::default(),
+        kept: Rc::default(),
     };
     let script = Script { answers, outputs: VecDeque::new(), trace: Rc::clone(&trace) };
     let call = Call::new(1, facts, Box::new(script), Limits::default(), clock.now());

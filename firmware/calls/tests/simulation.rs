@@ -5,19 +5,21 @@
 //! 2. a leg is released at most once, and never after it is gone;
 //! 3. every action that was started ends exactly once while the program is told;
 //! 4. commands go only to legs that exist;
-//! 5. with every leg gone and every play and recording reported, the call ends.
+//! 5. what is connected is disconnected, and nobody is left in a room or a queue;
+//! 6. with every leg gone and every play and recording reported, the call ends.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use tipring_calls::exchange::{Exchange, ExchangeOutput};
 use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEvent, Request};
-use tipring_model::call::{CallFacts, Direction, EndedBy};
+use tipring_model::call::{CallFacts, Direction, EndedBy, Origin};
 use tipring_model::fetch::{FetchError, HttpRequest, Method};
 use tipring_model::flow::{
-    Action, ActionFailure, Collect, Dial, DialOrder, Flow, FlowInput, FlowOutput, LegEvent, Moment, Pause,
-    Place, Record, Recorded, Sides, Target,
+    Action, ActionFailure, Announcement, Collect, Conference, Dial, DialOrder, DialTarget, Enqueue, Flow,
+    FlowInput, FlowOutput, LegEvent, Moment, Pause, Place, Places, Record, Recorded, Ringback, Sides, Target,
 };
 use tipring_model::line::{LineCommand, LineEvent, Supervision};
 use tipring_model::prompt::{Prompt, PromptSource};
@@ -57,14 +59,14 @@ impl Whim {
     fn record(&mut self) -> Record {
         let finish = if self.random.below(2) == 0 { DigitSet::ALL } else { DigitSet::NONE };
         let length_max = Duration::from_millis(self.random.next() % 5_000);
-        Record { tag: "r".to_owned(), sides: Sides::Heard, length_max, finish }
+        Record { finish, ..Record::new("r".to_owned(), Sides::Heard, length_max) }
     }
 
     fn action(&mut self) -> Action {
         let short = Duration::from_millis(self.random.next() % 4_000);
         let keys = [DigitSet::NONE, DigitSet::ALL, DigitSet::of("#")][self.random.below(3)];
         let prompt = Prompt { barge_in: keys, ..Prompt::once(PromptSource::Library("p".to_owned())) };
-        match self.random.below(12) {
+        match self.random.below(17) {
             0 | 1 => Action::Answer,
             2 => Action::Prompt(prompt),
             3 | 4 => Action::Collect(Collect {
@@ -77,14 +79,7 @@ impl Whim {
                 typed_ahead: self.random.below(2) == 0,
             }),
             5 => Action::Record(self.record()),
-            6 | 7 => Action::Dial(Dial {
-                targets: (0..self.random.below(4)).map(|_| self.target()).collect(),
-                order: [DialOrder::AllAtOnce, DialOrder::InOrder][self.random.below(2)],
-                ring_max: short,
-                caller_id: None,
-                early_media: self.random.below(2) == 0,
-                record: (self.random.below(2) == 0).then(|| self.record()),
-            }),
+            6 | 7 => Action::Dial(self.dial(short, keys)),
             8 => Action::Place(Place {
                 target: self.target(),
                 caller_id: CallerId::default(),
@@ -95,7 +90,62 @@ impl Whim {
                 None => Action::Answer,
             },
             10 => Action::SendDigits(Digits::parse("12").unwrap_or_default()),
+            11 => Action::Conference(Conference {
+                room: ["a", "b"][self.random.below(2)].to_owned(),
+                muted: self.random.below(4) == 0,
+                deaf: self.random.below(4) == 0,
+                begins: self.random.below(2) == 0,
+                ends: self.random.below(4) == 0,
+                tone_in: true,
+                tone_out: true,
+                wait: (self.random.below(2) == 0).then_some(PromptSource::Music),
+                members_max: 2 + self.random.below(3),
+                leave: keys,
+                coaches: None,
+                record: (self.random.below(2) == 0).then(|| self.record()),
+            }),
+            12 => Action::Enqueue(Enqueue {
+                queue: "q".to_owned(),
+                waiting_max: 1 + self.random.below(3),
+                places: (self.random.below(2) == 0).then_some(Places { first: 1, last: 2 }),
+            }),
+            13 => Action::Accept,
+            14 => Action::Echo(short),
             _ => Action::Pause(Pause { length: short, finish: keys, keeps_key: self.random.below(2) == 0 }),
+        }
+    }
+
+    fn dial(&mut self, short: Duration, keys: DigitSet) -> Dial {
+        let coin = |random: &mut Random| random.below(2) == 0;
+        let targets = if self.random.below(5) == 0 {
+            let announce = coin(&mut self.random)
+                .then(|| Announcement { url: "http://a.test/".to_owned(), method: Method::Get });
+            let name = ["q", "q.1"][self.random.below(2)].to_owned();
+            vec![DialTarget::new(Target::Queue { name, announce })]
+        } else {
+            (0..self.random.below(4))
+                .map(|_| DialTarget {
+                    delay: Duration::from_millis(self.random.next() % 2_000),
+                    ring_max: coin(&mut self.random).then_some(short / 2),
+                    held: self.random.below(3) == 0,
+                    ..DialTarget::new(self.target())
+                })
+                .collect()
+        };
+        Dial {
+            targets,
+            rounds: 1 + self.random.below(3) as u32,
+            round_max: coin(&mut self.random).then_some(short),
+            early_media: coin(&mut self.random),
+            ringback: [Ringback::Tone, Ringback::Prompt(PromptSource::Music), Ringback::Silence]
+                [self.random.below(3)]
+            .clone(),
+            talk_max: coin(&mut self.random).then_some(short),
+            hang_up: keys,
+            stops_at_refusal: coin(&mut self.random),
+            record: coin(&mut self.random).then(|| self.record()),
+            reports: coin(&mut self.random),
+            ..Dial::new(Vec::new(), [DialOrder::AllAtOnce, DialOrder::InOrder][self.random.below(2)], short)
         }
     }
 
@@ -119,6 +169,7 @@ impl Whim {
                     headers: Vec::new(),
                     body: None,
                     timeout: Duration::from_secs(1),
+                    total: None,
                     redirects_max: 0,
                     body_max_bytes: 1,
                     cuts_body: false,
@@ -194,15 +245,40 @@ struct World {
     records: Vec<(LegId, RecordId)>,
     fetches: Vec<FetchId>,
     overs: usize,
+    exchange: Exchange,
+    connected: HashSet<(LegId, LegId)>,
 }
 
 impl World {
     fn give(&mut self, input: CallInput<'_>) {
         self.call.handle(self.clock.now(), input);
-        while let Some(output) = self.call.poll() {
-            assert_eq!(self.overs, 0, "seed {}: {output:?} after the end", self.seed);
-            self.take(output);
+        loop {
+            while let Some(output) = self.call.poll() {
+                assert_eq!(self.overs, 0, "seed {}: {output:?} after the end", self.seed);
+                self.take(output);
+            }
+            match self.exchange.poll() {
+                None => break,
+                Some(ExchangeOutput::Tell(seat, event)) => {
+                    self.call.handle(self.clock.now(), CallInput::Exchange(seat.action, event));
+                }
+                Some(ExchangeOutput::Connect { from, to }) => self.connect(from, to),
+                Some(ExchangeOutput::Disconnect { from, to }) => self.disconnect(from, to),
+            }
         }
+    }
+
+    fn connect(&mut self, from: LegId, to: LegId) {
+        for leg in [from, to] {
+            assert!(self.legs.contains_key(&leg), "seed {}: {leg} connected after it was gone", self.seed);
+        }
+        self.connected.insert((from, to));
+    }
+
+    fn disconnect(&mut self, from: LegId, to: LegId) {
+        let was = self.connected.remove(&(from, to));
+        let gone = !self.legs.contains_key(&from) || !self.legs.contains_key(&to);
+        assert!(was || gone, "seed {}: {from} was not connected to {to}", self.seed);
     }
 
     fn take(&mut self, output: CallOutput) {
@@ -227,9 +303,13 @@ impl World {
             },
             CallOutput::Fetch { id, .. } => self.fetches.push(id),
             CallOutput::Over(_) => self.overs += 1,
+            CallOutput::Connect { from, to } => self.connect(from, to),
+            CallOutput::Disconnect { from, to } => self.disconnect(from, to),
+            CallOutput::Exchange(seat, request) => {
+                self.exchange.handle(self.clock.now().instant, seat, request);
+            }
             CallOutput::Line(LineCommand::Place { .. } | LineCommand::SendDigits { .. })
-            | CallOutput::Connect { .. }
-            | CallOutput::Disconnect { .. }
+            | CallOutput::Keep { .. }
             | CallOutput::Reply(..)
             | CallOutput::Notify(_)
             | CallOutput::Step { .. }
@@ -239,7 +319,8 @@ impl World {
 
     fn leg_gone(&mut self, leg: LegId, cause: Cause) {
         self.legs.remove(&leg);
-        self.give(CallInput::Line(LineEvent::Released { leg, cause }));
+        self.connected.retain(|(from, to)| *from != leg && *to != leg);
+        self.give(CallInput::Line(LineEvent::Released { leg, cause, status: None }));
     }
 
     fn play_ended(&mut self, at: usize, result: Result<(), ActionFailure>) {
@@ -249,8 +330,12 @@ impl World {
 
     fn record_ended(&mut self, at: usize, stored: bool) {
         let (leg, record) = self.records.swap_remove(at);
-        let recorded =
-            Recorded { length: Duration::from_secs(1), file: Some("f.wav".to_owned()), finish: None };
+        let recorded = Recorded {
+            length: Duration::from_secs(1),
+            file: Some("f.wav".to_owned()),
+            finish: None,
+            is_silent: false,
+        };
         let result = if stored { Ok(recorded) } else { Err(ActionFailure::Storage) };
         self.give(CallInput::Media(leg, MediaEvent::RecordEnded(record, result)));
     }
@@ -340,6 +425,8 @@ fn run(seed: u64) {
         answered: false,
         codec: "PCMA",
         started_unix_ms: 0,
+        origin: Origin::default(),
+        kept: Rc::default(),
     };
     let limits = Limits { legs_max: 6, actions_max: 12, ..Limits::default() };
     let call = Call::new(7, facts, Box::new(flow), limits, clock.now());
@@ -353,6 +440,8 @@ fn run(seed: u64) {
         records: Vec::new(),
         fetches: Vec::new(),
         overs: 0,
+        exchange: Exchange::default(),
+        connected: HashSet::new(),
     };
     world.give(CallInput::Start);
     for _ in 0..STEPS {
@@ -364,6 +453,8 @@ fn run(seed: u64) {
     world.finish();
     assert_eq!(world.overs, 1, "seed {seed}: the call has {} records", world.overs);
     assert!(world.call.poll_timeout().is_none(), "seed {seed}: a timer outlives the call");
+    assert_eq!(world.exchange.rooms().count(), 0, "seed {seed}: somebody is left in a room");
+    assert_eq!(world.exchange.queues().map(|(_, waiting)| waiting).sum::<usize>(), 0, "seed {seed}");
 }
 
 #[test]
