@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use tipring_model::call::{Cdr, EndedBy};
 use tipring_model::fetch::{DocumentKey, FetchError, HttpRequest, HttpResponse};
-use tipring_model::flow::{
-    ActionFailure, Message, Notice, Recorded, Reply, Sides, Step, Target, Upload, Warning,
-};
+use tipring_model::flow::{ActionFailure, Message, Notice, Record, Recorded, Reply, Step, Target, Warning};
 use tipring_model::line::{LineCommand, LineEvent, PlaceExtras};
 use tipring_model::prompt::PromptSource;
 use tipring_model::{ActionId, CallerId, Digit, Digits, FetchId, LegId, MessageId, PlayId, RecordId};
@@ -158,17 +156,11 @@ pub enum MediaCommand {
     Record {
         /// Name of the recording within the call.
         record: RecordId,
-        /// The author's name for it.
-        tag: String,
-        /// Which sides.
-        sides: Sides,
-        /// It ends when the party has been silent for so long.
-        silence_max: Option<Duration>,
-        /// Shorter ones are not kept.
-        length_min: Duration,
-        /// Where the file goes when it is ready.
-        upload: Option<Upload>,
+        /// How. Its length and its keys are the call's affair.
+        spec: Box<Record>,
     },
+    /// Listen for digits in the sound, also while the leg talks with another.
+    Listen,
     /// Stop recording.
     StopRecord(RecordId),
     /// Send digits in the way that the leg has negotiated.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tipring_model::flow::{
-    ActionFailure, Dial, DialEnd, DialOrder, DialTarget, Dialed, LegEvent, Moment, Outcome, Ringback, Target,
+    Dial, DialEnd, DialOrder, DialTarget, Dialed, LegEvent, Moment, Outcome, Ringback, Target,
 };
 use tipring_model::line::{LineCommand, PlaceExtras};
 use tipring_model::prompt::{CallTone, PromptSource};
@@ -363,7 +363,11 @@ impl Call {
         let Some((dial, caller)) = self.dial(id) else { return };
         let Stage::Answering { with, target } = dial.stage else { return };
         let record = dial.spec.record.clone();
+        let listens = !dial.spec.hang_up.is_empty();
         self.bridge(caller, with);
+        if listens {
+            self.media(caller, MediaCommand::Listen);
+        }
         let record = record.map(|spec| self.start_record(caller, &spec));
         if let Some((dial, _)) = self.dial(id) {
             dial.stage = Stage::Talking { with, target, since: now.instant, record };

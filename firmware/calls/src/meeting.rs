@@ -14,6 +14,7 @@ use crate::actions::Work;
 use crate::call::Call;
 use crate::contract::{CallOutput, MediaCommand};
 use crate::exchange::{ExchangeEvent, ExchangeRequest, Seat};
+use crate::leg::LegState;
 
 /// A leg in a room, in a queue, or one that takes somebody out of a queue.
 pub(crate) struct MeetingWork {
@@ -84,7 +85,7 @@ impl Call {
         else {
             return self.ended(id, Outcome::Failed(ActionFailure::LegState));
         };
-        if self.leg(on).is_none_or(|leg| leg.answered.is_none()) {
+        if self.leg(on).is_none_or(|leg| leg.state != LegState::Answered) {
             return self.ended(id, Outcome::Failed(ActionFailure::LegState));
         }
         let kind = Kind::Takes { hang_up: spec.hang_up, talk_max: spec.talk_max };

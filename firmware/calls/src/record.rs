@@ -41,15 +41,7 @@ impl Call {
     /// Begins a recording and gives its name.
     pub(crate) fn start_record(&mut self, leg: LegId, spec: &Record) -> RecordId {
         let record = self.next_record();
-        let command = MediaCommand::Record {
-            record,
-            tag: spec.tag.clone(),
-            sides: spec.sides,
-            silence_max: spec.silence_max,
-            length_min: spec.length_min,
-            upload: spec.upload.clone(),
-        };
-        self.media(leg, command);
+        self.media(leg, MediaCommand::Record { record, spec: Box::new(spec.clone()) });
         record
     }
 

@@ -82,7 +82,8 @@ fn output_text(output: &CallOutput) -> Option<String> {
         CallOutput::Media(leg, command) => match command {
             MediaCommand::Play { play, .. } => format!("play {leg} {play}"),
             MediaCommand::StopPlay(play) => format!("stop {leg} {play}"),
-            MediaCommand::Record { record, tag, .. } => format!("record {leg} {record} {tag}"),
+            MediaCommand::Record { record, spec } => format!("record {leg} {record} {}", spec.tag),
+            MediaCommand::Listen => format!("listen {leg}"),
             MediaCommand::StopRecord(record) => format!("stop-record {leg} {record}"),
             MediaCommand::SendDigits { play, digits } => format!("send {leg} {play} {digits}"),
         },

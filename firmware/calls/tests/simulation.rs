@@ -299,7 +299,7 @@ impl World {
                     self.plays.push((leg, play))
                 }
                 MediaCommand::Record { record, .. } => self.records.push((leg, record)),
-                MediaCommand::StopPlay(_) | MediaCommand::StopRecord(_) => {}
+                MediaCommand::StopPlay(_) | MediaCommand::StopRecord(_) | MediaCommand::Listen => {}
             },
             CallOutput::Fetch { id, .. } => self.fetches.push(id),
             CallOutput::Over(_) => self.overs += 1,

@@ -210,8 +210,15 @@ fn read_sound(format: Format, chunk: &[u8]) -> Result<Wav, WavError> {
 /// over the first when the length is known.
 #[must_use]
 pub fn header(rate_hz: u32, samples: Option<u64>) -> [u8; HEADER_BYTES] {
+    header_of(rate_hz, 1, samples)
+}
+
+/// [`header`] for a recording of several channels; `samples` counts those of one.
+#[must_use]
+pub fn header_of(rate_hz: u32, channels: u16, samples: Option<u64>) -> [u8; HEADER_BYTES] {
+    let block = 2 * channels;
     let bytes = samples
-        .and_then(|samples| u32::try_from(samples.saturating_mul(2)).ok())
+        .and_then(|samples| u32::try_from(samples.saturating_mul(u64::from(block))).ok())
         .map_or(LENGTH_UNKNOWN, |bytes| bytes.min(LENGTH_UNKNOWN));
     let mut header = [0; HEADER_BYTES];
     let parts: [&[u8]; 13] = [
@@ -221,10 +228,10 @@ pub fn header(rate_hz: u32, samples: Option<u64>) -> [u8; HEADER_BYTES] {
         b"fmt ",
         &16u32.to_le_bytes(),
         &PCM.to_le_bytes(),
-        &1u16.to_le_bytes(),
+        &channels.to_le_bytes(),
         &rate_hz.to_le_bytes(),
-        &(rate_hz * 2).to_le_bytes(),
-        &2u16.to_le_bytes(),
+        &(rate_hz * u32::from(block)).to_le_bytes(),
+        &block.to_le_bytes(),
         &16u16.to_le_bytes(),
         b"data",
         &bytes.to_le_bytes(),

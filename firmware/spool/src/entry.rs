@@ -208,6 +208,7 @@ impl Stored {
                 redirects_max: self.redirects_max,
                 body_max_bytes: self.body_max_bytes,
                 cuts_body: true,
+                total: None,
             },
         })
     }
@@ -300,6 +301,7 @@ pub(crate) mod tests {
                 redirects_max: 5,
                 body_max_bytes: 4_096,
                 cuts_body: true,
+                total: None,
             },
         }
     }

@@ -2,14 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
+use tipring_flows::Dialect;
+
+use super::dialect;
 use super::{BAD, BAD_FILE, OK, complain, complain_of, say};
 use crate::config::{Config, FILE_BYTES_MAX, read_bytes, render};
 
-pub(super) fn run(files: &[PathBuf]) -> u8 {
-    files.iter().map(|file| check(file)).max().unwrap_or(OK)
+pub(super) fn run(files: &[PathBuf], dialect: Option<&str>) -> u8 {
+    let files = match files {
+        [first, rest @ ..] if !rest.is_empty() && first.as_os_str() == "flow" => rest,
+        files => files,
+    };
+    files.iter().map(|file| check(file, dialect)).max().unwrap_or(OK)
 }
 
-fn check(path: &Path) -> u8 {
+fn check(path: &Path, dialect: Option<&str>) -> u8 {
     let name = path.display().to_string();
     let bytes = match read_bytes(path, FILE_BYTES_MAX) {
         Ok(bytes) => bytes,
@@ -20,11 +27,13 @@ fn check(path: &Path) -> u8 {
     };
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("toml") => check_config(path, &name, &bytes),
-        Some("xml") => check_document(&name, &bytes),
-        Some(_) | None => {
-            complain(&format!("error[TR-CFG-FILE]: {name} is neither .toml nor .xml"));
-            BAD_FILE
-        }
+        Some(_) | None => match dialect::of(path, dialect) {
+            Ok(dialect) => check_document(dialect, &name, &bytes),
+            Err(what) => {
+                complain(&format!("error[TR-CFG-FILE]: {name}: {what}"));
+                BAD_FILE
+            }
+        },
     }
 }
 
@@ -42,9 +51,8 @@ fn check_config(path: &Path, name: &str, bytes: &[u8]) -> u8 {
     }
 }
 
-fn check_document(name: &str, bytes: &[u8]) -> u8 {
-    // The one document dialect so far; with more, the file's flow names it.
-    let findings = (tipring_flows::opentact::DIALECT.check)(bytes);
+fn check_document(dialect: &Dialect, name: &str, bytes: &[u8]) -> u8 {
+    let findings = (dialect.check)(bytes);
     for finding in &findings {
         let kind = if finding.fatal { "error" } else { "warning" };
         let text = format!("{name}:{}:{}: {}", finding.line, finding.column, finding.subject);

@@ -4,12 +4,14 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use jiff::Timestamp;
+use tipring_calls::exchange::{Exchange, ExchangeOutput};
 use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEvent};
-use tipring_model::call::{CallFacts, Direction};
+use tipring_model::call::{CallFacts, Direction, Origin};
 use tipring_model::fetch::{FetchError, HttpRequest, HttpResponse};
 use tipring_model::flow::{Moment, Recorded};
 use tipring_model::line::{LineCommand, LineEvent, Supervision};
@@ -17,13 +19,23 @@ use tipring_model::prompt::PromptSource;
 use tipring_model::settings::{Problem, RawSettings, RawValue};
 use tipring_model::{CallId, CallerId, Cause, Digit, FetchId, LegId, LineId, Number, RecordId};
 
+use super::dialect;
 use super::{BAD, BAD_FILE, OK, complain, complain_of, say};
-use crate::config::{FILE_BYTES_MAX, read_bytes, read_text};
+use crate::config::{Config, FILE_BYTES_MAX, read_bytes, read_text};
 
 #[derive(Args)]
 pub(super) struct Options {
     /// The document.
     file: PathBuf,
+    /// Its dialect: opentact for .xml and kazoo for .json unless told.
+    #[arg(long)]
+    dialect: Option<String>,
+    /// A configuration whose users, groups and mailboxes the document names.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// The number of the telephone of the office that calls.
+    #[arg(long)]
+    extension: Option<String>,
     /// Who calls.
     #[arg(long, default_value = "15550100")]
     from: String,
@@ -76,9 +88,27 @@ pub(super) fn run(options: &Options) -> u8 {
             return BAD_FILE;
         }
     };
+    let dialect = match dialect::of(&options.file, options.dialect.as_deref()) {
+        Ok(dialect) => dialect,
+        Err(what) => {
+            complain(&format!("error: {}: {what}", options.file.display()));
+            return BAD_FILE;
+        }
+    };
+    let directory = match options.config.as_deref().map(Config::load) {
+        None => Rc::default(),
+        Some(Ok(config)) => config.directory,
+        Some(Err(faults)) => {
+            complain(&format!(
+                "error: the configuration has {} faults: `tipring check` shows them",
+                faults.len()
+            ));
+            return BAD;
+        }
+    };
     let mut settings = RawSettings::new();
     settings.set("document", RawValue::Text(text));
-    let program = match (tipring_flows::opentact::DIALECT.open)(&settings) {
+    let program = match (dialect.open)(&settings, &directory) {
         Ok(program) => program,
         Err(errors) => {
             for error in errors {
@@ -103,6 +133,12 @@ pub(super) fn run(options: &Options) -> u8 {
         answered: false,
         codec: CODEC,
         started_unix_ms: unix_ms,
+        origin: Origin {
+            line: "simulated".to_owned(),
+            extension: options.extension.clone(),
+            ..Origin::default()
+        },
+        kept: Rc::default(),
     };
     let call = Call::new(1, facts, program.start(), Limits::default(), now);
     let began = now.instant;
@@ -113,6 +149,7 @@ pub(super) fn run(options: &Options) -> u8 {
         began,
         pending: Vec::new(),
         keys: options.keys.0.clone(),
+        exchange: Exchange::default(),
         over: false,
     };
     simulation.give(CallInput::Start);
@@ -184,6 +221,7 @@ struct Simulation<'a> {
     began: Instant,
     pending: Vec<(Instant, Coming)>,
     keys: VecDeque<Key>,
+    exchange: Exchange,
     over: bool,
 }
 
@@ -204,8 +242,14 @@ impl Simulation<'_> {
 
     fn give(&mut self, input: CallInput<'_>) {
         self.call.handle(self.now, input);
-        while let Some(output) = self.call.poll() {
-            self.perform(output);
+        loop {
+            while let Some(output) = self.call.poll() {
+                self.perform(output);
+            }
+            let Some(output) = self.exchange.poll() else { return };
+            if let ExchangeOutput::Tell(seat, event) = output {
+                self.call.handle(self.now, CallInput::Exchange(seat.action, event));
+            }
         }
     }
 
@@ -287,12 +331,15 @@ impl Simulation<'_> {
                             Coming::Line(LineEvent::Answered { leg, supervision, codec: CODEC }),
                         );
                         let cause = Cause::NormalClearing;
-                        self.after(RINGS + TALKS, Coming::Line(LineEvent::Released { leg, cause }));
+                        self.after(
+                            RINGS + TALKS,
+                            Coming::Line(LineEvent::Released { leg, cause, status: None }),
+                        );
                     }
                     Callee::Busy => {
                         self.after(
                             Duration::ZERO,
-                            Coming::Line(LineEvent::Released { leg, cause: Cause::Busy }),
+                            Coming::Line(LineEvent::Released { leg, cause: Cause::Busy, status: None }),
                         );
                     }
                     Callee::Silent => {}
@@ -304,6 +351,12 @@ impl Simulation<'_> {
                 self.tell("connect", &format!("{from} {to}"))
             }
             CallOutput::Connect { .. } | CallOutput::Disconnect { .. } => {}
+            CallOutput::Exchange(seat, request) => {
+                self.exchange.handle(self.now.instant, seat, request);
+            }
+            CallOutput::Keep { name, value } => {
+                self.tell("keep", &format!("{name} {}", value.as_deref().unwrap_or("-")));
+            }
             CallOutput::Fetch { id, request, .. } => {
                 self.tell("fetch", &format!("{} {}", request.method, request.url));
                 let answer = self.hook(&request);
@@ -345,7 +398,10 @@ impl Simulation<'_> {
                     Coming::Line(LineEvent::Answered { leg: gone, .. } | LineEvent::Released { leg: gone, .. }
                         | LineEvent::Alerting { leg: gone, .. }) if gone == leg)
                 });
-                self.after(Duration::ZERO, Coming::Line(LineEvent::Released { leg: *leg, cause: *cause }));
+                self.after(
+                    Duration::ZERO,
+                    Coming::Line(LineEvent::Released { leg: *leg, cause: *cause, status: None }),
+                );
             }
             LineCommand::Alert { .. } | LineCommand::Place { .. } | LineCommand::SendDigits { .. } => {}
         }
@@ -365,7 +421,13 @@ impl Simulation<'_> {
                     }
                     PromptSource::Recording(action) => (format!("recording #{action}"), PLAYS),
                     PromptSource::Library(name) => (name, PLAYS),
-                    PromptSource::Tone(tone) => (format!("{tone:?} tone"), PLAYS),
+                    PromptSource::Tone(tone) | PromptSource::ToneOf(_, tone) => {
+                        (format!("{tone:?} tone"), PLAYS)
+                    }
+                    PromptSource::Tones(beeps) => {
+                        ("tones".to_owned(), beeps.iter().map(|beep| beep.on + beep.off).sum())
+                    }
+                    PromptSource::Music => ("music".to_owned(), PLAYS),
                 };
                 self.tell("play", &text);
                 let wait = length.saturating_mul(loops.min(1_000));
@@ -378,10 +440,8 @@ impl Simulation<'_> {
                 });
                 self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
             }
-            MediaCommand::Record { record, tag, .. } => {
-                self.tell("record", &tag);
-                let _ = record;
-            }
+            MediaCommand::Record { spec, .. } => self.tell("record", &spec.tag),
+            MediaCommand::Listen => {}
             MediaCommand::StopRecord(record) => self.stop_record(leg, record),
             MediaCommand::SendDigits { play, digits } => {
                 self.tell("send", &digits.to_string());
@@ -391,8 +451,12 @@ impl Simulation<'_> {
     }
 
     fn stop_record(&mut self, leg: LegId, record: RecordId) {
-        let recorded =
-            Recorded { length: PLAYS, file: Some(format!("recording-{record}.wav")), finish: None };
+        let recorded = Recorded {
+            length: PLAYS,
+            file: Some(format!("recording-{record}.wav")),
+            finish: None,
+            is_silent: false,
+        };
         self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::RecordEnded(record, Ok(recorded))));
     }
 
@@ -402,6 +466,6 @@ impl Simulation<'_> {
         let found = self.options.hooks.iter().find(|hook| hook.url == request.url || hook.url == bare);
         let answer = &found.ok_or(FetchError::Unreachable)?.answer;
         let (status, body) = answer.clone().ok_or(FetchError::Timeout)?;
-        Ok(HttpResponse { status, url: request.url.clone(), media_type: None, body })
+        Ok(HttpResponse { status, url: request.url.clone(), media_type: None, headers: Vec::new(), body })
     }
 }

@@ -3,6 +3,7 @@
 
 mod cdr;
 mod check;
+mod dialect;
 mod explain;
 mod flow_run;
 mod logging;
@@ -59,9 +60,12 @@ enum Command {
     },
     /// Check configuration files (.toml) and flow documents without running them.
     Check {
-        /// The files.
+        /// The files; `flow` may stand before them.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Dialect of the documents: opentact for .xml and kazoo for .json unless told.
+        #[arg(long)]
+        dialect: Option<String>,
     },
     /// Work with flows.
     Flow {
@@ -168,7 +172,7 @@ pub(crate) fn run() -> ExitCode {
     let socket = arguments.socket;
     ExitCode::from(match arguments.command {
         Command::Serve { config, log_format, verbose } => serve::run(&config, log_format, verbose),
-        Command::Check { files } => check::run(&files),
+        Command::Check { files, dialect } => check::run(&files, dialect.as_deref()),
         Command::Flow { command: FlowCommand::Run(options) } => flow_run::run(&options),
         Command::Call { command } => remote::call(&socket, &command),
         Command::Cdr { folder, command } => cdr::run(&socket, folder, &command),

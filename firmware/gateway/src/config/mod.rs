@@ -2,6 +2,8 @@
 //!
 //! Every fault is reported at once, with line, column and remedy ([`report`]).
 
+mod directory;
+mod fields;
 mod read;
 mod report;
 mod text_file;
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use tipring_flows::Program;
 use tipring_lines::LineSettings;
+use tipring_model::directory::Directory;
 
 use crate::fetch::copies::Keep;
 pub(crate) use report::{Fault, render};
@@ -32,6 +35,8 @@ pub(crate) struct Config {
     pub calls_max: usize,
     /// Lines, in file order.
     pub lines: Vec<Line>,
+    /// Who and what flows can name.
+    pub directory: Rc<Directory>,
     /// Flows, in file order.
     pub flows: Vec<FlowEntry>,
 }

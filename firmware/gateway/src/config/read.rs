@@ -10,19 +10,24 @@ use std::time::Duration;
 use tipring_flows::DIALECTS;
 use tipring_lines::DRIVERS;
 use tipring_lines::sip::Networks;
-use tipring_model::settings::{Field, FieldError, FieldKind, Problem, RawSettings, RawValue};
+use tipring_model::directory::Directory;
+use tipring_model::settings::{Field, FieldError, Problem, RawSettings, RawValue};
 use tipring_spool::{Pace, Secret};
 use toml_edit::{Document, Item, Table, Value};
 
+use super::fields::{
+    BOX_FIELDS, FETCH_FIELDS, FLOW_FIELDS, LIMIT_FIELDS, LINE_FIELDS, SIP_FIELDS, WEBHOOK_FIELDS,
+};
 use super::report::code_of;
 use super::text_file::read_text;
 use super::{Config, Fault, Fetch, FlowEntry, General, Line, Sip, Uploads, Webhooks};
 use crate::fetch::copies::Keep;
 use crate::{countries, fetch};
 
-const LINES_MAX: usize = 256;
+pub(super) const LINES_MAX: usize = 256;
 const FLOWS_MAX: usize = 256;
-const DOCUMENT_BYTES_MAX: u64 = 65_536;
+/// A whole office in one document: callflows, menus, people.
+const DOCUMENT_BYTES_MAX: u64 = 1_048_576;
 
 pub(super) fn config(text: &str, folder: &Path) -> Result<Config, Vec<Fault>> {
     let document = Document::parse(text).map_err(|error| {
@@ -65,9 +70,9 @@ impl<'a> Faults<'a> {
 }
 
 /// One table of the file with its values and places.
-struct Group {
+pub(super) struct Group {
     span: Range<usize>,
-    raw: RawSettings,
+    pub(super) raw: RawSettings,
     keys: HashMap<String, Range<usize>>,
     values: HashMap<String, Range<usize>>,
 }
@@ -80,148 +85,18 @@ impl Group {
     }
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     faults: Faults<'a>,
     folder: &'a Path,
 }
 
-const fn text_field(key: &'static str, help: &'static str, bytes_max: usize) -> Field {
-    Field { key, label: key, help, kind: FieldKind::Text { bytes_max }, default: None, required: false }
-}
-
-const fn needed(mut field: Field) -> Field {
-    field.required = true;
-    field
-}
-
-const fn list_field(key: &'static str, help: &'static str, entries_max: usize) -> Field {
-    Field { key, label: key, help, kind: FieldKind::List { entries_max }, default: None, required: false }
-}
-
-/// A field that has a value where the file gives none.
-const fn usual_field(
-    key: &'static str,
-    label: &'static str,
-    help: &'static str,
-    kind: FieldKind,
-    default: &'static str,
-) -> Field {
-    Field { key, label, help, kind, default: Some(default), required: false }
-}
-
-const BOX_FIELDS: &[Field] = &[
-    text_field("name", "Name on the network.", 63),
-    text_field("country", "Two letters; sets tones and emergency numbers.", 2),
-    text_field("timezone", "IANA name, for example Europe/Berlin.", 64),
-    text_field("data_dir", "Where records and recordings live.", 512),
-    text_field("control_socket", "Where the command line reaches the daemon.", 100),
-    list_field("emergency_numbers", "Numbers that always leave.", 32),
-    text_field("prompts_dir", "Folder of stored prompts.", 512),
-    usual_field(
-        "cdr_days",
-        "Call records",
-        "How many days they are kept.",
-        FieldKind::Number { min: 1, max: 3_650, unit: "days" },
-        "180",
-    ),
-];
-
-const SIP_FIELDS: &[Field] = &[
-    text_field("udp", "Address and port for SIP over UDP.", 64),
-    text_field("tcp", "Address and port for SIP over TCP.", 64),
-    text_field("rtp_udp_ports", "First and last port for audio.", 16),
-    text_field("public_address", "Address that peers must use, behind a router.", 64),
-    list_field("phones_from", "Networks from which telephones may register.", 32),
-];
-
-const FETCH_FIELDS: &[Field] = &[
-    list_field("allow", "Private addresses that flows may reach.", 64),
-    usual_field(
-        "patience",
-        "Patience",
-        "Longest wait for a first document while there is a copy, a fallback or a local flow.",
-        FieldKind::Time { min_ms: 500, max_ms: 60_000 },
-        "3s",
-    ),
-    usual_field(
-        "prewarm",
-        "Ahead of time",
-        "Fetch every flow and its sounds at start and every six hours, marked as such.",
-        FieldKind::Toggle,
-        "true",
-    ),
-];
-
-const WEBHOOK_FIELDS: &[Field] = &[
-    list_field(
-        "secrets",
-        "What webhooks are signed with, each `whsec_` and base64; several while the receiver changes.",
-        4,
-    ),
-    text_field("url", "Where the box reports its own events.", 2_048),
-    usual_field(
-        "drain_per_s",
-        "Pace after an outage",
-        "Requests a second to a server that is told what it missed.",
-        FieldKind::Number { min: 1, max: 100, unit: "requests" },
-        "5",
-    ),
-    usual_field(
-        "drain_spread_s",
-        "Start after an outage",
-        "The first request comes at a random moment in this time.",
-        FieldKind::Number { min: 0, max: 3_600, unit: "s" },
-        "120",
-    ),
-    text_field("upload_url", "Where recordings are uploaded (tus 1.0.0).", 2_048),
-    usual_field(
-        "upload_kbit_s",
-        "Pace of uploads",
-        "The share of the line that uploads may take.",
-        FieldKind::Number { min: 16, max: 1_000_000, unit: "kbit/s" },
-        "1024",
-    ),
-];
-
-const LIMIT_FIELDS: &[Field] = &[Field {
-    key: "calls_max",
-    label: "Calls at one time",
-    help: "More are refused with 503.",
-    kind: FieldKind::Number { min: 1, max: 10_000, unit: "calls" },
-    default: Some("64"),
-    required: false,
-}];
-
-/// What every line has, whatever its kind.
-const LINE_FIELDS: &[Field] = &[
-    needed(text_field("name", "Name in logs and pages.", 64)),
-    needed(text_field("kind", "Kind of line.", 32)),
-    text_field("flow", "Flow for calls that arrive.", 64),
-    text_field("local_flow", "Flow on the box that takes over when a server is away.", 64),
-    text_field("dial_out", "Trunk over which it may call out.", 64),
-];
-
-/// What every flow has, whatever its dialect.
-const FLOW_FIELDS: &[Field] = &[
-    needed(text_field("name", "Name in logs and pages.", 64)),
-    needed(text_field("dialect", "Language of the flow.", 32)),
-    list_field("numbers", "Numbers that reach it.", 64),
-    text_field("file", "File that holds the document.", 512),
-    text_field("fallback_file", "File that holds the fallback document.", 512),
-    text_field("fallback_url", "Asked when the server does not answer well.", 2_048),
-    usual_field(
-        "last_good",
-        "Last good copy",
-        "Documents kept for the time when the server is away: learned, always or never.",
-        FieldKind::Choice(&["learned", "always", "never"]),
-        "learned",
-    ),
-];
-
 impl Reader<'_> {
     fn whole(&mut self, root: &Table) -> Option<Config> {
         for (key, item) in root.iter() {
-            let known = ["schema", "box", "sip", "fetch", "webhooks", "limits", "line", "flow"];
+            let known = [
+                "schema", "box", "sip", "fetch", "webhooks", "limits", "line", "flow", "user", "group",
+                "mailbox",
+            ];
             if !known.contains(&key) {
                 let span = root.key(key).and_then(toml_edit::Key::span).or(item.span()).unwrap_or(0..0);
                 let near = known.iter().find(|known| tipring_model::settings::edits(known, key) <= 2);
@@ -240,7 +115,8 @@ impl Reader<'_> {
         let limits = self.group(root, "limits", LIMIT_FIELDS);
         let calls_max = limits.raw.number("calls_max").and_then(|n| usize::try_from(n).ok()).unwrap_or(64);
         let zone = general.as_ref().map_or_else(|| "UTC".to_owned(), |general| general.timezone.clone());
-        let flows = self.flows(root, &zone);
+        let directory = Rc::new(self.directory(root, &zone));
+        let flows = self.flows(root, &zone, &directory);
         let lines = self.lines(root, &flows);
         Some(Config {
             general: general?,
@@ -249,6 +125,7 @@ impl Reader<'_> {
             webhooks,
             calls_max,
             lines: lines?,
+            directory,
             flows: flows.into_iter().map(|(_, flow)| flow).collect::<Option<_>>()?,
         })
     }
@@ -412,7 +289,12 @@ impl Reader<'_> {
         Webhooks { secrets, url, pace, uploads: Uploads { url: upload_url, kbit_s } }
     }
 
-    fn flows(&mut self, root: &Table, zone: &str) -> Vec<(String, Option<FlowEntry>)> {
+    fn flows(
+        &mut self,
+        root: &Table,
+        zone: &str,
+        directory: &Rc<Directory>,
+    ) -> Vec<(String, Option<FlowEntry>)> {
         let mut flows: Vec<(String, Option<FlowEntry>)> = Vec::new();
         let mut taken: HashMap<String, String> = HashMap::new();
         for table in self.tables(root, "flow", FLOWS_MAX) {
@@ -468,7 +350,7 @@ impl Reader<'_> {
                 flows.push((name, None));
                 continue;
             }
-            let opened = (dialect.open)(&own);
+            let opened = (dialect.open)(&own, directory);
             let program = opened.map_err(|errors| self.further_faults(&group, &errors, &fields)).ok();
             let numbers = group.raw.list("numbers").to_vec();
             for number in &numbers {
@@ -618,7 +500,7 @@ impl Reader<'_> {
 
     // --- Tables.
 
-    fn group(&mut self, root: &Table, key: &str, fields: &[Field]) -> Group {
+    pub(super) fn group(&mut self, root: &Table, key: &str, fields: &[Field]) -> Group {
         let group = match root.get(key) {
             None => {
                 Group { span: 0..0, raw: RawSettings::new(), keys: HashMap::new(), values: HashMap::new() }
@@ -634,7 +516,7 @@ impl Reader<'_> {
         group
     }
 
-    fn tables<'t>(&mut self, root: &'t Table, key: &str, most: usize) -> Vec<&'t Table> {
+    pub(super) fn tables<'t>(&mut self, root: &'t Table, key: &str, most: usize) -> Vec<&'t Table> {
         match root.get(key) {
             None => Vec::new(),
             Some(Item::ArrayOfTables(tables)) => {
@@ -652,7 +534,7 @@ impl Reader<'_> {
         }
     }
 
-    fn read(&mut self, table: &Table) -> Group {
+    pub(super) fn read(&mut self, table: &Table) -> Group {
         let span = table.span().unwrap_or(0..0);
         let mut group = Group { span, raw: RawSettings::new(), keys: HashMap::new(), values: HashMap::new() };
         for (key, item) in table.iter() {
@@ -675,7 +557,7 @@ impl Reader<'_> {
     }
 
     /// Checks keys and kinds; true if nothing was wrong.
-    fn check(&mut self, group: &Group, fields: &[Field]) -> bool {
+    pub(super) fn check(&mut self, group: &Group, fields: &[Field]) -> bool {
         match group.raw.check(fields) {
             Ok(()) => true,
             Err(errors) => {
@@ -706,7 +588,7 @@ impl Reader<'_> {
         }
     }
 
-    fn value_fault(
+    pub(super) fn value_fault(
         &mut self,
         group: &Group,
         key: &str,

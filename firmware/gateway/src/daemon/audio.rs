@@ -3,19 +3,21 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use rtrb::RingBuffer;
 use tipring_calls::{CallInput, MediaCommand, MediaEvent};
 use tipring_media::codec::CODECS;
-use tipring_media::{Command, PlaySource, Prompt, RecordWhat, wav};
-use tipring_model::flow::{ActionFailure, Sides};
-use tipring_model::prompt::PromptSource;
+use tipring_media::{Command, PlaySource, Prompt, RecordWhat, ToneSegment, ToneSpec, wav};
+use tipring_model::flow::{ActionFailure, Record, Sides};
+use tipring_model::prompt::{Beep, PromptSource};
 use tipring_model::{LegId, PlayId, RecordId};
 use tokio::task::{spawn_blocking, spawn_local};
 
 use super::playing::Next;
-use super::recordings::{Begin, RING_FRAMES, file_name};
+use super::recordings::{Begin, RING_FRAMES, Rules, file_name};
 use super::switchboard::{Ready, Switchboard};
+use crate::countries;
 
 /// Digits sent by the box, and the pauses between them, in milliseconds
 /// (ITU-T Q.24 asks for at least 40).
@@ -27,8 +29,13 @@ impl Switchboard {
         match command {
             MediaCommand::Play { play, source, loops } => self.play(call, leg, play, source, loops),
             MediaCommand::StopPlay(play) => self.stop_play(call, leg, play),
-            MediaCommand::Record { record, tag, sides } => self.record(call, leg, record, &tag, sides),
-            MediaCommand::StopRecord(record) => self.0.media.send(Command::StopRecord { leg, record }),
+            MediaCommand::Record { record, spec } => self.record(call, leg, record, *spec),
+            MediaCommand::StopRecord(record) => {
+                self.0.media.send(Command::StopRecord { leg, record });
+                // Where the sides are kept apart there are two; for others it is refused.
+                self.0.media.send(Command::StopRecord { leg, record: other_side(record) });
+            }
+            MediaCommand::Listen => self.0.media.send(Command::Listen { leg, inband: true }),
             MediaCommand::SendDigits { play, digits } => self.0.media.send(Command::SendDigits {
                 leg,
                 play,
@@ -54,13 +61,14 @@ impl Switchboard {
                 let ms = u32::try_from(length.as_millis()).unwrap_or(u32::MAX);
                 self.prepared(call, leg, play, Ok(Ready { source: PlaySource::Silence { ms }, loops }));
             }
-            PromptSource::Tone(tone) => {
-                let tone = self.0.country.tone(tone).map(PlaySource::Tone).ok_or(ActionFailure::NoSuchAudio);
+            PromptSource::Tone(_) | PromptSource::ToneOf(..) | PromptSource::Tones(_) => {
+                let tone = self.tone(&source).map(PlaySource::Tone).ok_or(ActionFailure::NoSuchAudio);
                 self.prepared(call, leg, play, tone.map(|source| Ready { source, loops }));
             }
             PromptSource::Url(_)
             | PromptSource::Speech(_)
             | PromptSource::Library(_)
+            | PromptSource::Music
             | PromptSource::Recording(_) => {
                 let board = self.clone();
                 let mut work = Box::pin(async move { board.prompt(call, leg, &source).await });
@@ -80,6 +88,23 @@ impl Switchboard {
                     }
                 }
             }
+        }
+    }
+
+    /// The tone of a source that is one.
+    fn tone(&self, source: &PromptSource) -> Option<ToneSpec> {
+        match source {
+            PromptSource::Tone(tone) => self.0.country.tone(*tone),
+            PromptSource::ToneOf(country, tone) => {
+                countries::find(&country.to_ascii_lowercase()).unwrap_or(self.0.country).tone(*tone)
+            }
+            PromptSource::Tones(beeps) => Some(tones(beeps)),
+            PromptSource::Url(_)
+            | PromptSource::Speech(_)
+            | PromptSource::Library(_)
+            | PromptSource::Silence(_)
+            | PromptSource::Music
+            | PromptSource::Recording(_) => None,
         }
     }
 
@@ -104,6 +129,9 @@ impl Switchboard {
             | PromptSource::Speech(_)
             | PromptSource::Library(_)
             | PromptSource::Silence(_)
+            | PromptSource::Music
+            | PromptSource::ToneOf(..)
+            | PromptSource::Tones(_)
             | PromptSource::Tone(_) => self.0.prompts.get(source).await?,
         };
         if let Some(codec) = self.codec_of(call, leg).and_then(codec)
@@ -154,22 +182,62 @@ impl Switchboard {
         spawn_local(async move { board.handle(call, CallInput::Media(leg, event)) });
     }
 
-    fn record(&self, call: u32, leg: LegId, record: RecordId, tag: &str, sides: Sides) {
+    fn record(&self, call: u32, leg: LegId, record: RecordId, spec: Record) {
         let name = {
             let state = self.0.state.borrow();
-            state.calls.get(&call).map(|entry| file_name(&entry.call.facts().id.to_string(), tag, record))
+            let id = state.calls.get(&call).map(|entry| entry.call.facts().id.to_string());
+            id.map(|id| file_name(&id, &spec.tag, record))
         };
         let Some(name) = name else { return };
         let (sink, frames) = RingBuffer::new(RING_FRAMES);
-        if self.0.recorder.begin(Begin { leg, record, name, frames }).is_err() {
+        let (other_sink, other) = match spec.sides {
+            Sides::Apart => {
+                let (sink, frames) = RingBuffer::new(RING_FRAMES);
+                (Some(sink), Some(frames))
+            }
+            Sides::Heard | Sides::Played | Sides::Both => (None, None),
+        };
+        let rules = Rules { silence_max: spec.silence_max, length_min: spec.length_min };
+        if let Some(upload) = spec.upload {
+            self.0.uploads.expect(&name, upload);
+        }
+        if self.0.recorder.begin(Begin { leg, record, name, frames, other, rules }).is_err() {
             return self.later(call, leg, MediaEvent::RecordEnded(record, Err(ActionFailure::Storage)));
         }
-        let what = match sides {
-            Sides::Heard => RecordWhat::In,
+        let what = match spec.sides {
+            Sides::Heard | Sides::Apart => RecordWhat::In,
+            Sides::Played => RecordWhat::Out,
             Sides::Both => RecordWhat::Both,
         };
         self.0.media.send(Command::Record { leg, record, what, sink });
+        if let Some(sink) = other_sink {
+            let record = other_side(record);
+            self.0.media.send(Command::Record { leg, record, what: RecordWhat::Out, sink });
+        }
     }
+}
+
+/// How the engine names the second of two recordings that make one file.
+const fn other_side(record: RecordId) -> RecordId {
+    RecordId(record.0 | 0x8000_0000)
+}
+
+/// Tones of a flow's own, as the engine plays them.
+fn tones(beeps: &[Beep]) -> ToneSpec {
+    const LEVEL_DBM0: f32 = -10.0;
+    let ms = |length: Duration| u16::try_from(length.as_millis()).unwrap_or(u16::MAX);
+    let segments: Vec<ToneSegment> = beeps
+        .iter()
+        .map(|beep| {
+            let mut hz = [0.0; 4];
+            for (place, wanted) in hz.iter_mut().zip(&beep.hz) {
+                *place = f32::from((*wanted).clamp(100, 3_600));
+            }
+            // 0 would be a tone without end.
+            ToneSegment { hz, level_dbm0: LEVEL_DBM0, on_ms: ms(beep.on).max(20), off_ms: ms(beep.off) }
+        })
+        .collect();
+    ToneSpec::once(&segments)
 }
 
 /// A recording made earlier in the same call.

@@ -305,6 +305,7 @@ impl Switchboard {
             redirects_max: 0,
             body_max_bytes: 0,
             cuts_body: true,
+            total: None,
         };
         // Whatever it says was noted.
         let _ = self.0.fetcher.fetch(request).await;

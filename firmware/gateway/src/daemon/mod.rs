@@ -3,6 +3,8 @@
 mod audio;
 mod control;
 mod fetching;
+mod kept;
+mod meeting;
 mod placing;
 mod playing;
 mod recordings;
@@ -34,6 +36,7 @@ use crate::config::{Config, STOP_GRACE};
 use crate::fetch::documents::Documents;
 use crate::fetch::{AllowList, FetchSettings, Fetcher, Outage};
 use crate::prompts::{PromptSettings, PromptStore};
+use kept::Kept;
 use recordings::Recorder;
 use route::{Plan, PlannedLine};
 use switchboard::{Parts, Switchboard};
@@ -202,6 +205,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let records =
         RecordWriter::start(records_path.clone(), config.general.cdr_days).map_err(storage(records_path))?;
 
+    let kept = Kept::open(&data_dir).map_err(storage(data_dir.clone()))?;
+
     let control_path = config.general.control_socket.clone();
     let plan = plan(&config);
     let prewarm = config.fetch.prewarm;
@@ -216,6 +221,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         records,
         webhooks,
         uploads,
+        kept,
     };
     let board = Switchboard::new(config, plan, parts);
     let control = match control::listen(&control_path) {
@@ -326,6 +332,7 @@ fn plan(config: &Config) -> Plan {
         .lines
         .iter()
         .map(|line| PlannedLine {
+            name: line.name.clone(),
             number: line.number.clone(),
             trunk: match &line.settings {
                 LineSettings::SipTrunk(trunk) => Some((trunk.host.clone(), trunk.port)),

@@ -1,9 +1,9 @@
 //! Calls and legs that the box places, and calls that it ends at somebody's wish.
 
 use tipring_calls::{Call, CallInput, Limits, Request};
-use tipring_model::call::{CallFacts, Direction, EndedBy};
+use tipring_model::call::{CallFacts, Direction, EndedBy, Origin};
 use tipring_model::flow::Target;
-use tipring_model::line::{LineCommand, LineEvent};
+use tipring_model::line::{LineCommand, LineEvent, PlaceExtras};
 use tipring_model::{CallId, CallerId, Cause, LegId, LineId, Number};
 use tokio::task::spawn_local;
 
@@ -95,6 +95,8 @@ impl Switchboard {
             answered: false,
             codec: "",
             started_unix_ms: now.unix_ms,
+            origin: Origin::default(),
+            kept: self.kept_for(Some(at)),
         };
         let target = match to.strip_prefix("sip:") {
             Some(address) => Target::Sip(address.to_owned()),
@@ -120,7 +122,13 @@ impl Switchboard {
         found.is_some()
     }
 
-    pub(super) fn place(&self, number: u32, leg: LegId, to: &Target, from: CallerId) {
+    pub(super) fn place(
+        &self,
+        number: u32,
+        leg: LegId,
+        to: &Target,
+        (from, extras): (CallerId, PlaceExtras),
+    ) {
         let arrived = {
             let mut state = self.0.state.borrow_mut();
             state.legs.insert(leg, LegEntry { call: number, line: None, queue: PlayQueue::default() });
@@ -152,14 +160,14 @@ impl Switchboard {
                 entry.lines.insert(leg, line);
             }
         }
-        self.0.lines.command(line, LineCommand::Place { leg, to: number_to, from });
+        self.0.lines.command(line, LineCommand::Place { leg, to: number_to, from, extras });
     }
 
     /// No line takes the leg. The call learns it after it has said all it had to say.
     fn leg_refused(&self, number: u32, leg: LegId, cause: Cause) {
         let board = self.clone();
         spawn_local(async move {
-            board.handle(number, CallInput::Line(LineEvent::Released { leg, cause }));
+            board.handle(number, CallInput::Line(LineEvent::Released { leg, cause, status: None }));
             board.leg_gone(leg);
         });
     }

@@ -25,6 +25,20 @@ pub(crate) struct Begin {
     pub name: String,
     /// Its frames; the recording ends when the other end is dropped.
     pub frames: Consumer<Frame>,
+    /// What the party hears, where that is kept apart: the right one of two channels.
+    pub other: Option<Consumer<Frame>>,
+    /// What becomes of it.
+    pub rules: Rules,
+}
+
+/// What becomes of a recording by what is in it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Rules {
+    /// It ends when nobody has spoken for so long; what follows the last word is cut off,
+    /// and one without a word is not kept.
+    pub silence_max: Option<Duration>,
+    /// Shorter ones are not kept.
+    pub length_min: Duration,
 }
 
 /// A recording that is over.
@@ -149,11 +163,13 @@ fn end(path: &Path) -> io::Result<bool> {
     let mut file = File::options().read(true).write(true).open(path)?;
     let mut header = [0; wav::HEADER_BYTES];
     file.read_exact(&mut header)?;
-    let known = [Rate::Narrow, Rate::Wide].into_iter().find(|rate| header == wav::header(rate.hz(), None));
-    let Some(rate) = known else { return Ok(false) };
+    let kinds = [Rate::Narrow, Rate::Wide].into_iter().flat_map(|rate| [(rate, 1), (rate, 2)]);
+    let known = kinds.into_iter().find(|(rate, sides)| header == wav::header_of(rate.hz(), *sides, None));
+    let Some((rate, channels)) = known else { return Ok(false) };
     let bytes = file.metadata()?.len().saturating_sub(wav::HEADER_BYTES as u64);
+    let samples = bytes / 2 / u64::from(channels);
     file.seek(SeekFrom::Start(0))?;
-    file.write_all(&wav::header(rate.hz(), Some(bytes / 2)))?;
+    file.write_all(&wav::header_of(rate.hz(), channels, Some(samples)))?;
     file.sync_all()?;
     Ok(true)
 }
@@ -182,7 +198,7 @@ fn run(folder: &Path, beginnings: &Receiver<Begin>, syncs: &SyncSender<Sync>) {
                 let (result, file) = result.unzip();
                 let over = Finished { leg: recording.leg, record: recording.record, result };
                 // The other thread goes only after this one.
-                let _ = syncs.send(Sync::Over(file, over));
+                let _ = syncs.send(Sync::Over(file.flatten(), over));
                 false
             }
             None => {
@@ -196,6 +212,28 @@ fn run(folder: &Path, beginnings: &Receiver<Begin>, syncs: &SyncSender<Sync>) {
     }
 }
 
+/// Where in a recording somebody spoke.
+#[derive(Default)]
+struct Voice {
+    /// Loud frames in a row.
+    loud: u32,
+    /// Samples up to the end of the last word.
+    last_sample: u64,
+}
+
+impl Voice {
+    /// True if these 20 ms belong to a word: loud enough, and for longer than a click.
+    fn is_heard(&mut self, samples: &[i16]) -> bool {
+        /// Mean of the samples without their sign, -44 dB of full scale.
+        const LOUD: u64 = 200;
+        const FRAMES_MIN: u32 = 3;
+        let sum: u64 = samples.iter().map(|sample| u64::from(sample.unsigned_abs())).sum();
+        let is_loud = sum / samples.len().max(1) as u64 >= LOUD;
+        self.loud = if is_loud { self.loud.saturating_add(1) } else { 0 };
+        self.loud >= FRAMES_MIN
+    }
+}
+
 /// One recording being written.
 struct Open {
     leg: LegId,
@@ -204,8 +242,13 @@ struct Open {
     frames: Consumer<Frame>,
     /// `None` once writing failed.
     file: Option<BufWriter<File>>,
+    folder: PathBuf,
     rate: Option<Rate>,
+    other: Option<Consumer<Frame>>,
+    rules: Rules,
+    /// Samples written, of each channel.
     samples: u64,
+    voice: Voice,
     /// When it was last given to be synced.
     synced: Instant,
 }
@@ -226,8 +269,12 @@ impl Open {
             name: begin.name,
             frames: begin.frames,
             file: file.ok(),
+            folder: folder.to_owned(),
             rate: None,
+            other: begin.other,
+            rules: begin.rules,
             samples: 0,
+            voice: Voice::default(),
             synced: Instant::now(),
         }
     }
@@ -240,45 +287,111 @@ impl Open {
     }
 
     /// Writes what waits; the result once the recording is over.
-    fn turn(&mut self) -> Option<Option<(Recorded, File)>> {
+    fn turn(&mut self) -> Option<Option<(Recorded, Option<File>)>> {
         // Looked at first: what is pushed before the end is read below.
         let over = self.frames.is_abandoned();
-        while let Ok(frame) = self.frames.pop() {
-            self.write(&frame);
+        match &mut self.other {
+            None => {
+                while let Ok(frame) = self.frames.pop() {
+                    self.write(&frame, None);
+                }
+            }
+            Some(_) => {
+                while let Some((frame, other)) = self.pair(over) {
+                    self.write(&frame, Some(&other));
+                }
+            }
         }
-        over.then(|| self.finish())
+        let is_silent = self.rules.silence_max.is_some_and(|longest| self.silence() >= longest);
+        (over || is_silent).then(|| self.finish())
     }
 
-    fn write(&mut self, frame: &Frame) {
+    /// A frame of each side. They come at the same pace; at the end one may be missing.
+    fn pair(&mut self, is_over: bool) -> Option<(Frame, Frame)> {
+        let other = self.other.as_mut()?;
+        if is_over {
+            let frame = self.frames.pop().ok()?;
+            let silence = Frame::silence(frame.rate());
+            return Some((frame, other.pop().unwrap_or(silence)));
+        }
+        if self.frames.is_empty() || other.is_empty() {
+            return None;
+        }
+        self.frames.pop().ok().zip(other.pop().ok())
+    }
+
+    /// How long nobody has spoken.
+    fn silence(&self) -> Duration {
+        let since = self.samples.saturating_sub(self.voice.last_sample);
+        Duration::from_millis(since * 1_000 / u64::from(self.rate.unwrap_or(Rate::Narrow).hz()))
+    }
+
+    fn channels(&self) -> u16 {
+        if self.other.is_some() { 2 } else { 1 }
+    }
+
+    fn write(&mut self, frame: &Frame, other: Option<&Frame>) {
+        let channels = self.channels();
+        if self.voice.is_heard(frame.samples()) {
+            self.voice.last_sample = self.samples + frame.samples().len() as u64;
+        }
         let Some(file) = &mut self.file else { return };
         if self.rate.is_none() {
             self.rate = Some(frame.rate());
             // Should it get no other end, it is played at the right speed.
-            let header = wav::header(frame.rate().hz(), None);
+            let header = wav::header_of(frame.rate().hz(), channels, None);
             // What is wrong with the file will show below.
             let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&header));
         }
         self.samples += frame.samples().len() as u64;
-        let bytes: Vec<u8> = frame.samples().iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        let bytes: Vec<u8> = match other {
+            None => frame.samples().iter().flat_map(|sample| sample.to_le_bytes()).collect(),
+            Some(other) => {
+                let sides = frame.samples().iter().zip(other.samples());
+                sides
+                    .flat_map(|(said, heard)| [said, heard])
+                    .flat_map(|sample| sample.to_le_bytes())
+                    .collect()
+            }
+        };
         if let Err(error) = file.write_all(&bytes) {
             tracing::error!(code = "TR-DAEMON-STORAGE", file = self.name, %error, "a recording breaks off");
             self.file = None;
         }
     }
 
-    fn finish(&mut self) -> Option<(Recorded, File)> {
+    fn finish(&mut self) -> Option<(Recorded, Option<File>)> {
         let mut file = self.file.take()?;
         let rate = self.rate.unwrap_or(Rate::Narrow);
-        let header = wav::header(rate.hz(), Some(self.samples));
-        let written =
-            file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&header)).and_then(|()| file.flush());
+        let channels = self.channels();
+        let cuts = self.rules.silence_max.is_some();
+        let is_silent = cuts && self.voice.last_sample == 0;
+        if cuts {
+            // A fifth of a second stays, so that the last word does not end abruptly.
+            self.samples = self.samples.min(self.voice.last_sample + u64::from(rate.hz() / 5));
+        }
+        let length = Duration::from_millis(self.samples * 1_000 / u64::from(rate.hz()));
+        if is_silent || length < self.rules.length_min {
+            drop(file);
+            let removed = std::fs::remove_file(self.folder.join(&self.name));
+            if let Err(error) = removed {
+                tracing::warn!(code = "TR-DAEMON-STORAGE", file = self.name, %error, "a recording that is not kept stays");
+            }
+            return Some((Recorded { length, file: None, finish: None, is_silent }, None));
+        }
+        let header = wav::header_of(rate.hz(), channels, Some(self.samples));
+        let bytes = wav::HEADER_BYTES as u64 + self.samples * 2 * u64::from(channels);
+        let written = file
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| file.write_all(&header))
+            .and_then(|()| file.flush())
+            .and_then(|()| file.get_ref().set_len(bytes));
         if let Err(error) = written {
             tracing::error!(code = "TR-DAEMON-STORAGE", file = self.name, %error, "a recording cannot be closed");
             return None;
         }
-        let length = Duration::from_millis(self.samples * 1_000 / u64::from(rate.hz()));
         let file = file.into_inner().ok()?;
-        Some((Recorded { length, file: Some(self.name.clone()), finish: None }, file))
+        Some((Recorded { length, file: Some(self.name.clone()), finish: None, is_silent }, Some(file)))
     }
 }
 
@@ -335,7 +448,14 @@ mod tests {
         let recorder = Recorder::start(folder.clone(), move |finished| send.send(finished).unwrap()).unwrap();
         let (mut ring, frames) = rtrb::RingBuffer::new(RING_FRAMES);
         let leg = LegId::offered(LineId(0), 1);
-        let begin = Begin { leg, record: RecordId(1), name: "a.wav".to_owned(), frames };
+        let begin = Begin {
+            leg,
+            record: RecordId(1),
+            name: "a.wav".to_owned(),
+            frames,
+            other: None,
+            rules: Rules::default(),
+        };
         assert!(recorder.begin(begin).is_ok());
         for n in 0..50 {
             let mut frame = Frame::silence(Rate::Narrow);

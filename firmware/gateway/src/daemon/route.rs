@@ -7,6 +7,8 @@ use tipring_model::{Cause, LineId, Number};
 /// What the dial plan knows of a line.
 #[derive(Clone, Debug)]
 pub(crate) struct PlannedLine {
+    /// Name in the configuration.
+    pub name: String,
     /// The number that reaches it from inside.
     pub number: Option<String>,
     /// Host and port of a trunk's next hop.
@@ -88,6 +90,9 @@ impl Plan {
     pub(crate) fn departure(&self, from: Option<LineId>, target: &Target) -> Departure {
         match target {
             Target::Number(number) => self.number_departure(from, number),
+            Target::Trunk { line, number } => self.trunk_departure(line.as_deref(), number),
+            // The call core takes people out of queues without a line.
+            Target::Queue { .. } => Departure::Refuse(Cause::Unallocated),
             Target::Sip(address) => {
                 let Some((user, host)) = address.split_once('@') else {
                     return Departure::Refuse(Cause::InvalidNumber);
@@ -102,6 +107,25 @@ impl Plan {
                 }
             }
         }
+    }
+
+    /// Out, over a trunk of this name or the first that can carry it.
+    fn trunk_departure(&self, name: Option<&str>, number: &str) -> Departure {
+        let to = Number::new(number);
+        let Some(name) = name.filter(|_| !self.is_emergency(number)) else {
+            return Departure::AnyOf(self.trunks(), to);
+        };
+        let named = self.lines.iter().position(|line| line.trunk.is_some() && line.name == name);
+        match named.and_then(line_id) {
+            Some(line) => Departure::Line(line, to),
+            None => Departure::Refuse(Cause::Unallocated),
+        }
+    }
+
+    /// The number that reaches the telephone on `line` from inside.
+    #[must_use]
+    pub(crate) fn extension(&self, line: LineId) -> Option<String> {
+        self.line(line).filter(|planned| planned.trunk.is_none())?.number.clone()
     }
 
     fn number_departure(&self, from: Option<LineId>, number: &str) -> Departure {
@@ -182,11 +206,19 @@ mod tests {
     use super::*;
 
     fn phone(number: &str, dial_out: Option<usize>) -> PlannedLine {
-        PlannedLine { number: Some(number.to_owned()), trunk: None, flow: None, local_flow: None, dial_out }
+        PlannedLine {
+            name: number.to_owned(),
+            number: Some(number.to_owned()),
+            trunk: None,
+            flow: None,
+            local_flow: None,
+            dial_out,
+        }
     }
 
     fn trunk(host: &str, flow: Option<usize>) -> PlannedLine {
         PlannedLine {
+            name: host.to_owned(),
             number: None,
             trunk: Some((host.to_owned(), 5060)),
             flow,
@@ -241,6 +273,21 @@ mod tests {
                 None,
                 Target::Number("112".into()),
                 Departure::AnyOf(vec![LineId(0), LineId(3)], Number::new("112")),
+            ),
+            (
+                Some(2),
+                Target::Trunk { line: Some("sip.b.test".into()), number: "15550123".into() },
+                over(3, "15550123"),
+            ),
+            (
+                Some(2),
+                Target::Trunk { line: Some("202".into()), number: "15550123".into() },
+                Departure::Refuse(Cause::Unallocated),
+            ),
+            (
+                None,
+                Target::Trunk { line: None, number: "15550123".into() },
+                Departure::AnyOf(vec![LineId(0), LineId(3)], Number::new("15550123")),
             ),
             (Some(2), Target::Sip("ann@sip.b.test".into()), over(3, "ann")),
             (Some(2), Target::Sip("ann@SIP.B.TEST:5060".into()), over(3, "ann")),

@@ -2,24 +2,26 @@
 //! main thread; nothing here waits.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
+use tipring_calls::exchange::Exchange;
 use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaEvent, Request};
 use tipring_flows::connect::Connect;
 use tipring_lines::MediaPort;
 use tipring_lines::sip::SipLines;
 use tipring_media::{Event, LegStats};
-use tipring_model::call::{CallFacts, Cdr, Direction, EndedBy};
+use tipring_model::call::{CallFacts, Cdr, Direction, EndedBy, Origin};
 use tipring_model::flow::{Flow, Moment, Target};
 use tipring_model::line::{LineCommand, LineEvent, Offer};
 use tipring_model::{CallId, Cause, Digit, LegId, LineId};
 use tipring_spool::Class;
 use tokio::sync::Notify;
 
+use super::kept::Kept;
 use super::playing::PlayQueue;
 use super::recordings::{Finished, Recorder};
 use super::records::{DigitRecord, LegFacts, Record, StepRecord, Trail};
@@ -66,6 +68,8 @@ pub(super) struct Board {
     pub(super) uploads: Uploads,
     pub(super) data_dir: std::path::PathBuf,
     pub(super) recordings_dir: std::path::PathBuf,
+    pub(super) kept: Kept,
+    pub(super) exchange: RefCell<Exchange>,
     pub(super) state: RefCell<State>,
     /// Probes of servers that were sent.
     pub(super) probes: std::cell::Cell<usize>,
@@ -146,6 +150,8 @@ pub(crate) struct Parts {
     pub(super) webhooks: Webhooks,
     /// Takes recordings that are ready.
     pub(super) uploads: Uploads,
+    /// What flows keep across calls.
+    pub(super) kept: Kept,
 }
 
 /// Both clocks, now.
@@ -167,8 +173,19 @@ impl Switchboard {
     /// A switchboard for this configuration.
     #[must_use]
     pub(crate) fn new(config: Config, plan: Plan, parts: Parts) -> Self {
-        let Parts { media, lines, fetcher, documents, outage, prompts, recorder, records, webhooks, uploads } =
-            parts;
+        let Parts {
+            media,
+            lines,
+            fetcher,
+            documents,
+            outage,
+            prompts,
+            recorder,
+            records,
+            webhooks,
+            uploads,
+            kept,
+        } = parts;
         Self(Rc::new(Board {
             plan,
             flows: config.flows,
@@ -188,6 +205,8 @@ impl Switchboard {
             records,
             webhooks,
             uploads,
+            kept,
+            exchange: RefCell::default(),
             state: RefCell::new(State::default()),
             probes: std::cell::Cell::default(),
             timer_changed: Notify::new(),
@@ -391,6 +410,12 @@ impl Switchboard {
             answered: false,
             codec: offer.codec,
             started_unix_ms: now.unix_ms,
+            origin: Origin {
+                line: self.line_name(Some(line)).to_owned(),
+                extension: self.0.plan.extension(line),
+                ..*offer.origin
+            },
+            kept: self.kept_for(flow_at),
         };
         let number = self.next_number();
         let call = Call::new(number, facts, flow, Limits::default(), now);
@@ -603,13 +628,19 @@ impl Switchboard {
             legs: Vec::new(),
             recordings: Vec::new(),
         };
+        self.leave_exchange(number);
         self.write_record(&entry, &cdr);
         self.0.idle.notify_one();
     }
 
     fn perform(&self, number: u32, output: CallOutput) {
         match output {
-            CallOutput::Place { leg, to, from } => self.place(number, leg, &to, from),
+            CallOutput::Place { leg, to, from, extras } => self.place(number, leg, &to, (from, extras)),
+            CallOutput::Exchange(seat, request) => self.exchange(seat, request),
+            CallOutput::Keep { name, value } => {
+                let dialect = self.dialect_of(number);
+                self.0.kept.keep(dialect, name, value);
+            }
             CallOutput::Line(command) => {
                 let leg = leg_of(&command);
                 let line = self.0.state.borrow().legs.get(&leg).and_then(|entry| entry.line);
@@ -713,6 +744,17 @@ impl Switchboard {
         // With everything that happened it would be too long for an event.
         self.0.webhooks.event("cdr", &call, Class::Record, record.summary());
         self.0.uploads.ready(&call, &cdr.recordings);
+    }
+
+    /// What flows of the same dialect have kept.
+    pub(super) fn kept_for(&self, flow: Option<usize>) -> Rc<BTreeMap<String, String>> {
+        let entry = flow.and_then(|at| self.0.flows.get(at));
+        entry.map_or_else(Rc::default, |entry| self.0.kept.of(entry.dialect))
+    }
+
+    fn dialect_of(&self, number: u32) -> &'static str {
+        let flow = self.0.state.borrow().calls.get(&number).and_then(|entry| entry.flow);
+        flow.and_then(|at| self.0.flows.get(at)).map_or("", |entry| entry.dialect)
     }
 
     // --- Names.

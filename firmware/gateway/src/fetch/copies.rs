@@ -279,8 +279,13 @@ impl Copies {
             if !copy.vary.is_empty() {
                 self.vary.insert(copy.document, copy.vary.into_iter().take(VARY_MAX).collect());
             }
-            let answer =
-                HttpResponse { status: copy.status, url: copy.url, media_type: copy.media_type, body };
+            let answer = HttpResponse {
+                status: copy.status,
+                url: copy.url,
+                media_type: copy.media_type,
+                headers: Vec::new(),
+                body,
+            };
             let shared =
                 Document { answer, unix_ms: copy.unix_ms, max_stale_s: copy.max_stale_s.min(MAX_STALE_S) };
             let entry = Entry { shared: Some(shared), written_unix_ms: copy.unix_ms, ..Entry::default() };
@@ -402,7 +407,13 @@ mod tests {
     const NOW: i64 = 1_795_000_000_000;
 
     fn answer(body: &str) -> HttpResponse {
-        HttpResponse { status: 200, url: URL.to_owned(), media_type: None, body: body.into() }
+        HttpResponse {
+            status: 200,
+            url: URL.to_owned(),
+            media_type: None,
+            headers: Vec::new(),
+            body: body.into(),
+        }
     }
 
     fn key(name: &str) -> DocumentKey {

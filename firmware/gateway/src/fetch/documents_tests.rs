@@ -1,5 +1,6 @@
 //! The climb, against small servers on the loopback address.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,7 +26,7 @@ fn documents(server: &TestServer, patience: Duration) -> (Documents, Fetcher) {
 fn wanted(server: &TestServer) -> Wanted {
     let mut raw = RawSettings::new();
     raw.set("url", RawValue::Text(server.url("/flow")));
-    let program = (tipring_flows::opentact::DIALECT.open)(&raw).unwrap();
+    let program = (tipring_flows::opentact::DIALECT.open)(&raw, &Rc::default()).unwrap();
     let (mut request, document) = program.entry("15550100", "100").unwrap();
     request.timeout = FOR_EVER;
     Wanted {

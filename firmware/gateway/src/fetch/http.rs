@@ -94,9 +94,14 @@ pub(crate) struct Keeping {
 pub(super) fn run(agent: &Agent, request: &HttpRequest, first_hop: Duration) -> Result<Answer, FetchError> {
     let mut hop = Hop::first(request)?;
     let mut timeout = first_hop;
+    let ends = request.total.map(|total| Instant::now() + total);
     let mut redirects_left = request.redirects_max;
     loop {
-        let response = hop.send(agent, timeout)?;
+        let left = ends.map(|ends| ends.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Err(FetchError::Timeout);
+        }
+        let response = hop.send(agent, left.map_or(timeout, |left| left.min(timeout)))?;
         let Some(location) = redirect(&response) else {
             return hop.finish(response, request);
         };
@@ -279,12 +284,22 @@ impl<'a> Hop<'a> {
             status: parts.status.as_u16(),
             url: self.url.into(),
             media_type: text(&parts.headers, &header::CONTENT_TYPE),
+            headers: fields(&parts.headers),
             body: bytes,
         };
         let keeping = Keeping::read(&parts.headers);
         let delivery = DeliveryFields::read(&parts.headers);
         Ok(Answer { response, keeping, delivery, upload: UploadFields::read(&parts.headers) })
     }
+}
+
+/// The header fields of an answer, as far as they are short and few.
+fn fields(headers: &HeaderMap) -> Vec<(String, String)> {
+    const FIELDS_MAX: usize = 64;
+    const VALUE_BYTES_MAX: usize = 4_096;
+    let short = headers.iter().filter(|(_, value)| value.len() <= VALUE_BYTES_MAX);
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    short.take(FIELDS_MAX).map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
 }
 
 impl UploadFields {
@@ -488,6 +503,7 @@ mod tests {
                 redirects_max: 1,
                 body_max_bytes: 1,
                 cuts_body: false,
+                total: None,
             };
             let mut hop = Hop::first(&request).unwrap();
             hop.follow(status, "../w#f").unwrap();

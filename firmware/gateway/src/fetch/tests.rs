@@ -24,6 +24,7 @@ fn request(method: Method, url: &str) -> HttpRequest {
         redirects_max: 5,
         body_max_bytes: 64 * 1024,
         cuts_body: false,
+        total: None,
     }
 }
 
@@ -516,7 +517,13 @@ fn a_server_that_hangs_leaves_room_for_the_others_and_is_not_sent_what_nobody_wa
 #[test]
 fn a_server_is_away_if_it_is_silent_or_says_so_and_not_for_a_script_that_breaks() {
     let answered = |status| {
-        let response = HttpResponse { status, url: String::new(), media_type: None, body: Vec::new() };
+        let response = HttpResponse {
+            status,
+            url: String::new(),
+            media_type: None,
+            headers: Vec::new(),
+            body: Vec::new(),
+        };
         let (keeping, delivery, upload) = Default::default();
         behaviour(&Ok(Answer { response, keeping, delivery, upload }), Duration::ZERO)
     };

@@ -8,6 +8,7 @@ mod decode;
 mod disk;
 mod library;
 mod lru;
+mod music;
 mod speech;
 
 use std::collections::HashMap;
@@ -113,6 +114,7 @@ enum Key {
     Url(String),
     Speech(Speech),
     Library(String),
+    Music,
 }
 
 /// A prompt with how long it can be trusted.
@@ -164,9 +166,12 @@ impl PromptStore {
             PromptSource::Url(url) => Key::Url(url.clone()),
             PromptSource::Speech(speech) => Key::Speech(speech.clone()),
             PromptSource::Library(name) => Key::Library(name.clone()),
-            PromptSource::Recording(_) | PromptSource::Silence(_) | PromptSource::Tone(_) => {
-                return Err(ActionFailure::NoSuchAudio);
-            }
+            PromptSource::Music => Key::Music,
+            PromptSource::Recording(_)
+            | PromptSource::Silence(_)
+            | PromptSource::Tone(_)
+            | PromptSource::ToneOf(..)
+            | PromptSource::Tones(_) => return Err(ActionFailure::NoSuchAudio),
         };
         let mut done = match self.look(key)? {
             Look::Ready(prompt) => return Ok(prompt),
@@ -257,7 +262,17 @@ impl Inner {
             Key::Url(url) => self.fetch(url, old).await,
             Key::Speech(speech) => Ok(Ready { prompt: self.speak(speech).await?, trust: Trust::Always }),
             Key::Library(name) => self.stored(name, old).await,
+            // The office's own music, if there is any.
+            Key::Music => match self.stored(music::NAME, old).await {
+                Err(ActionFailure::NoSuchAudio) => self.composed().await,
+                stored => stored,
+            },
         }
+    }
+
+    async fn composed(&self) -> Result<Ready, ActionFailure> {
+        let music = spawn_blocking(music::compose).await.map_err(|_| ActionFailure::Decode)?;
+        Ok(Ready { prompt: Arc::new(music), trust: Trust::Always })
     }
 
     async fn fetch(&self, url: &str, old: Option<Ready>) -> Result<Ready, ActionFailure> {
@@ -281,6 +296,7 @@ impl Inner {
             redirects_max: REDIRECTS_MAX,
             body_max_bytes: self.settings.file_bytes_max,
             cuts_body: false,
+            total: None,
         };
         let answer = self.fetcher.fetch_kept(request).await.unwrap_or(Err(FetchError::Overload));
         let answer = match (answer, old) {
@@ -372,11 +388,12 @@ impl Inner {
 
     async fn speak(&self, speech: &Speech) -> Result<Arc<Prompt>, ActionFailure> {
         let text = speech::plain(&speech.text);
+        let text = if speech.is_ssml && !text.is_empty() { format!("<speak>{text}</speak>") } else { text };
         if text.is_empty() {
             return Ok(Arc::new(Prompt::new(Rate::Narrow, Vec::new())));
         }
         let voice = self.engine.voice(speech).await?;
-        let name = spoken_name(&voice, &text);
+        let name = spoken_name(&voice, speech.is_ssml, &text);
         let (disk, entry) = (Arc::clone(&self.spoken), name.clone());
         if let Ok(Some(bytes)) = spawn_blocking(move || disk.read(&entry)).await {
             if let Ok(prompt) = self.decoded(bytes).await {
@@ -386,7 +403,7 @@ impl Inner {
             // It is written anew below.
             let _ = spawn_blocking(move || disk.remove(&entry)).await;
         }
-        let sound = self.engine.speak(&voice, &text).await?;
+        let sound = self.engine.speak(&voice, &text, speech.is_ssml).await?;
         let (disk, codecs) = (Arc::clone(&self.spoken), self.settings.codecs.clone());
         spawn_blocking(move || {
             // The engine does not know the length when it writes the header; the copy
@@ -430,7 +447,13 @@ fn built_in(name: &str) -> Option<Speech> {
         "call-later" => "We are sorry, nobody can take your call now. Please call again later.",
         _ => return None,
     };
-    Some(Speech { text: text.to_owned(), language: "en-US".to_owned(), gender: Gender::Female, voice: None })
+    Some(Speech {
+        text: text.to_owned(),
+        language: "en-US".to_owned(),
+        gender: Gender::Female,
+        voice: None,
+        is_ssml: false,
+    })
 }
 
 /// The name under which an audio file is kept on disk.
@@ -439,8 +462,11 @@ fn fetched_name(url: &str) -> String {
 }
 
 /// The name under which spoken text is kept on disk.
-fn spoken_name(voice: &str, text: &str) -> String {
+fn spoken_name(voice: &str, is_ssml: bool, text: &str) -> String {
     let mut hash = Sha256::new();
+    if is_ssml {
+        hash.update(b"ssml\0");
+    }
     for part in [SPOKEN_VERSION, voice.as_bytes(), text.as_bytes()] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);

@@ -73,12 +73,21 @@ impl Engine {
     /// # Errors
     /// `Speech` if the engine fails or takes too long, `Limit` if the text is too long
     /// or others do not come to an end.
-    pub(super) async fn speak(&self, voice: &str, text: &str) -> Result<Vec<u8>, ActionFailure> {
+    pub(super) async fn speak(
+        &self,
+        voice: &str,
+        text: &str,
+        is_ssml: bool,
+    ) -> Result<Vec<u8>, ActionFailure> {
         if text.chars().count() > TEXT_CHARS_MAX {
             return Err(ActionFailure::Limit);
         }
         // UTF-8, text and sound through the pipes.
-        self.run(&["-b", "1", "-v", voice, "--stdin", "--stdout"], Some(text), SOUND_BYTES_MAX).await
+        let mut arguments = vec!["-b", "1", "-v", voice, "--stdin", "--stdout"];
+        if is_ssml {
+            arguments.push("-m");
+        }
+        self.run(&arguments, Some(text), SOUND_BYTES_MAX).await
     }
 
     async fn run(
@@ -250,6 +259,7 @@ Pty Language       Age/Gender VoiceName          File                 Other Lang
             language: language.to_owned(),
             gender,
             voice: voice.map(str::to_owned),
+            is_ssml: false,
         }
     }
 
@@ -361,9 +371,9 @@ Pty Language       Age/Gender VoiceName          File                 Other Lang
         let engine = Engine::new("/nowhere/espeak-ng".into());
         let speech = speech("en-US", Gender::Female, None);
         assert_eq!(engine.voice(&speech).await, Err(ActionFailure::Speech));
-        assert_eq!(engine.speak("gmw/en", "hello").await, Err(ActionFailure::Speech));
+        assert_eq!(engine.speak("gmw/en", "hello", false).await, Err(ActionFailure::Speech));
         let long = "é".repeat(TEXT_CHARS_MAX + 1);
-        assert_eq!(engine.speak("gmw/en", &long).await, Err(ActionFailure::Limit));
+        assert_eq!(engine.speak("gmw/en", &long, false).await, Err(ActionFailure::Limit));
         // An engine that knows no voice.
         let engine = Engine::new("true".into());
         assert_eq!(engine.voice(&speech).await, Err(ActionFailure::NoVoice));
@@ -389,15 +399,18 @@ Pty Language       Age/Gender VoiceName          File                 Other Lang
             ("en-US", Gender::Female, Some("Spanish_(Spain)")),
         ] {
             let voice = engine.voice(&speech(language, gender, voice)).await.unwrap();
-            let short = engine.speak(&voice, "one").await.unwrap();
-            let long = engine.speak(&voice, "one two three four five six").await.unwrap();
+            let short = engine.speak(&voice, "one", false).await.unwrap();
+            let long = engine.speak(&voice, "one two three four five six", false).await.unwrap();
             let length = |bytes: &[u8]| super::super::decode::decode(bytes).unwrap().duration_ms();
+            let marked = "<speak>one<break time=\"2s\"/>two</speak>";
+            let paused = engine.speak(&voice, marked, true).await.unwrap();
+            assert!(length(&paused) > length(&short) + 1_500, "a break is heard as one");
             assert!(length(&short) > 100, "{voice}");
             assert!(length(&long) > length(&short), "{voice}");
         }
         let unknown = engine.voice(&speech("tlh", Gender::Male, None)).await;
         assert_eq!(unknown, Err(ActionFailure::NoVoice));
-        let missing = engine.speak("no/such/voice", "one").await;
+        let missing = engine.speak("no/such/voice", "one", false).await;
         assert_eq!(missing, Err(ActionFailure::Speech));
     }
 }

@@ -34,7 +34,13 @@ fn library(name: &str) -> PromptSource {
 }
 
 fn speech(text: &str, language: &str) -> Speech {
-    Speech { text: text.to_owned(), language: language.to_owned(), gender: Gender::Female, voice: None }
+    Speech {
+        text: text.to_owned(),
+        language: language.to_owned(),
+        gender: Gender::Female,
+        voice: None,
+        is_ssml: false,
+    }
 }
 
 /// A WAV file of this length, which tells one from another.
@@ -251,7 +257,7 @@ async fn the_error_prompt_is_always_there_and_can_be_replaced() {
 #[tokio::test]
 async fn spoken_text_has_a_name_of_its_own() {
     let names = [("a", "bc"), ("ab", "c"), ("a", "b"), ("", "abc"), ("abc", "")]
-        .map(|(voice, text)| spoken_name(voice, text));
+        .map(|(voice, text)| spoken_name(voice, false, text));
     for (at, name) in names.iter().enumerate() {
         assert_eq!(name.len(), 64);
         assert!(!names[..at].contains(name));

@@ -526,6 +526,7 @@ mod tests {
                 redirects_max: 0,
                 body_max_bytes: 4_096,
                 cuts_body: true,
+                total: None,
             },
         });
         for entry in entries {

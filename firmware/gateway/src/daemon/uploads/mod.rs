@@ -6,6 +6,7 @@
 //! pieces and no faster than the owner says, so that voice keeps its share of the line.
 
 mod tus;
+mod whole;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -19,13 +20,14 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tipring_spool::Class;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{spawn_blocking, spawn_local};
 
 use super::webhooks::Webhooks;
 use crate::config;
 use crate::fetch::Fetcher;
 use tus::{Said, Step, Trouble, Upload};
+use whole::Wish;
 
 /// Recordings that wait to be looked at.
 const WAITING_MAX: usize = 4_096;
@@ -56,6 +58,8 @@ struct Inner {
     fetcher: Fetcher,
     webhooks: Webhooks,
     ready: mpsc::Sender<Ready>,
+    /// One recording at a time is sent whole.
+    sending: Semaphore,
     /// Recordings that wait or are on their way.
     waiting: Cell<u64>,
     uploaded: Cell<u64>,
@@ -84,17 +88,70 @@ impl Uploads {
             fetcher,
             webhooks,
             ready,
+            sending: Semaphore::new(1),
             waiting: Cell::new(left.len() as u64),
             uploaded: Cell::default(),
             refused: Cell::default(),
         }));
+        for path in wished_for(&uploads.0.folder) {
+            spawn_local(uploads.clone().send_whole(path));
+        }
         spawn_local(uploads.clone().work(left, coming));
         uploads
+    }
+
+    /// The recording of this name goes to an address of its own when it is ready.
+    pub(super) fn expect(&self, name: &str, upload: tipring_model::flow::Upload) {
+        let wish = Wish::new(name, upload);
+        let place = beside(&self.0.folder.join(name), whole::EXTENSION);
+        spawn_local(async move {
+            if let Ok(Err(error)) = spawn_blocking(move || wish.write(&place)).await {
+                tracing::error!(code = "TR-DAEMON-STORAGE", %error, "a recording will not be sent where its flow wants it");
+            }
+        });
+    }
+
+    /// Sends a recording where its flow wants it, as often as it takes.
+    async fn send_whole(self, path: PathBuf) {
+        let place = beside(&path, whole::EXTENSION);
+        let mut failures = 0;
+        loop {
+            let (file, wish) = (path.clone(), place.clone());
+            let request = spawn_blocking(move || Wish::read(&wish)?.request(&file)).await;
+            let Ok(Ok(request)) = request else {
+                let gone = place.clone();
+                let gone = spawn_blocking(move || gone.exists()).await.unwrap_or(false);
+                if gone {
+                    tracing::error!(code = "TR-UPLOAD-FILE", file = %path.display(), "a recording cannot be sent");
+                }
+                return;
+            };
+            let status = {
+                // One at a time; the queue is closed at no time.
+                let _turn = self.0.sending.acquire().await;
+                match self.0.fetcher.fetch_kept(request).await {
+                    Ok(Ok(answer)) => Some(answer.response.status),
+                    Ok(Err(_)) | Err(_) => None,
+                }
+            };
+            if status.is_some_and(|status| (200..300).contains(&status)) {
+                let done = place.clone();
+                // If it stays, the recording is sent once more after a restart.
+                let _ = spawn_blocking(move || std::fs::remove_file(done)).await;
+                self.0.uploaded.set(self.0.uploaded.get() + 1);
+                return;
+            }
+            let pause = PAUSES.get(failures).or(PAUSES.last()).copied().unwrap_or_default();
+            tracing::warn!(code = "TR-UPLOAD-REFUSED", file = %path.display(), status, "a recording was not taken");
+            failures += 1;
+            tokio::time::sleep(pause).await;
+        }
     }
 
     /// Takes the recordings of a call that is over.
     pub(super) fn ready(&self, call: &str, names: &[String]) {
         for name in names {
+            spawn_local(self.clone().send_whole(self.0.folder.join(name)));
             let ready = Ready { name: name.clone(), call: Some(call.to_owned()) };
             // One that finds no room is found again at the next start.
             if self.0.ready.try_send(ready).is_ok() {
@@ -267,6 +324,13 @@ fn call_of(name: &str) -> String {
 /// The file that stands beside a recording.
 fn beside(path: &Path, extension: &str) -> PathBuf {
     path.with_extension(extension)
+}
+
+/// Recordings that flows want elsewhere and that are not there yet.
+fn wished_for(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let wished = entries.filter(|path| path.extension().is_some_and(|found| found == whole::EXTENSION));
+    wished.take(WAITING_MAX).map(|path| beside(&path, "wav")).collect()
 }
 
 /// Length and SHA-256 of a file. Blocks.

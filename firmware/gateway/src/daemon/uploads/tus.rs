@@ -121,6 +121,7 @@ impl Upload {
             redirects_max: 0,
             body_max_bytes: ANSWER_BYTES_MAX,
             cuts_body: true,
+            total: None,
         })
     }
 

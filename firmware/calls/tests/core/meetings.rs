@@ -1,0 +1,238 @@
+//! Rooms, queues and car parks, in which legs of several calls meet.
+
+use std::time::Duration;
+
+use crate::stage::{Stage, meet};
+use tipring_calls::exchange::Exchange;
+use tipring_model::fetch::Method;
+use tipring_model::flow::{
+    Action, Announcement, Conference, Dial, DialEnd, DialOrder, Enqueue, LeftBy, LegEvent, Outcome, Places,
+    QueueEnd, QueueEvent, RoomEvent, Target,
+};
+use tipring_model::prompt::{Prompt, PromptSource};
+use tipring_model::{Cause, Digit, DigitSet, LegId};
+
+const S: Duration = Duration::from_secs(1);
+
+fn room(name: &str) -> Conference {
+    Conference {
+        room: name.to_owned(),
+        muted: false,
+        deaf: false,
+        begins: true,
+        ends: false,
+        tone_in: true,
+        tone_out: false,
+        wait: Some(PromptSource::Music),
+        members_max: 3,
+        leave: DigitSet::of("#"),
+        coaches: None,
+        record: None,
+    }
+}
+
+/// So many calls, each answered.
+fn calls(count: u32) -> Vec<Stage> {
+    (1..=count).map(Stage::new).collect()
+}
+
+fn enter(stage: &mut Stage, room: Conference) {
+    let leg = stage.first();
+    stage.start(1, leg, Action::Conference(room));
+}
+
+fn left(stage: &Stage) -> Option<LeftBy> {
+    match stage.outcome()? {
+        Outcome::Left(left) => Some(left.by),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn everybody_in_a_room_hears_everybody() {
+    let (mut exchange, mut calls) = (Exchange::default(), calls(4));
+    for call in calls.iter_mut().take(3) {
+        enter(call, room("a"));
+    }
+    let wires = meet(&mut exchange, &mut calls);
+    assert_eq!(wires, ["o0.1>o0.2", "o0.2>o0.1", "o0.1>o0.3", "o0.3>o0.1", "o0.2>o0.3", "o0.3>o0.2"]);
+    assert!(calls[0].said().iter().any(|line| line.contains("Tones")), "a tone for those who are there");
+    // The fourth finds no room, and the others hear nothing of it.
+    enter(&mut calls[3], room("a"));
+    assert!(meet(&mut exchange, &mut calls).is_empty());
+    assert_eq!(left(&calls[3]), Some(LeftBy::Full));
+    // One leaves by his key, one hangs up.
+    let leg = calls[1].first();
+    calls[1].digit(leg, Digit::D1);
+    calls[1].digit(leg, Digit::Hash);
+    assert_eq!(meet(&mut exchange, &mut calls), ["o0.2|o0.1", "o0.1|o0.2", "o0.2|o0.3", "o0.3|o0.2"]);
+    assert_eq!(left(&calls[1]), Some(LeftBy::Key(Digit::Hash)));
+    let leg = calls[2].first();
+    calls[2].released(leg, Cause::NormalClearing);
+    assert_eq!(meet(&mut exchange, &mut calls), ["o0.3|o0.1", "o0.1|o0.3"]);
+    let told = calls[0].events.iter().map(|(_, event)| event.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        told,
+        [
+            LegEvent::Room(RoomEvent::Entered { members: 1, began: true }),
+            LegEvent::Room(RoomEvent::Joined { members: 2 }),
+            LegEvent::Room(RoomEvent::Joined { members: 3 }),
+            LegEvent::Room(RoomEvent::Parted { members: 2 }),
+            LegEvent::Room(RoomEvent::Parted { members: 1 }),
+        ]
+    );
+}
+
+#[test]
+fn a_room_begins_and_ends_with_its_moderator() {
+    let (mut exchange, mut calls) = (Exchange::default(), calls(3));
+    for call in calls.iter_mut().take(2) {
+        enter(call, Conference { begins: false, ..room("a") });
+    }
+    assert!(meet(&mut exchange, &mut calls).is_empty(), "nobody hears anybody yet");
+    assert_eq!(calls[0].said(), ["play o0.1 Music"]);
+    enter(&mut calls[2], Conference { ends: true, ..room("a") });
+    assert_eq!(meet(&mut exchange, &mut calls).len(), 6);
+    assert!(calls[0].said().contains(&"stop o0.1 1".to_owned()));
+    calls[0].wait(60 * S);
+    let leg = calls[2].first();
+    calls[2].released(leg, Cause::NormalClearing);
+    assert_eq!(meet(&mut exchange, &mut calls).len(), 6, "all are parted");
+    assert_eq!((left(&calls[0]), left(&calls[1])), (Some(LeftBy::RoomEnded), Some(LeftBy::RoomEnded)));
+    assert_eq!(exchange.rooms().count(), 0);
+}
+
+#[test]
+fn who_is_muted_is_not_heard_and_who_coaches_is_heard_by_one() {
+    let (mut exchange, mut calls) = (Exchange::default(), calls(3));
+    enter(&mut calls[0], room("a"));
+    enter(&mut calls[1], Conference { muted: true, ..room("a") });
+    enter(
+        &mut calls[2],
+        Conference { coaches: Some(LegId::offered(tipring_model::LineId(0), 1)), ..room("a") },
+    );
+    let wires = meet(&mut exchange, &mut calls);
+    assert_eq!(wires, ["o0.1>o0.2", "o0.1>o0.3", "o0.3>o0.1"]);
+}
+
+fn wait_in(queue: &str, places: Option<Places>) -> Action {
+    Action::Enqueue(Enqueue { queue: queue.to_owned(), waiting_max: 2, places })
+}
+
+fn take_from(queue: &str, announce: Option<&str>) -> Dial {
+    let announce = announce.map(|url| Announcement { url: url.to_owned(), method: Method::Post });
+    Dial::new(vec![Target::Queue { name: queue.to_owned(), announce }], DialOrder::AllAtOnce, 30 * S)
+}
+
+#[test]
+fn who_has_waited_longest_is_taken_first() {
+    let (mut exchange, mut calls) = (Exchange::default(), calls(4));
+    for call in calls.iter_mut().take(3) {
+        let leg = call.first();
+        call.start(1, leg, wait_in("help", None));
+        call.start(2, leg, Action::Prompt(Prompt::once(PromptSource::Music)));
+    }
+    meet(&mut exchange, &mut calls);
+    assert!(matches!(calls[2].outcome(), Some(Outcome::Queued(queued)) if queued.end == QueueEnd::Full));
+    calls.iter_mut().for_each(|call| call.wait(10 * S));
+    let agent = calls[3].first();
+    let mut dial = take_from("help", None);
+    dial.hang_up = DigitSet::of("*");
+    calls[3].start(1, agent, Action::Dial(dial));
+    assert_eq!(meet(&mut exchange, &mut calls), ["o0.1>o0.4", "o0.4>o0.1"]);
+    assert!(calls[0].said().contains(&"stop o0.1 1".to_owned()), "the music ends");
+    let positions: Vec<&QueueEvent> = calls[1]
+        .events
+        .iter()
+        .filter_map(|(_, event)| if let LegEvent::Queue(event) = event { Some(event) } else { None })
+        .collect();
+    assert!(matches!(
+        positions.as_slice(),
+        [
+            QueueEvent::Position { position: 2, waiting: 2, .. },
+            QueueEvent::Position { position: 1, waiting: 1, average, .. }
+        ] if *average == 10 * S
+    ));
+    calls.iter_mut().for_each(|call| call.wait(5 * S));
+    calls[3].digit(agent, Digit::Star);
+    assert_eq!(meet(&mut exchange, &mut calls), ["o0.1|o0.4", "o0.4|o0.1"]);
+    let Some(Outcome::Queued(queued)) = calls[0].outcome() else { panic!() };
+    assert_eq!((queued.end, queued.waited, queued.talked), (QueueEnd::Talked, 10 * S, 5 * S));
+    let Some(Outcome::Dialed(dialed)) = calls[3].outcome() else { panic!() };
+    assert_eq!((dialed.by, dialed.talked, dialed.answered), (DialEnd::Key(Digit::Star), 5 * S, Some(0)));
+}
+
+#[test]
+fn an_empty_queue_is_waited_at_for_a_while() {
+    let (mut exchange, mut calls) = (Exchange::default(), calls(2));
+    let agent = calls[0].first();
+    calls[0].start(1, agent, Action::Dial(take_from("help", None)));
+    meet(&mut exchange, &mut calls);
+    calls[0].wait(30 * S);
+    meet(&mut exchange, &mut calls);
+    assert!(matches!(calls[0].outcome(), Some(Outcome::Dialed(dialed)) if dialed.cause == Cause::NoAnswer));
+    // Who comes later is not given to one who has gone.
+    let leg = calls[1].first();
+    calls[1].start(1, leg, wait_in("help", None));
+    assert!(meet(&mut exchange, &mut calls).is_empty());
+}
+
+#[test]
+fn who_is_called_out_may_hear_something_before() {
+    let (mut exchange, mut calls) = (Exchange::default(), calls(2));
+    let leg = calls[0].first();
+    calls[0].start(1, leg, wait_in("help", None));
+    let agent = calls[1].first();
+    calls[1].start(1, agent, Action::Dial(take_from("help", Some("http://a.test/next"))));
+    assert!(meet(&mut exchange, &mut calls).is_empty(), "not connected yet");
+    let called = calls[0].events.iter().any(|(_, event)| {
+        matches!(event, LegEvent::Queue(QueueEvent::Called { announce: Some(told), .. }) if told.url == "http://a.test/next")
+    });
+    assert!(called);
+    calls[0].start(2, leg, Action::Accept);
+    assert_eq!(meet(&mut exchange, &mut calls), ["o0.1>o0.2", "o0.2>o0.1"]);
+    calls[0].released(leg, Cause::NormalClearing);
+    meet(&mut exchange, &mut calls);
+    assert!(matches!(calls[1].outcome(), Some(Outcome::Dialed(dialed)) if dialed.by == DialEnd::Target));
+}
+
+#[test]
+fn a_parked_call_is_fetched_from_its_place() {
+    let (mut exchange, mut calls) = (Exchange::default(), calls(4));
+    let park = |first, last| wait_in("lot", Some(Places { first, last }));
+    for call in calls.iter_mut().take(2) {
+        let leg = call.first();
+        call.start(1, leg, park(71, 72));
+    }
+    meet(&mut exchange, &mut calls);
+    let place = |call: &Stage| {
+        call.events.iter().find_map(|(_, event)| match event {
+            LegEvent::Queue(QueueEvent::Position { place, .. }) => *place,
+            _ => None,
+        })
+    };
+    assert_eq!((place(&calls[0]), place(&calls[1])), (Some(71), Some(72)));
+    let leg = calls[2].first();
+    calls[2].start(1, leg, Action::Dial(take_from("lot.72", None)));
+    assert_eq!(meet(&mut exchange, &mut calls), ["o0.2>o0.3", "o0.3>o0.2"]);
+    // The place is free again; a taken one is not given twice.
+    let leg = calls[3].first();
+    calls[3].start(1, leg, park(71, 71));
+    meet(&mut exchange, &mut calls);
+    assert!(matches!(calls[3].outcome(), Some(Outcome::Queued(queued)) if queued.end == QueueEnd::Full));
+}
+
+#[test]
+fn a_call_that_breaks_leaves_nobody_behind() {
+    let (mut exchange, mut calls) = (Exchange::default(), calls(3));
+    enter(&mut calls[0], room("a"));
+    enter(&mut calls[1], room("a"));
+    let leg = calls[2].first();
+    calls[2].start(1, leg, wait_in("help", None));
+    meet(&mut exchange, &mut calls);
+    for call in 1..=3 {
+        exchange.call_gone(calls[0].now(), call);
+    }
+    assert_eq!(exchange.rooms().count(), 0);
+    assert_eq!(exchange.queues().map(|(_, waiting)| waiting).sum::<usize>(), 0);
+}

@@ -1,0 +1,230 @@
+//! A call with a flow that does as the test says, and everything that the call wants as text.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tipring_calls::exchange::{Exchange, ExchangeEvent, ExchangeOutput, ExchangeRequest, Seat};
+use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEvent};
+use tipring_model::call::{CallFacts, Direction, Origin};
+use tipring_model::flow::{Action, Flow, FlowInput, FlowOutput, LegEvent, Message, Moment, Outcome, Target};
+use tipring_model::line::{LineCommand, LineEvent, Supervision};
+use tipring_model::{ActionId, CallerId, Cause, Digit, LegId, LineId, MessageId, Number};
+use tipring_testkit::Clock;
+use tipring_testkit::transcript::CALL;
+
+#[derive(Default)]
+struct Script {
+    outputs: VecDeque<FlowOutput>,
+    ended: Vec<(ActionId, Outcome)>,
+    events: Vec<(LegId, LegEvent)>,
+}
+
+/// A flow that asks for what the test has put down.
+struct Puppet(Rc<RefCell<Script>>);
+
+impl Flow for Puppet {
+    fn handle(&mut self, _: Moment, input: FlowInput<'_>) {
+        let mut script = self.0.borrow_mut();
+        if let FlowInput::Ended(id, outcome) = input {
+            script.ended.push((id, outcome));
+        } else if let FlowInput::Leg(leg, event) = input {
+            script.events.push((leg, event));
+        }
+    }
+
+    fn poll(&mut self) -> Option<FlowOutput> {
+        self.0.borrow_mut().outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// The first leg of call 1.
+pub(crate) fn caller() -> LegId {
+    LegId::offered(LineId(0), 1)
+}
+
+/// The leg that call 1 placed as its `seq`-th.
+pub(crate) fn placed(seq: u32) -> LegId {
+    LegId::placed(1, seq)
+}
+
+/// Numbers 200, 201 and so on.
+pub(crate) fn targets(count: usize) -> Vec<Target> {
+    (0..count).map(|n| Target::Number((200 + n).to_string())).collect()
+}
+
+pub(crate) struct Stage {
+    call: Call,
+    number: u32,
+    clock: Clock,
+    script: Rc<RefCell<Script>>,
+    said: Vec<String>,
+    pub(crate) events: Vec<(LegId, LegEvent)>,
+    pub(crate) asked: Vec<(Seat, ExchangeRequest)>,
+}
+
+impl Stage {
+    /// Call 1, answered, with `action` as #1 on its first leg.
+    pub(crate) fn answered(action: Action) -> Self {
+        let mut stage = Self::new(1);
+        stage.start(1, stage.first(), action);
+        stage
+    }
+
+    /// A call, answered.
+    pub(crate) fn new(number: u32) -> Self {
+        let clock = Clock::new();
+        let script = Rc::new(RefCell::new(Script::default()));
+        let facts = CallFacts {
+            id: CALL,
+            leg: Some(LegId::offered(LineId(0), number)),
+            direction: Direction::Inbound,
+            from: CallerId::of("15550100"),
+            to: Number::new("15550199"),
+            answered: true,
+            codec: "PCMA",
+            started_unix_ms: 0,
+            origin: Origin::default(),
+            kept: Rc::default(),
+        };
+        let flow = Box::new(Puppet(Rc::clone(&script)));
+        let call = Call::new(number, facts, flow, Limits::default(), clock.now());
+        let (said, events, asked) = Default::default();
+        let mut stage = Self { call, number, clock, script, said, events, asked };
+        stage.give(CallInput::Start);
+        stage
+    }
+
+    pub(crate) fn first(&self) -> LegId {
+        LegId::offered(LineId(0), self.number)
+    }
+
+    pub(crate) fn start(&mut self, id: u32, on: LegId, action: Action) {
+        let start = FlowOutput::Start { id: ActionId(id), on: Some(on), action };
+        self.ask(start);
+    }
+
+    fn ask(&mut self, output: FlowOutput) {
+        self.script.borrow_mut().outputs.push_back(output);
+        // Anything makes the call ask its flow.
+        let message =
+            Message { method: String::new(), path: String::new(), headers: Vec::new(), body: Vec::new() };
+        self.give(CallInput::Message(MessageId(0), &message));
+    }
+
+    pub(crate) fn give(&mut self, input: CallInput<'_>) {
+        self.call.handle(self.clock.now(), input);
+        while let Some(output) = self.call.poll() {
+            self.hear(output);
+        }
+        self.events.append(&mut self.script.borrow_mut().events);
+    }
+
+    fn hear(&mut self, output: CallOutput) {
+        let line = match output {
+            CallOutput::Place { leg, to, .. } => format!("place {leg} {to}"),
+            CallOutput::Line(LineCommand::Release { leg, cause }) => format!("release {leg} {cause}"),
+            CallOutput::Line(command) => format!("{command:?}"),
+            CallOutput::Media(leg, MediaCommand::Play { source, .. }) => format!("play {leg} {source:?}"),
+            CallOutput::Media(leg, MediaCommand::StopPlay(play)) => format!("stop {leg} {play}"),
+            CallOutput::Media(leg, MediaCommand::Record { record, .. }) => format!("record {leg} {record}"),
+            CallOutput::Media(leg, MediaCommand::StopRecord(record)) => format!("stop-record {leg} {record}"),
+            CallOutput::Connect { from, to } => format!("connect {from} {to}"),
+            CallOutput::Disconnect { from, to } => format!("disconnect {from} {to}"),
+            CallOutput::Over(cdr) => format!("over {}", cdr.cause),
+            CallOutput::Exchange(seat, request) => return self.asked.push((seat, request)),
+            CallOutput::Media(..)
+            | CallOutput::Fetch { .. }
+            | CallOutput::Reply(..)
+            | CallOutput::Notify(_)
+            | CallOutput::Keep { .. }
+            | CallOutput::Step { .. }
+            | CallOutput::Warn(_) => return,
+        };
+        self.said.push(line);
+    }
+
+    /// What the call wanted since the last time.
+    pub(crate) fn said(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.said)
+    }
+
+    /// How action #1 ended.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        self.outcome_of(1)
+    }
+
+    pub(crate) fn outcome_of(&self, id: u32) -> Option<Outcome> {
+        let script = self.script.borrow();
+        script.ended.iter().find(|(ended, _)| *ended == ActionId(id)).map(|(_, outcome)| outcome.clone())
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now().instant
+    }
+
+    /// Time passes, and timers ring when they are due.
+    pub(crate) fn wait(&mut self, by: Duration) {
+        let until = self.now() + by;
+        while let Some(due) = self.call.poll_timeout().filter(|due| *due <= until) {
+            self.clock.advance_to(due);
+            self.give(CallInput::Timeout);
+        }
+        self.clock.advance_to(until);
+    }
+
+    pub(crate) fn alerting(&mut self, leg: LegId) {
+        self.give(CallInput::Line(LineEvent::Alerting { leg, early_media: false }));
+    }
+
+    pub(crate) fn answer(&mut self, leg: LegId) {
+        let supervision = Supervision::Signalled;
+        self.give(CallInput::Line(LineEvent::Answered { leg, supervision, codec: "PCMA" }));
+    }
+
+    pub(crate) fn released(&mut self, leg: LegId, cause: Cause) {
+        self.released_with(leg, cause, None);
+    }
+
+    pub(crate) fn released_with(&mut self, leg: LegId, cause: Cause, status: Option<u16>) {
+        self.give(CallInput::Line(LineEvent::Released { leg, cause, status }));
+    }
+
+    pub(crate) fn digit(&mut self, leg: LegId, digit: Digit) {
+        self.give(CallInput::Media(leg, MediaEvent::Digit(digit)));
+    }
+
+    pub(crate) fn hear_exchange(&mut self, action: ActionId, event: ExchangeEvent) {
+        self.give(CallInput::Exchange(action, event));
+    }
+}
+
+/// Calls and the exchange between them: what each asks goes to the exchange, what that says
+/// goes back, until nobody has anything to say.
+pub(crate) fn meet(exchange: &mut Exchange, calls: &mut [Stage]) -> Vec<String> {
+    let mut wires = Vec::new();
+    loop {
+        for stage in calls.iter_mut() {
+            let now = stage.now();
+            for (seat, request) in std::mem::take(&mut stage.asked) {
+                exchange.handle(now, seat, request);
+            }
+        }
+        let Some(output) = exchange.poll() else { return wires };
+        match output {
+            ExchangeOutput::Tell(seat, event) => {
+                let call = calls.iter_mut().find(|stage| stage.number == seat.call);
+                if let Some(call) = call {
+                    call.hear_exchange(seat.action, event);
+                }
+            }
+            ExchangeOutput::Connect { from, to } => wires.push(format!("{from}>{to}")),
+            ExchangeOutput::Disconnect { from, to } => wires.push(format!("{from}|{to}")),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The exchange of the box: passes on what calls ask of it and what it answers.
+
+use tipring_calls::CallInput;
+use tipring_calls::exchange::{ExchangeOutput, ExchangeRequest, Seat};
+use tipring_media::Command;
+use tokio::task::spawn_local;
+
+use super::switchboard::{Switchboard, moment};
+
+impl Switchboard {
+    pub(super) fn exchange(&self, seat: Seat, request: ExchangeRequest) {
+        self.0.exchange.borrow_mut().handle(moment().instant, seat, request);
+        self.exchange_later();
+    }
+
+    /// Frees what a call that broke has left behind.
+    pub(super) fn leave_exchange(&self, call: u32) {
+        self.0.exchange.borrow_mut().call_gone(moment().instant, call);
+        self.exchange_later();
+    }
+
+    /// Carries out what the exchange wants, after the call that asked has said all it had
+    /// to say.
+    fn exchange_later(&self) {
+        let board = self.clone();
+        spawn_local(async move {
+            loop {
+                let output = board.0.exchange.borrow_mut().poll();
+                match output {
+                    None => return,
+                    Some(ExchangeOutput::Tell(seat, event)) => {
+                        board.handle(seat.call, CallInput::Exchange(seat.action, event));
+                    }
+                    Some(ExchangeOutput::Connect { from, to }) => {
+                        board.0.media.send(Command::Connect { from, to });
+                    }
+                    Some(ExchangeOutput::Disconnect { from, to }) => {
+                        board.0.media.send(Command::Disconnect { from, to });
+                    }
+                }
+            }
+        });
+    }
+}
