@@ -11,6 +11,7 @@ use tipring_model::flow::{
 };
 use tipring_model::prompt::{Prompt, PromptSource};
 use tipring_model::{Cause, Digit, DigitSet, LegId};
+use tipring_testkit::Clock;
 
 const S: Duration = Duration::from_secs(1);
 
@@ -33,7 +34,8 @@ fn room(name: &str) -> Conference {
 
 /// So many calls, each answered.
 fn calls(count: u32) -> Vec<Stage> {
-    (1..=count).map(Stage::new).collect()
+    let clock = Clock::new();
+    (1..=count).map(|number| Stage::new(number, clock)).collect()
 }
 
 fn enter(stage: &mut Stage, room: Conference) {
@@ -42,10 +44,9 @@ fn enter(stage: &mut Stage, room: Conference) {
 }
 
 fn left(stage: &Stage) -> Option<LeftBy> {
-    match stage.outcome()? {
-        Outcome::Left(left) => Some(left.by),
-        other => panic!("{other:?}"),
-    }
+    let outcome = stage.outcome()?;
+    let Outcome::Left(left) = outcome else { panic!("{outcome:?}") };
+    Some(left.by)
 }
 
 #[test]
@@ -206,9 +207,9 @@ fn a_parked_call_is_fetched_from_its_place() {
     }
     meet(&mut exchange, &mut calls);
     let place = |call: &Stage| {
-        call.events.iter().find_map(|(_, event)| match event {
-            LegEvent::Queue(QueueEvent::Position { place, .. }) => *place,
-            _ => None,
+        call.events.iter().find_map(|(_, event)| {
+            let LegEvent::Queue(QueueEvent::Position { place, .. }) = event else { return None };
+            *place
         })
     };
     assert_eq!((place(&calls[0]), place(&calls[1])), (Some(71), Some(72)));

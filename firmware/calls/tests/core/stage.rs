@@ -71,14 +71,13 @@ pub(crate) struct Stage {
 impl Stage {
     /// Call 1, answered, with `action` as #1 on its first leg.
     pub(crate) fn answered(action: Action) -> Self {
-        let mut stage = Self::new(1);
+        let mut stage = Self::new(1, Clock::new());
         stage.start(1, stage.first(), action);
         stage
     }
 
-    /// A call, answered.
-    pub(crate) fn new(number: u32) -> Self {
-        let clock = Clock::new();
+    /// A call, answered, at the time of `clock`.
+    pub(crate) fn new(number: u32, clock: Clock) -> Self {
         let script = Rc::new(RefCell::new(Script::default()));
         let facts = CallFacts {
             id: CALL,
