@@ -20,14 +20,14 @@ fuzz_target!(|bytes: &[u8]| {
     // Fetched: the document comes as the answer to the first request, and to every other.
     let mut settings = RawSettings::new();
     settings.set("url", RawValue::Text("https://app.example/flow".to_owned()));
-    let Ok(program) = (dialect.open)(&settings) else { panic!("good settings were refused") };
+    let Ok(program) = (dialect.open)(&settings, &Default::default()) else { panic!("good settings were refused") };
     let facts = flow_run::facts("15550100", "100");
     flow_run::run(program.start().as_mut(), &facts, &mut choices, document, |_| {});
     // Static: what the check refuses, the settings refuse, too.
     let Ok(text) = std::str::from_utf8(document) else { return };
     let mut settings = RawSettings::new();
     settings.set("document", RawValue::Text(text.to_owned()));
-    if let Ok(program) = (dialect.open)(&settings) {
+    if let Ok(program) = (dialect.open)(&settings, &Default::default()) {
         assert!(!fatal, "the check refuses what runs");
         flow_run::run(program.start().as_mut(), &facts, &mut choices, document, |_| {});
     }

@@ -1,8 +1,9 @@
 //! One run of a flow, answered as the fuzzer likes.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tipring_model::call::{CallFacts, Direction};
+use tipring_model::call::{CallFacts, Direction, Origin};
 use tipring_model::fetch::{FetchError, HttpRequest, HttpResponse};
 use tipring_model::flow::{
     ActionFailure, CollectEnd, Collected, Dialed, Flow, FlowInput, FlowOutput, LegEvent, Moment, Outcome,
@@ -28,6 +29,8 @@ pub fn facts(from: &str, to: &str) -> CallFacts {
         answered: false,
         codec: "PCMU",
         started_unix_ms: 1_795_165_200_000,
+        origin: Origin::default(),
+        kept: Rc::default(),
     }
 }
 
@@ -94,7 +97,7 @@ fn answer(flow: &mut dyn Flow, now: Moment, id: FetchId, url: String, choices: &
         2 => Some("application/xml; charset=windows-1251".to_owned()),
         _ => Some("application/xml".to_owned()),
     };
-    let response = HttpResponse { status, url, media_type, body: body.to_vec() };
+    let response = HttpResponse { status, url, media_type, headers: Vec::new(), body: body.to_vec() };
     flow.handle(now, FlowInput::Fetched(id, Ok(&response)));
 }
 
@@ -121,11 +124,12 @@ fn outcome(choices: &mut Bytes<'_>) -> Outcome {
             length,
             file: (choices.byte() > 20).then(|| "a.wav".to_owned()),
             finish: None,
+            is_silent: choices.byte() > 200,
         }),
         6 => Outcome::Dialed(Dialed {
             answered: (choices.byte() > 99).then(|| choices.below(12)),
-            cause: Cause::ALL[choices.below(Cause::ALL.len())],
             talked: length,
+            ..Dialed::nobody(Cause::ALL[choices.below(Cause::ALL.len())])
         }),
         7 => Outcome::Cancelled,
         8 => Outcome::LegGone,
@@ -159,7 +163,11 @@ fn drain(
                 assert!(!*ended, "two ends");
                 *ended = true;
             }
-            FlowOutput::Cancel(_) | FlowOutput::Reply(..) | FlowOutput::Step(_) | FlowOutput::Warn(_) => {}
+            FlowOutput::Keep { .. }
+            | FlowOutput::Cancel(_)
+            | FlowOutput::Reply(..)
+            | FlowOutput::Step(_)
+            | FlowOutput::Warn(_) => {}
         }
     }
     panic!("the flow asks without end");

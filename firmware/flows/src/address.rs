@@ -8,13 +8,15 @@ use url::Url;
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// RFC 3986 percent-encoding of UTF-8.
-pub(crate) fn encode(text: &str) -> String {
+#[must_use]
+pub fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
 /// An absolute http or https URL, trimmed and without its fragment, otherwise as
 /// written.
-pub(crate) fn absolute(text: &str) -> Option<String> {
+#[must_use]
+pub fn absolute(text: &str) -> Option<String> {
     let text = text.trim();
     // The parser drops some control characters; what is sent on must hold none.
     if text.contains(char::is_control) {
@@ -27,7 +29,8 @@ pub(crate) fn absolute(text: &str) -> Option<String> {
 
 /// `text` as an absolute URL, resolved against the URL of the document it stands
 /// in (RFC 3986 §5) where it is relative.
-pub(crate) fn resolve(base: Option<&str>, text: &str) -> Option<String> {
+#[must_use]
+pub fn resolve(base: Option<&str>, text: &str) -> Option<String> {
     if let Some(url) = absolute(text) {
         return Some(url);
     }
@@ -44,7 +47,8 @@ fn without_fragment(url: &str) -> &str {
 
 /// `url` with `fields` appended to its query, in order; what is there stays, and a fragment
 /// stays behind it.
-pub(crate) fn with_query<N: AsRef<str>, V: AsRef<str>>(url: &str, fields: &[(N, V)]) -> String {
+#[must_use]
+pub fn with_query<N: AsRef<str>, V: AsRef<str>>(url: &str, fields: &[(N, V)]) -> String {
     let (url, fragment) = url.split_once('#').map_or((url, None), |(url, fragment)| (url, Some(fragment)));
     let mut whole = url.to_owned();
     for (name, value) in fields {
@@ -65,7 +69,8 @@ pub(crate) fn with_query<N: AsRef<str>, V: AsRef<str>>(url: &str, fields: &[(N, 
 }
 
 /// `fields` as the body of a form, in order.
-pub(crate) fn form<N: AsRef<str>, V: AsRef<str>>(fields: &[(N, V)]) -> Body {
+#[must_use]
+pub fn form<N: AsRef<str>, V: AsRef<str>>(fields: &[(N, V)]) -> Body {
     let mut bytes = String::new();
     for (name, value) in fields {
         if !bytes.is_empty() {

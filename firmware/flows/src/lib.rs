@@ -5,7 +5,7 @@
 //! it asks for actions and fetches, and is told how they went. The table
 //! [`DIALECTS`] is the only place that lists them.
 
-mod address;
+pub mod address;
 pub mod connect;
 mod loads;
 pub mod opentact;

@@ -2,6 +2,7 @@
 
 mod audio;
 mod control;
+mod ending;
 mod fetching;
 mod kept;
 mod meeting;

@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use super::kept::Kept;
 use super::playing::PlayQueue;
 use super::recordings::{Finished, Recorder};
-use super::records::{DigitRecord, LegFacts, Record, StepRecord, Trail};
+use super::records::{DigitRecord, StepRecord, Trail};
 use super::route::{Arrival, Plan};
 use super::uploads::Uploads;
 use super::webhooks::Webhooks;
@@ -39,7 +39,7 @@ use crate::prompts::PromptStore;
 /// Longest ringing of the built-in flow that connects two parties.
 const CONNECT_RING_MAX: Duration = Duration::from_secs(120);
 /// Calls whose end is remembered for those who ask.
-const ENDED_MAX: usize = 256;
+pub(super) const ENDED_MAX: usize = 256;
 /// Steps kept for the record of one call.
 const STEPS_MAX: usize = 1_000;
 /// Keys kept for the record of one call.
@@ -74,7 +74,7 @@ pub(super) struct Board {
     /// Probes of servers that were sent.
     pub(super) probes: std::cell::Cell<usize>,
     timer_changed: Notify,
-    idle: Notify,
+    pub(super) idle: Notify,
 }
 
 #[derive(Default)]
@@ -83,7 +83,7 @@ pub(super) struct State {
     /// Calls that are over and whose legs' counters are still on their way.
     pub(super) closing: HashMap<u32, Closing>,
     pub(super) legs: HashMap<LegId, LegEntry>,
-    timers: BTreeSet<(Instant, u32)>,
+    pub(super) timers: BTreeSet<(Instant, u32)>,
     next_call: u32,
     pub(super) calls_total: u64,
     pub(super) panics: u64,
@@ -97,21 +97,21 @@ pub(super) struct Entry {
     pub(super) line: Option<LineId>,
     pub(super) flow: Option<usize>,
     pub(super) began: Instant,
-    due: Option<Instant>,
+    pub(super) due: Option<Instant>,
     pub(super) trail: Trail,
     /// Documents that are being got for it.
     pub(super) climbing: Vec<tokio::task::AbortHandle>,
     /// What takes over if its first document cannot be had.
     pub(super) stand_in: Option<Rung>,
     pub(super) legs: Vec<LegId>,
-    stats: HashMap<LegId, LegStats>,
-    codecs: HashMap<LegId, &'static str>,
+    pub(super) stats: HashMap<LegId, LegStats>,
+    pub(super) codecs: HashMap<LegId, &'static str>,
     pub(super) lines: HashMap<LegId, LineId>,
 }
 
 pub(super) struct Closing {
-    entry: Box<Entry>,
-    cdr: Box<Cdr>,
+    pub(super) entry: Box<Entry>,
+    pub(super) cdr: Box<Cdr>,
     /// Legs that the engine has not given back.
     pub(super) waiting: usize,
 }
@@ -291,15 +291,6 @@ impl Switchboard {
     fn is_idle(&self) -> bool {
         let state = self.0.state.borrow();
         state.calls.is_empty() && state.closing.is_empty()
-    }
-
-    /// Writes what is left without waiting for counters.
-    fn close_all(&self) {
-        let left: Vec<Closing> =
-            self.0.state.borrow_mut().closing.drain().map(|(_, closing)| closing).collect();
-        for closing in left {
-            self.write_record(&closing.entry, &closing.cdr);
-        }
     }
 
     // --- Lines.
@@ -527,28 +518,6 @@ impl Switchboard {
         }
     }
 
-    fn leg_stats(&self, leg: LegId, stats: LegStats) {
-        let mut state = self.0.state.borrow_mut();
-        if let Some(entry) = state.calls.values_mut().find(|entry| entry.legs.contains(&leg)) {
-            entry.stats.insert(leg, stats);
-            return;
-        }
-        let owner = state.closing.iter_mut().find(|(_, closing)| closing.entry.legs.contains(&leg));
-        let Some((call, closing)) = owner else { return };
-        let call = *call;
-        closing.entry.stats.insert(leg, stats);
-        closing.waiting = closing.waiting.saturating_sub(1);
-        if closing.waiting > 0 {
-            return;
-        }
-        let closed = state.closing.remove(&call);
-        drop(state);
-        if let Some(Closing { entry, cdr, .. }) = closed {
-            self.write_record(&entry, &cdr);
-            self.0.idle.notify_one();
-        }
-    }
-
     // --- Calls.
 
     /// Gives a call an input and does what it asks for. A panic inside ends that
@@ -589,48 +558,6 @@ impl Switchboard {
         if !survived {
             self.call_panicked(number);
         }
-    }
-
-    /// Ends a call whose program broke: its legs are let go, its record is written.
-    fn call_panicked(&self, number: u32) {
-        let entry = {
-            let mut state = self.0.state.borrow_mut();
-            state.panics += 1;
-            let entry = state.calls.remove(&number);
-            if let Some(due) = entry.as_ref().and_then(|entry| entry.due) {
-                state.timers.remove(&(due, number));
-            }
-            entry
-        };
-        let Some(entry) = entry else { return };
-        tracing::error!(code = "TR-CALL-PANIC", call = %entry.call.facts().id, "internal fault; the call is ended");
-        for leg in &entry.legs {
-            let line = self.0.state.borrow_mut().legs.remove(leg).and_then(|leg| leg.line);
-            if let Some(line) = line {
-                self.0
-                    .lines
-                    .command(line, LineCommand::Release { leg: *leg, cause: Cause::TemporaryFailure });
-            }
-        }
-        let facts = entry.call.facts();
-        let cdr = Cdr {
-            id: facts.id,
-            direction: facts.direction,
-            from: facts.from.clone(),
-            to: facts.to.clone(),
-            started_unix_ms: facts.started_unix_ms,
-            answered_after: None,
-            supervision: None,
-            lasted: entry.began.elapsed(),
-            cause: Cause::TemporaryFailure,
-            ended_by: EndedBy::Limit,
-            label: "internal_fault".to_owned(),
-            legs: Vec::new(),
-            recordings: Vec::new(),
-        };
-        self.leave_exchange(number);
-        self.write_record(&entry, &cdr);
-        self.0.idle.notify_one();
     }
 
     fn perform(&self, number: u32, output: CallOutput) {
@@ -694,56 +621,6 @@ impl Switchboard {
                 reason: step.reason,
             });
         }
-    }
-
-    fn over(&self, number: u32, cdr: Box<Cdr>) {
-        let entry = {
-            let mut state = self.0.state.borrow_mut();
-            let entry = state.calls.remove(&number);
-            if let Some(due) = entry.as_ref().and_then(|entry| entry.due) {
-                state.timers.remove(&(due, number));
-            }
-            if state.ended.len() >= ENDED_MAX {
-                state.ended.pop_front();
-            }
-            state.ended.push_back((cdr.id, cdr.cause));
-            entry
-        };
-        let Some(entry) = entry else { return };
-        entry.climbing.iter().for_each(tokio::task::AbortHandle::abort);
-        tracing::info!(
-            call = %cdr.id,
-            cause = %cdr.cause,
-            by = cdr.ended_by.as_str(),
-            label = cdr.label,
-            ms = u64::try_from(cdr.lasted.as_millis()).unwrap_or(u64::MAX),
-            "call over"
-        );
-        // The engine lets go of a leg a few milliseconds after the line.
-        let answered = cdr.legs.iter().filter(|leg| leg.answered_after.is_some());
-        let waiting = answered.filter(|leg| !entry.stats.contains_key(&leg.leg)).count();
-        if waiting == 0 {
-            self.write_record(&entry, &cdr);
-        } else {
-            let closing = Closing { entry: Box::new(entry), cdr, waiting };
-            self.0.state.borrow_mut().closing.insert(number, closing);
-        }
-        self.0.idle.notify_one();
-    }
-
-    fn write_record(&self, entry: &Entry, cdr: &Cdr) {
-        let line = entry.line.map(|line| self.line_name(Some(line)).to_owned());
-        let flow = entry.flow.and_then(|at| self.0.flows.get(at)).map(|entry| entry.name.clone());
-        let record = Record::new(cdr, line, flow, entry.trail.clone(), |leg| LegFacts {
-            line: entry.lines.get(&leg).map(|line| self.line_name(Some(*line)).to_owned()),
-            codec: entry.codecs.get(&leg).copied(),
-            stats: entry.stats.get(&leg).copied(),
-        });
-        self.0.records.write(&record);
-        let call = cdr.id.to_string();
-        // With everything that happened it would be too long for an event.
-        self.0.webhooks.event("cdr", &call, Class::Record, record.summary());
-        self.0.uploads.ready(&call, &cdr.recordings);
     }
 
     /// What flows of the same dialect have kept.
