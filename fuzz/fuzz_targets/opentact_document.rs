@@ -20,7 +20,9 @@ fuzz_target!(|bytes: &[u8]| {
     // Fetched: the document comes as the answer to the first request, and to every other.
     let mut settings = RawSettings::new();
     settings.set("url", RawValue::Text("https://app.example/flow".to_owned()));
-    let Ok(program) = (dialect.open)(&settings, &Default::default()) else { panic!("good settings were refused") };
+    let Ok(program) = (dialect.open)(&settings, &Default::default()) else {
+        panic!("good settings were refused")
+    };
     let facts = flow_run::facts("15550100", "100");
     flow_run::run(program.start().as_mut(), &facts, &mut choices, document, |_| {});
     // Static: what the check refuses, the settings refuse, too.
