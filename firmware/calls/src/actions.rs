@@ -12,6 +12,8 @@ use crate::call::Call;
 use crate::collect::CollectWork;
 use crate::contract::{CallOutput, MediaCommand};
 use crate::dial::DialWork;
+use crate::features::voicemail::VoiceMail;
+use crate::features::{Feature, FeatureInput, Ids};
 use crate::leg::{LegState, Purpose};
 use crate::meeting::MeetingWork;
 use crate::record::RecordWork;
@@ -38,6 +40,7 @@ pub(crate) enum Work {
     Record(RecordWork),
     Dial(Box<DialWork>),
     Meeting(Box<MeetingWork>),
+    Feature(Box<dyn Feature>),
     Echo,
     Place {
         leg: LegId,
@@ -107,6 +110,7 @@ impl Call {
             | Work::Prompt { .. }
             | Work::Collect(_)
             | Work::Record(_)
+            | Work::Feature(_)
             | Work::Place { .. }
             | Work::SendDigits { .. }
             | Work::Pause { .. }
@@ -164,7 +168,11 @@ impl Call {
                 self.run(id, on, Some(now.instant + length), Work::Echo);
                 self.outputs.push_back(CallOutput::Connect { from: on, to: on });
             }
-            Action::Mailbox(_) | Action::Stream(_) | Action::Detect(_) | Action::Refer(_) => {
+            Action::Mailbox(spec) => {
+                let feature = VoiceMail::new(Ids::of(id), spec, self.facts.from.clone());
+                self.begin_feature(now, id, on, Box::new(feature));
+            }
+            Action::Stream(_) | Action::Detect(_) | Action::Refer(_) => {
                 self.ended(id, Outcome::Failed(ActionFailure::NotOffered));
             }
             Action::SendDigits(digits) => {
@@ -268,6 +276,7 @@ impl Call {
             }
             Work::Dial(_) => self.cancel_dial(now, id),
             Work::Meeting(_) => self.end_meeting(id, Outcome::Cancelled),
+            Work::Feature(_) => self.feature_input(now, id, FeatureInput::Stop(Outcome::Cancelled)),
             Work::Echo => self.end_echo(id, Outcome::Cancelled),
             Work::Place { leg } => {
                 let leg = *leg;
@@ -364,6 +373,7 @@ impl Call {
                     | Work::Record(_)
                     | Work::Dial(_)
                     | Work::Meeting(_)
+                    | Work::Feature(_)
                     | Work::Echo
                     | Work::Place { .. }
                     | Work::Bridge { .. }
@@ -416,6 +426,7 @@ impl Call {
             Some(
                 Work::Answer
                 | Work::Record(_)
+                | Work::Feature(_)
                 | Work::Echo
                 | Work::Place { .. }
                 | Work::Bridge { .. }
@@ -455,6 +466,7 @@ impl Call {
                 Some(
                     Work::Answer
                     | Work::Prompt { .. }
+                    | Work::Feature(_)
                     | Work::Bridge { .. }
                     | Work::SendDigits { .. }
                     | Work::Release,
@@ -480,6 +492,7 @@ impl Call {
                 Some(Work::Record(_)) => {}
                 Some(Work::Dial(_)) => self.dial_caller_gone(now, id),
                 Some(Work::Meeting(_)) => self.end_meeting(id, Outcome::LegGone),
+                Some(Work::Feature(_)) => self.feature_input(now, id, FeatureInput::Stop(Outcome::LegGone)),
                 Some(Work::Echo) => self.end_echo(id, Outcome::LegGone),
                 Some(Work::Bridge { .. }) => self.end_action(id, Outcome::Done),
                 Some(Work::Release) => self.end_action(id, Outcome::Done),
@@ -518,6 +531,7 @@ impl Running {
             Work::Meeting(meeting) => meeting.plays(play),
             Work::Answer
             | Work::Record(_)
+            | Work::Feature(_)
             | Work::Echo
             | Work::Place { .. }
             | Work::Bridge { .. }

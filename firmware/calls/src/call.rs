@@ -10,6 +10,7 @@ use tipring_model::{ActionId, CallerId, Cause, Digit, LegId, PlayId, RecordId};
 
 use crate::actions::{Running, Work};
 use crate::contract::{CallInput, CallOutput, Limits, MediaCommand, MediaEvent, Request};
+use crate::features::{FeatureInput, is_of_feature, owner_of};
 use crate::leg::{Leg, LegState, Purpose};
 
 /// What the flow will be told next, kept until it can be called again.
@@ -151,6 +152,7 @@ impl Call {
                 self.tell(now, FlowInput::Fetched(id, answer));
             }
             CallInput::Exchange(id, event) => self.exchange_event(now, id, event),
+            CallInput::Mailbox(id, reply) => self.feature_input(now, id, FeatureInput::Mailbox(reply)),
             CallInput::Message(id, message) => self.tell(now, FlowInput::Message(id, message)),
             CallInput::Request(Request::HangUp(by)) => {
                 self.finish(Cause::NormalClearing, by, "operator".to_owned());
@@ -237,7 +239,7 @@ impl Call {
                     let facts = self.facts.clone();
                     self.tell(now, FlowInput::Started(&facts));
                 }
-                Told::Ended(id, outcome) => self.tell(now, FlowInput::Ended(id, outcome)),
+                Told::Ended(id, outcome) => self.tell_ended(now, id, outcome),
                 Told::Leg(leg, event) => self.tell(now, FlowInput::Leg(leg, event)),
             }
         }
@@ -247,6 +249,15 @@ impl Call {
 
     pub(crate) fn ended(&mut self, id: ActionId, outcome: Outcome) {
         self.told.push_back(Told::Ended(id, outcome));
+    }
+
+    /// Tells the flow, or the feature that began the action.
+    fn tell_ended(&mut self, now: Moment, id: ActionId, outcome: Outcome) {
+        if is_of_feature(id) {
+            self.feature_input(now, owner_of(id), FeatureInput::Ended(id, outcome));
+        } else {
+            self.tell(now, FlowInput::Ended(id, outcome));
+        }
     }
 
     pub(crate) fn leg_event(&mut self, leg: LegId, event: LegEvent) {
@@ -300,7 +311,8 @@ impl Call {
         for leg in live {
             self.release(leg, cause);
         }
-        self.told.clear();
+        // A feature may still have to put something away.
+        self.told.retain(|told| matches!(told, Told::Ended(id, _) if is_of_feature(*id)));
     }
 
     fn close(&mut self, now: Moment) {

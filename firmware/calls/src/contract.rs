@@ -10,6 +10,7 @@ use tipring_model::prompt::PromptSource;
 use tipring_model::{ActionId, CallerId, Digit, Digits, FetchId, LegId, MessageId, PlayId, RecordId};
 
 use crate::exchange::{ExchangeEvent, ExchangeRequest, Seat};
+use crate::features::mailbox::{MailboxReply, MailboxRequest};
 
 /// Bounds of one call.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,8 @@ pub enum CallInput<'a> {
     Fetched(FetchId, Result<&'a HttpResponse, FetchError>),
     /// The exchange about one of the call's seats.
     Exchange(ActionId, ExchangeEvent),
+    /// The answer to [`CallOutput::Mailbox`]; exactly one each.
+    Mailbox(ActionId, MailboxReply),
     /// Somebody outside speaks to the flow.
     Message(MessageId, &'a Message),
     /// Somebody at the box wants something.
@@ -85,6 +88,8 @@ pub enum CallOutput {
         /// What else to say.
         extras: PlaceExtras,
     },
+    /// Something to be done with a mailbox, for an action.
+    Mailbox(ActionId, MailboxRequest),
     /// A request to the exchange, for one of the call's seats.
     Exchange(Seat, ExchangeRequest),
     /// Keep a value on the box; see [`FlowOutput::Keep`](tipring_model::flow::FlowOutput::Keep).

@@ -15,6 +15,7 @@ mod collect;
 mod contract;
 mod dial;
 pub mod exchange;
+pub mod features;
 mod leg;
 mod meeting;
 mod record;

@@ -93,6 +93,7 @@ fn output_text(output: &CallOutput) -> Option<String> {
         CallOutput::Reply(id, reply) => format!("reply {id} {}", reply.status),
         CallOutput::Over(cdr) => format!("over {} {} legs={}", cdr.cause, cdr.label, cdr.legs.len()),
         CallOutput::Exchange(seat, request) => format!("exchange {} {request:?}", seat.leg),
+        CallOutput::Mailbox(id, request) => format!("mailbox {id} {request:?}"),
         CallOutput::Keep { name, .. } => format!("keep {name}"),
         CallOutput::Notify(_) | CallOutput::Step { .. } | CallOutput::Warn(_) => return None,
     })

@@ -14,12 +14,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tipring_calls::exchange::{Exchange, ExchangeOutput};
+use tipring_calls::features::mailbox::{MailboxContents, MailboxReply};
 use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEvent, Request};
 use tipring_model::call::{CallFacts, Direction, EndedBy, Origin};
 use tipring_model::fetch::{FetchError, HttpRequest, Method};
 use tipring_model::flow::{
     Action, ActionFailure, Announcement, Collect, Conference, Dial, DialOrder, DialTarget, Enqueue, Flow,
-    FlowInput, FlowOutput, LegEvent, Moment, Pause, Place, Places, Record, Recorded, Ringback, Sides, Target,
+    FlowInput, FlowOutput, LegEvent, Mailbox, MailboxPurpose, Moment, Pause, Place, Places, Record, Recorded,
+    Ringback, Sides, Target,
 };
 use tipring_model::line::{LineCommand, LineEvent, Supervision};
 use tipring_model::prompt::{Prompt, PromptSource};
@@ -66,7 +68,7 @@ impl Whim {
         let short = Duration::from_millis(self.random.next() % 4_000);
         let keys = [DigitSet::NONE, DigitSet::ALL, DigitSet::of("#")][self.random.below(3)];
         let prompt = Prompt { barge_in: keys, ..Prompt::once(PromptSource::Library("p".to_owned())) };
-        match self.random.below(17) {
+        match self.random.below(18) {
             0 | 1 => Action::Answer,
             2 => Action::Prompt(prompt),
             3 | 4 => Action::Collect(Collect {
@@ -108,6 +110,14 @@ impl Whim {
                 queue: "q".to_owned(),
                 waiting_max: 1 + self.random.below(3),
                 places: (self.random.below(2) == 0).then_some(Places { first: 1, last: 2 }),
+            }),
+            15 => Action::Mailbox(Mailbox {
+                mailbox: (self.random.below(3) > 0).then(|| "ann".to_owned()),
+                purpose: [MailboxPurpose::Leave, MailboxPurpose::Listen][self.random.below(2)],
+                length_max: short,
+                between_digits: short,
+                is_owner: self.random.below(2) == 0,
+                language: "en-US".to_owned(),
             }),
             13 => Action::Accept,
             14 => Action::Echo(short),
@@ -246,6 +256,7 @@ struct World {
     fetches: Vec<FetchId>,
     overs: usize,
     exchange: Exchange,
+    mailboxes: Vec<ActionId>,
     connected: HashSet<(LegId, LegId)>,
 }
 
@@ -308,6 +319,7 @@ impl World {
             CallOutput::Exchange(seat, request) => {
                 self.exchange.handle(self.clock.now().instant, seat, request);
             }
+            CallOutput::Mailbox(id, _) => self.mailboxes.push(id),
             CallOutput::Line(LineCommand::Place { .. } | LineCommand::SendDigits { .. })
             | CallOutput::Keep { .. }
             | CallOutput::Reply(..)
@@ -371,6 +383,17 @@ impl World {
             (9, _) if !self.fetches.is_empty() => {
                 let id = self.fetches.swap_remove(random.below(self.fetches.len()));
                 self.give(CallInput::Fetched(id, Err(FetchError::Timeout)));
+            }
+            (10, _) if !self.mailboxes.is_empty() => {
+                let id = self.mailboxes.swap_remove(random.below(self.mailboxes.len()));
+                let contents = MailboxContents { pin: Some("1".to_owned()), ..MailboxContents::default() };
+                let reply = match random.below(4) {
+                    0 => MailboxReply::Unknown,
+                    1 => MailboxReply::Done,
+                    2 => MailboxReply::Failed,
+                    _ => MailboxReply::Opened(Box::new(contents)),
+                };
+                self.give(CallInput::Mailbox(id, reply));
             }
             (10, _) if random.below(60) == 0 => {
                 self.give(CallInput::Request(Request::HangUp(EndedBy::Operator)));
@@ -441,6 +464,7 @@ fn run(seed: u64) {
         fetches: Vec::new(),
         overs: 0,
         exchange: Exchange::default(),
+        mailboxes: Vec::new(),
         connected: HashSet::new(),
     };
     world.give(CallInput::Start);

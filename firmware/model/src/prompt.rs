@@ -44,6 +44,16 @@ pub enum PromptSource {
     Tones(Vec<Beep>),
     /// The box's music on hold, without end.
     Music,
+    /// Words that every box can say, in a language (BCP 47); a stored prompt of that name
+    /// goes first.
+    Words(&'static str, String),
+    /// A message in a mailbox, or the greeting of one.
+    Mailbox {
+        /// Name of the mailbox.
+        mailbox: String,
+        /// Name of the file in it.
+        file: String,
+    },
 }
 
 /// One tone and the pause after it.

@@ -3,3 +3,4 @@
 mod dialing;
 mod meetings;
 mod stage;
+mod voicemail;

@@ -6,11 +6,15 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tipring_calls::exchange::{Exchange, ExchangeEvent, ExchangeOutput, ExchangeRequest, Seat};
+use tipring_calls::features::mailbox::MailboxReply;
 use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEvent};
 use tipring_model::call::{CallFacts, Direction, Origin};
-use tipring_model::flow::{Action, Flow, FlowInput, FlowOutput, LegEvent, Message, Moment, Outcome, Target};
+use tipring_model::flow::{
+    Action, Flow, FlowInput, FlowOutput, LegEvent, Message, Moment, Outcome, Recorded, Target,
+};
 use tipring_model::line::{LineCommand, LineEvent, Supervision};
-use tipring_model::{ActionId, CallerId, Cause, Digit, LegId, LineId, MessageId, Number};
+use tipring_model::prompt::PromptSource;
+use tipring_model::{ActionId, CallerId, Cause, Digit, LegId, LineId, MessageId, Number, PlayId, RecordId};
 use tipring_testkit::Clock;
 use tipring_testkit::transcript::CALL;
 
@@ -66,6 +70,10 @@ pub(crate) struct Stage {
     said: Vec<String>,
     pub(crate) events: Vec<(LegId, LegEvent)>,
     pub(crate) asked: Vec<(Seat, ExchangeRequest)>,
+    /// The action that last asked for something of a mailbox.
+    mailbox: Option<ActionId>,
+    /// What plays, and where.
+    plays: Vec<(LegId, PlayId)>,
 }
 
 impl Stage {
@@ -94,7 +102,8 @@ impl Stage {
         let flow = Box::new(Puppet(Rc::clone(&script)));
         let call = Call::new(number, facts, flow, Limits::default(), clock.now());
         let (said, events, asked) = Default::default();
-        let mut stage = Self { call, number, clock, script, said, events, asked };
+        let (mailbox, plays) = Default::default();
+        let mut stage = Self { call, number, clock, script, said, events, asked, mailbox, plays };
         stage.give(CallInput::Start);
         stage
     }
@@ -106,6 +115,11 @@ impl Stage {
     pub(crate) fn start(&mut self, id: u32, on: LegId, action: Action) {
         let start = FlowOutput::Start { id: ActionId(id), on: Some(on), action };
         self.ask(start);
+    }
+
+    /// The flow says that the call is over.
+    pub(crate) fn end(&mut self) {
+        self.ask(FlowOutput::End { cause: Cause::NormalClearing, label: "test".to_owned() });
     }
 
     fn ask(&mut self, output: FlowOutput) {
@@ -129,7 +143,14 @@ impl Stage {
             CallOutput::Place { leg, to, .. } => format!("place {leg} {to}"),
             CallOutput::Line(LineCommand::Release { leg, cause }) => format!("release {leg} {cause}"),
             CallOutput::Line(command) => format!("{command:?}"),
-            CallOutput::Media(leg, MediaCommand::Play { source, .. }) => format!("play {leg} {source:?}"),
+            CallOutput::Media(leg, MediaCommand::Play { play, source, .. }) => {
+                self.plays.push((leg, play));
+                match source {
+                    PromptSource::Words(name, _) => format!("say {name}"),
+                    PromptSource::Mailbox { mailbox, file } => format!("play {mailbox}/{file}"),
+                    source => format!("play {leg} {source:?}"),
+                }
+            }
             CallOutput::Media(leg, MediaCommand::StopPlay(play)) => format!("stop {leg} {play}"),
             CallOutput::Media(leg, MediaCommand::Record { record, .. }) => format!("record {leg} {record}"),
             CallOutput::Media(leg, MediaCommand::StopRecord(record)) => format!("stop-record {leg} {record}"),
@@ -137,6 +158,11 @@ impl Stage {
             CallOutput::Disconnect { from, to } => format!("disconnect {from} {to}"),
             CallOutput::Over(cdr) => format!("over {}", cdr.cause),
             CallOutput::Exchange(seat, request) => return self.asked.push((seat, request)),
+            CallOutput::Mailbox(action, request) => {
+                self.mailbox = Some(action);
+                let text = format!("{request:?}");
+                text.split(" { ").next().unwrap_or("").to_lowercase()
+            }
             CallOutput::Media(..)
             | CallOutput::Fetch { .. }
             | CallOutput::Reply(..)
@@ -196,6 +222,41 @@ impl Stage {
 
     pub(crate) fn digit(&mut self, leg: LegId, digit: Digit) {
         self.give(CallInput::Media(leg, MediaEvent::Digit(digit)));
+    }
+
+    /// What plays comes to its end, and what comes after it.
+    pub(crate) fn played(&mut self) {
+        while !self.plays.is_empty() {
+            let (leg, play) = self.plays.remove(0);
+            self.give(CallInput::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
+        }
+    }
+
+    /// What plays is stopped by the engine, as it was told.
+    pub(crate) fn keys(&mut self, keys: &str) {
+        for key in keys.chars() {
+            let leg = self.first();
+            self.digit(leg, Digit::from_char(key).unwrap());
+            for (leg, play) in std::mem::take(&mut self.plays) {
+                self.give(CallInput::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
+            }
+        }
+    }
+
+    pub(crate) fn recorded(&mut self, record: u32, file: Option<&str>) {
+        let leg = self.first();
+        let recorded = Recorded {
+            length: Duration::from_secs(3),
+            file: file.map(str::to_owned),
+            finish: None,
+            is_silent: false,
+        };
+        self.give(CallInput::Media(leg, MediaEvent::RecordEnded(RecordId(record), Ok(recorded))));
+    }
+
+    pub(crate) fn mailbox(&mut self, reply: MailboxReply) {
+        let action = self.mailbox.take().unwrap();
+        self.give(CallInput::Mailbox(action, reply));
     }
 
     pub(crate) fn hear_exchange(&mut self, action: ActionId, event: ExchangeEvent) {

@@ -78,6 +78,8 @@ mod tests {
                 | PromptSource::Tone(_)
                 | PromptSource::ToneOf(..)
                 | PromptSource::Tones(_)
+                | PromptSource::Words(..)
+                | PromptSource::Mailbox { .. }
                 | PromptSource::Music => "something else".to_owned(),
             })
             .collect();

@@ -10,14 +10,16 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use jiff::Timestamp;
 use tipring_calls::exchange::{Exchange, ExchangeOutput};
+use tipring_calls::features::mailbox::{MailboxContents, MailboxReply, MailboxRequest};
 use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEvent};
 use tipring_model::call::{CallFacts, Direction, Origin};
+use tipring_model::directory::Directory;
 use tipring_model::fetch::{FetchError, HttpRequest, HttpResponse};
 use tipring_model::flow::{Moment, Recorded};
 use tipring_model::line::{LineCommand, LineEvent, Supervision};
 use tipring_model::prompt::PromptSource;
 use tipring_model::settings::{Problem, RawSettings, RawValue};
-use tipring_model::{CallId, CallerId, Cause, Digit, FetchId, LegId, LineId, Number, RecordId};
+use tipring_model::{ActionId, CallId, CallerId, Cause, Digit, FetchId, LegId, LineId, Number, RecordId};
 
 use super::dialect;
 use super::{BAD, BAD_FILE, OK, complain, complain_of, say};
@@ -150,6 +152,7 @@ pub(super) fn run(options: &Options) -> u8 {
         pending: Vec::new(),
         keys: options.keys.0.clone(),
         exchange: Exchange::default(),
+        directory,
         over: false,
     };
     simulation.give(CallInput::Start);
@@ -162,6 +165,7 @@ enum Coming {
     Line(LineEvent),
     Media(LegId, MediaEvent),
     Fetched(FetchId, Result<HttpResponse, FetchError>),
+    Mailbox(ActionId, MailboxReply),
     Key(Digit),
 }
 
@@ -222,6 +226,7 @@ struct Simulation<'a> {
     pending: Vec<(Instant, Coming)>,
     keys: VecDeque<Key>,
     exchange: Exchange,
+    directory: Rc<Directory>,
     over: bool,
 }
 
@@ -311,6 +316,7 @@ impl Simulation<'_> {
                 self.tell("answer", &verdict);
                 self.give(CallInput::Fetched(id, answer.as_ref().map_err(|error| *error)));
             }
+            Coming::Mailbox(action, reply) => self.give(CallInput::Mailbox(action, reply)),
             Coming::Key(digit) => {
                 self.tell("key", &digit.to_string());
                 self.give(CallInput::Media(LEG, MediaEvent::Digit(digit)));
@@ -354,6 +360,7 @@ impl Simulation<'_> {
             CallOutput::Exchange(seat, request) => {
                 self.exchange.handle(self.now.instant, seat, request);
             }
+            CallOutput::Mailbox(action, request) => self.mailbox(action, request),
             CallOutput::Keep { name, value } => {
                 self.tell("keep", &format!("{name} {}", value.as_deref().unwrap_or("-")));
             }
@@ -378,6 +385,34 @@ impl Simulation<'_> {
                 self.over = true;
             }
         }
+    }
+
+    /// A mailbox as the directory has it, empty, which takes whatever comes.
+    fn mailbox(&mut self, action: ActionId, request: MailboxRequest) {
+        let reply = match request {
+            MailboxRequest::Open { mailbox } => {
+                self.tell("mailbox", &format!("open {mailbox}"));
+                let entry = self.directory.mailbox(&mailbox);
+                entry.map_or(MailboxReply::Unknown, |entry| {
+                    MailboxReply::Opened(Box::new(MailboxContents {
+                        name: entry.id.clone(),
+                        number: entry.number.clone(),
+                        pin: entry.pin.clone(),
+                        announces_only: entry.announces_only,
+                        ..MailboxContents::default()
+                    }))
+                })
+            }
+            MailboxRequest::Keep { mailbox, .. } => {
+                self.tell("mailbox", &format!("a message for {mailbox}"));
+                MailboxReply::Done
+            }
+            MailboxRequest::Saved { .. }
+            | MailboxRequest::Deleted { .. }
+            | MailboxRequest::Greeting { .. }
+            | MailboxRequest::Pin { .. } => MailboxReply::Done,
+        };
+        self.after(Duration::ZERO, Coming::Mailbox(action, reply));
     }
 
     fn line(&mut self, command: &LineCommand) {
@@ -428,6 +463,8 @@ impl Simulation<'_> {
                         ("tones".to_owned(), beeps.iter().map(|beep| beep.on + beep.off).sum())
                     }
                     PromptSource::Music => ("music".to_owned(), PLAYS),
+                    PromptSource::Words(name, _) => (format!("the words {name}"), PLAYS),
+                    PromptSource::Mailbox { mailbox, .. } => (format!("a message for {mailbox}"), PLAYS),
                 };
                 self.tell("play", &text);
                 let wait = length.saturating_mul(loops.min(1_000));

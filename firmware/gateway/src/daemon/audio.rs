@@ -69,6 +69,8 @@ impl Switchboard {
             | PromptSource::Speech(_)
             | PromptSource::Library(_)
             | PromptSource::Music
+            | PromptSource::Words(..)
+            | PromptSource::Mailbox { .. }
             | PromptSource::Recording(_) => {
                 let board = self.clone();
                 let mut work = Box::pin(async move { board.prompt(call, leg, &source).await });
@@ -104,6 +106,8 @@ impl Switchboard {
             | PromptSource::Library(_)
             | PromptSource::Silence(_)
             | PromptSource::Music
+            | PromptSource::Words(..)
+            | PromptSource::Mailbox { .. }
             | PromptSource::Recording(_) => None,
         }
     }
@@ -125,11 +129,16 @@ impl Switchboard {
                 let path = self.0.recordings_dir.join(file.ok_or(ActionFailure::NoSuchAudio)?);
                 recording(path).await?
             }
+            PromptSource::Mailbox { mailbox, file } => {
+                let path = self.0.mailboxes.file(mailbox, file).ok_or(ActionFailure::NoSuchAudio)?;
+                recording(path).await?
+            }
             PromptSource::Url(_)
             | PromptSource::Speech(_)
             | PromptSource::Library(_)
             | PromptSource::Silence(_)
             | PromptSource::Music
+            | PromptSource::Words(..)
             | PromptSource::ToneOf(..)
             | PromptSource::Tones(_)
             | PromptSource::Tone(_) => self.0.prompts.get(source).await?,

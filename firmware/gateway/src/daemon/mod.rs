@@ -5,6 +5,7 @@ mod control;
 mod ending;
 mod fetching;
 mod kept;
+mod mailboxes;
 mod meeting;
 mod placing;
 mod playing;
@@ -38,6 +39,7 @@ use crate::fetch::documents::Documents;
 use crate::fetch::{AllowList, FetchSettings, Fetcher, Outage};
 use crate::prompts::{PromptSettings, PromptStore};
 use kept::Kept;
+use mailboxes::Mailboxes;
 use recordings::Recorder;
 use route::{Plan, PlannedLine};
 use switchboard::{Parts, Switchboard};
@@ -208,6 +210,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
 
     let kept = Kept::open(&data_dir).map_err(storage(data_dir.clone()))?;
 
+    let mailboxes =
+        Mailboxes::new(&data_dir, recordings_dir(&data_dir), std::rc::Rc::clone(&config.directory));
     let control_path = config.general.control_socket.clone();
     let plan = plan(&config);
     let prewarm = config.fetch.prewarm;
@@ -223,6 +227,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         webhooks,
         uploads,
         kept,
+        mailboxes,
     };
     let board = Switchboard::new(config, plan, parts);
     let control = match control::listen(&control_path) {

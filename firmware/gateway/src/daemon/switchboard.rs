@@ -22,6 +22,7 @@ use tipring_spool::Class;
 use tokio::sync::Notify;
 
 use super::kept::Kept;
+use super::mailboxes::Mailboxes;
 use super::playing::PlayQueue;
 use super::recordings::{Finished, Recorder};
 use super::records::{DigitRecord, StepRecord, Trail};
@@ -69,6 +70,7 @@ pub(super) struct Board {
     pub(super) data_dir: std::path::PathBuf,
     pub(super) recordings_dir: std::path::PathBuf,
     pub(super) kept: Kept,
+    pub(super) mailboxes: Mailboxes,
     pub(super) exchange: RefCell<Exchange>,
     pub(super) state: RefCell<State>,
     /// Probes of servers that were sent.
@@ -152,6 +154,8 @@ pub(crate) struct Parts {
     pub(super) uploads: Uploads,
     /// What flows keep across calls.
     pub(super) kept: Kept,
+    /// Where messages are left.
+    pub(super) mailboxes: Mailboxes,
 }
 
 /// Both clocks, now.
@@ -185,6 +189,7 @@ impl Switchboard {
             webhooks,
             uploads,
             kept,
+            mailboxes,
         } = parts;
         Self(Rc::new(Board {
             plan,
@@ -206,6 +211,7 @@ impl Switchboard {
             webhooks,
             uploads,
             kept,
+            mailboxes,
             exchange: RefCell::default(),
             state: RefCell::new(State::default()),
             probes: std::cell::Cell::default(),
@@ -564,6 +570,7 @@ impl Switchboard {
         match output {
             CallOutput::Place { leg, to, from, extras } => self.place(number, leg, &to, (from, extras)),
             CallOutput::Exchange(seat, request) => self.exchange(seat, request),
+            CallOutput::Mailbox(action, request) => self.mailbox(number, action, request),
             CallOutput::Keep { name, value } => {
                 let dialect = self.dialect_of(number);
                 self.0.kept.keep(dialect, name, value);

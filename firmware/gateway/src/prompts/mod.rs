@@ -10,6 +10,7 @@ mod library;
 mod lru;
 mod music;
 mod speech;
+mod words;
 
 use std::collections::HashMap;
 use std::io;
@@ -22,7 +23,7 @@ use tipring_media::codec::CodecId;
 use tipring_media::{Prompt, Rate, wav};
 use tipring_model::fetch::{FetchError, HttpRequest, Method};
 use tipring_model::flow::ActionFailure;
-use tipring_model::prompt::{Gender, PromptSource, Speech};
+use tipring_model::prompt::{PromptSource, Speech};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
@@ -114,8 +115,12 @@ enum Key {
     Url(String),
     Speech(Speech),
     Library(String),
+    Words(&'static str, String),
     Music,
 }
+
+/// Language of stored prompts that are missing and are spoken instead.
+const USUAL_LANGUAGE: &str = "en-US";
 
 /// A prompt with how long it can be trusted.
 #[derive(Clone)]
@@ -167,10 +172,12 @@ impl PromptStore {
             PromptSource::Speech(speech) => Key::Speech(speech.clone()),
             PromptSource::Library(name) => Key::Library(name.clone()),
             PromptSource::Music => Key::Music,
+            PromptSource::Words(name, language) => Key::Words(name, language.clone()),
             PromptSource::Recording(_)
             | PromptSource::Silence(_)
             | PromptSource::Tone(_)
             | PromptSource::ToneOf(..)
+            | PromptSource::Mailbox { .. }
             | PromptSource::Tones(_) => return Err(ActionFailure::NoSuchAudio),
         };
         let mut done = match self.look(key)? {
@@ -261,9 +268,10 @@ impl Inner {
         match key {
             Key::Url(url) => self.fetch(url, old).await,
             Key::Speech(speech) => Ok(Ready { prompt: self.speak(speech).await?, trust: Trust::Always }),
-            Key::Library(name) => self.stored(name, old).await,
+            Key::Library(name) => self.stored(name, USUAL_LANGUAGE, old).await,
+            Key::Words(name, language) => self.stored(name, language, old).await,
             // The office's own music, if there is any.
-            Key::Music => match self.stored(music::NAME, old).await {
+            Key::Music => match self.stored(music::NAME, USUAL_LANGUAGE, old).await {
                 Err(ActionFailure::NoSuchAudio) => self.composed().await,
                 stored => stored,
             },
@@ -358,7 +366,7 @@ impl Inner {
         Some(Ready { prompt, trust: trust(&Keeping::default(), tag) })
     }
 
-    async fn stored(&self, name: &str, old: Option<Ready>) -> Result<Ready, ActionFailure> {
+    async fn stored(&self, name: &str, language: &str, old: Option<Ready>) -> Result<Ready, ActionFailure> {
         if let Some(folder) = self.settings.prompts_dir.clone() {
             let known = old.as_ref().and_then(|old| match old.trust {
                 Trust::WhileFile(stamp) => Some(stamp),
@@ -382,7 +390,7 @@ impl Inner {
                 (Ok(Ok((_, None))), None) | (Ok(Err(_)) | Err(_), _) => {}
             }
         }
-        let words = built_in(name).ok_or(ActionFailure::NoSuchAudio)?;
+        let words = words::find(name, language).ok_or(ActionFailure::NoSuchAudio)?;
         Ok(Ready { prompt: self.speak(&words).await?, trust: Trust::Always })
     }
 
@@ -438,22 +446,6 @@ fn trust(keeping: &Keeping, etag: Option<String>) -> Trust {
     let fresh =
         if keeping.ask_always { Duration::ZERO } else { keeping.max_age.unwrap_or(FRESH).min(FRESH_MAX) };
     Trust::Until { instant: Instant::now() + fresh, etag }
-}
-
-/// Prompts that every box has; a file of the same name in the library goes first.
-fn built_in(name: &str) -> Option<Speech> {
-    let text = match name {
-        "system-error" => "We are sorry, an error has occurred.",
-        "call-later" => "We are sorry, nobody can take your call now. Please call again later.",
-        _ => return None,
-    };
-    Some(Speech {
-        text: text.to_owned(),
-        language: "en-US".to_owned(),
-        gender: Gender::Female,
-        voice: None,
-        is_ssml: false,
-    })
 }
 
 /// The name under which an audio file is kept on disk.

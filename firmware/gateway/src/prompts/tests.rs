@@ -3,9 +3,10 @@
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tipring_model::prompt::CallTone;
+use tipring_model::prompt::{CallTone, Gender};
 
 use super::disk::tests::Folder;
+
 use super::*;
 use crate::fetch::test_server::{Reaction, Seen, TestServer, reply};
 use crate::fetch::{AllowList, FetchSettings};

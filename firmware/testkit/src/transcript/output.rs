@@ -296,6 +296,8 @@ fn source_text(source: &PromptSource) -> String {
             format!("beeps:{}", beeps.join(","))
         }
         PromptSource::Music => "music".to_owned(),
+        PromptSource::Words(name, language) => format!("words:{name} lang={language}"),
+        PromptSource::Mailbox { mailbox, file } => format!("mailbox:{mailbox}/{file}"),
     }
 }
 
