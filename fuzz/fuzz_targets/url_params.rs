@@ -24,7 +24,9 @@ fuzz_target!(|bytes: &[u8]| {
     let dialect = dialect("opentact").expect("the dialect is there");
     let mut settings = RawSettings::new();
     settings.set("url", RawValue::Text("https://app.example/flow?a=b".to_owned()));
-    let Ok(program) = (dialect.open)(&settings) else { panic!("good settings were refused") };
+    let Ok(program) = (dialect.open)(&settings, &Default::default()) else {
+        panic!("good settings were refused")
+    };
     let facts = flow_run::facts(&from, &to);
     flow_run::run(program.start().as_mut(), &facts, &mut input, document.as_bytes(), |request| {
         let parsed = url::Url::parse(&request.url);

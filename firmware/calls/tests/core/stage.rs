@@ -145,10 +145,12 @@ impl Stage {
             CallOutput::Line(command) => format!("{command:?}"),
             CallOutput::Media(leg, MediaCommand::Play { play, source, .. }) => {
                 self.plays.push((leg, play));
-                match source {
-                    PromptSource::Words(name, _) => format!("say {name}"),
-                    PromptSource::Mailbox { mailbox, file } => format!("play {mailbox}/{file}"),
-                    source => format!("play {leg} {source:?}"),
+                if let PromptSource::Words(name, _) = source {
+                    format!("say {name}")
+                } else if let PromptSource::Mailbox { mailbox, file } = source {
+                    format!("play {mailbox}/{file}")
+                } else {
+                    format!("play {leg} {source:?}")
                 }
             }
             CallOutput::Media(leg, MediaCommand::StopPlay(play)) => format!("stop {leg} {play}"),
