@@ -6,6 +6,7 @@
 //! [`DIALECTS`] is the only place that lists them.
 
 pub mod address;
+pub mod call_interactive;
 pub mod connect;
 mod loads;
 pub mod opentact;
@@ -79,7 +80,7 @@ pub struct Finding {
 }
 
 /// Every dialect that the box speaks.
-pub const DIALECTS: &[Dialect] = &[opentact::DIALECT];
+pub const DIALECTS: &[Dialect] = &[opentact::DIALECT, call_interactive::DIALECT];
 
 /// The dialect with this name.
 #[must_use]

@@ -21,6 +21,33 @@ fn transcripts(dialect: &str) -> Vec<PathBuf> {
 }
 
 #[test]
+fn call_interactive_transcripts() {
+    let dialect = dialect("call_interactive").unwrap();
+    let office = Rc::new(transcript::office());
+    let transcripts = transcripts("call_interactive");
+    assert!(transcripts.len() > 60, "the transcripts are not where they should be");
+    let wrong: Vec<String> = transcripts
+        .iter()
+        .filter_map(|path| {
+            transcript::check(path, |settings| {
+                let mut settings = settings.clone();
+                for (key, value) in [("extension", "0042*900"), ("method", "GET")] {
+                    if settings.get(key).is_none() {
+                        settings.set(key, RawValue::Text(value.to_owned()));
+                    }
+                }
+                if settings.get("url").is_none() && settings.get("document").is_none() {
+                    settings.set("url", RawValue::Text("http://lab.test/ci".to_owned()));
+                }
+                (dialect.open)(&settings, &office).map(|program| program.start())
+            })
+            .err()
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), transcripts.len(), wrong.join("\n"));
+}
+
+#[test]
 fn opentact_transcripts() {
     let dialect = dialect("opentact").unwrap();
     let office = Rc::new(transcript::office());

@@ -1,0 +1,146 @@
+//! Settings of a flow in this dialect.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tipring_model::directory::Directory;
+use tipring_model::settings::{Field, FieldError, FieldKind, Problem, RawSettings};
+
+use super::ivr::{self, Ask, Document};
+
+/// Everything about one IVR.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) ivr: Document,
+    pub(super) rules: Rules,
+    /// Number of the IVR, as `0042*900`.
+    pub(super) extension: String,
+    pub(super) extension_id: u32,
+    pub(super) extension_domain: Option<String>,
+    /// Where sound files are fetched; none plays those stored on the box.
+    pub(super) sounds_url: Option<String>,
+    pub(super) language: String,
+    /// Ring time of a transfer that gives none.
+    pub(super) ring_max: Duration,
+    pub(super) directory: Rc<Directory>,
+}
+
+/// How answers are read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Rules {
+    pub(super) profile: Profile,
+    /// Eleven actions and more: the first ten run.
+    pub(super) truncates: bool,
+    /// An unknown action spoils the whole answer.
+    pub(super) strict: bool,
+}
+
+/// Whose manual counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Profile {
+    Ringme,
+    Voipnow,
+}
+
+const fn text(key: &'static str, label: &'static str, help: &'static str, bytes_max: usize) -> Field {
+    Field { key, label, help, kind: FieldKind::Text { bytes_max }, default: None, required: false }
+}
+
+pub(super) const FIELDS: &[Field] = &[
+    text("url", "Address", "Asked when a call arrives; variables as $name in its query.", 2_048),
+    Field {
+        kind: FieldKind::Choice(&["GET", "POST", "get", "post"]),
+        default: Some("GET"),
+        ..text("method", "Method", "How it is asked.", 4)
+    },
+    Field {
+        kind: FieldKind::Time { min_ms: 1_000, max_ms: 60_000 },
+        default: Some("15s"),
+        ..text("timeout", "Time-out", "Longest wait for its answer.", 8)
+    },
+    text("document", "IVR", "Contexts and options as JSON, instead of an address.", 1_048_576),
+    Field {
+        kind: FieldKind::Choice(&["ringme", "voipnow"]),
+        default: Some("ringme"),
+        ..text("profile", "Profile", "Whose manual the answers follow.", 8)
+    },
+    text("extension", "Number of the IVR", "As servers are told, such as 0042*900.", 32),
+    Field {
+        kind: FieldKind::Number { min: 0, max: 4_294_967_295, unit: "" },
+        default: Some("1"),
+        ..text("extension_id", "Number of the extension", "As servers are told.", 10)
+    },
+    text("extension_domain", "Domain", "Follows the number of the IVR behind an @.", 253),
+    text("sounds_url", "Sounds", "Folder from which sound files are fetched.", 2_048),
+    text("language", "Language", "Of digits and texts that are spoken.", 16),
+    Field {
+        kind: FieldKind::Time { min_ms: 1_000, max_ms: 600_000 },
+        default: Some("30s"),
+        ..text("ring", "Ring time", "Of a transfer that gives none.", 8)
+    },
+    Field {
+        kind: FieldKind::Choice(&["refuse", "truncate"]),
+        default: Some("refuse"),
+        ..text("too_many", "Too many actions", "Eleven and more: run none, or the first ten.", 8)
+    },
+    Field {
+        kind: FieldKind::Toggle,
+        default: Some("false"),
+        ..text("strict", "Strict", "Refuse answers with unknown actions.", 5)
+    },
+];
+
+pub(super) fn parse(raw: &RawSettings, directory: &Rc<Directory>) -> Result<Settings, Vec<FieldError>> {
+    let mut errors = raw.check(FIELDS).err().unwrap_or_default();
+    let mut fault = |key: &str, problem| errors.push(FieldError { key: key.to_owned(), problem });
+    let timeout = Duration::from_millis(raw.time_ms("timeout").unwrap_or(15_000));
+    let ask = match raw.text("method") {
+        Some(method) if method.eq_ignore_ascii_case("post") => Ask::Post,
+        Some(_) | None => Ask::Get,
+    };
+    let document = match (raw.text("url"), raw.text("document")) {
+        (Some(_), Some(_)) => {
+            fault("url", Problem::Conflict { with: "document" });
+            None
+        }
+        (None, None) => {
+            fault("url", Problem::Missing);
+            None
+        }
+        (Some(url), None) => {
+            if crate::address::absolute(url).is_none() {
+                fault("url", Problem::Malformed { wanted: "an http or https address" });
+            }
+            Some(Document::of_one(url.trim().to_owned(), ask, Some(timeout.as_secs())))
+        }
+        (None, Some(text)) => match ivr::parse(text.as_bytes()) {
+            Ok(document) => Some(document),
+            Err(findings) => {
+                for finding in findings {
+                    let (line, column, code) = (finding.line, finding.column, finding.code);
+                    fault("document", Problem::Document { line, column, code });
+                }
+                None
+            }
+        },
+    };
+    if raw.text("sounds_url").is_some_and(|url| crate::address::absolute(url).is_none()) {
+        fault("sounds_url", Problem::Malformed { wanted: "an http or https address" });
+    }
+    let (Some(ivr), true) = (document, errors.is_empty()) else { return Err(errors) };
+    Ok(Settings {
+        ivr,
+        rules: Rules {
+            profile: if raw.text("profile") == Some("voipnow") { Profile::Voipnow } else { Profile::Ringme },
+            truncates: raw.text("too_many") == Some("truncate"),
+            strict: raw.toggle("strict").unwrap_or(false),
+        },
+        extension: raw.text("extension").unwrap_or("0001*900").to_owned(),
+        extension_id: raw.number("extension_id").and_then(|id| u32::try_from(id).ok()).unwrap_or(1),
+        extension_domain: raw.text("extension_domain").map(str::to_owned),
+        sounds_url: raw.text("sounds_url").map(str::to_owned),
+        language: raw.text("language").unwrap_or("en-US").to_owned(),
+        ring_max: Duration::from_millis(raw.time_ms("ring").unwrap_or(30_000)),
+        directory: Rc::clone(directory),
+    })
+}
