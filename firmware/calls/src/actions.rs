@@ -41,6 +41,8 @@ pub(crate) enum Work {
     Dial(Box<DialWork>),
     Meeting(Box<MeetingWork>),
     Feature(Box<dyn Feature>),
+    /// Until the shell says that it is over.
+    Stream,
     Echo,
     Place {
         leg: LegId,
@@ -111,6 +113,7 @@ impl Call {
             | Work::Collect(_)
             | Work::Record(_)
             | Work::Feature(_)
+            | Work::Stream
             | Work::Place { .. }
             | Work::SendDigits { .. }
             | Work::Pause { .. }
@@ -166,13 +169,17 @@ impl Call {
             Action::Enqueue(spec) => self.begin_enqueue(now, id, on, spec),
             Action::Echo(length) => {
                 self.run(id, on, Some(now.instant + length), Work::Echo);
-                self.outputs.push_back(CallOutput::Connect { from: on, to: on });
+                self.outputs.push_back(CallOutput::Echo(on, true));
             }
             Action::Mailbox(spec) => {
                 let feature = VoiceMail::new(Ids::of(id), spec, self.facts.from.clone());
                 self.begin_feature(now, id, on, Box::new(feature));
             }
-            Action::Stream(_) | Action::Detect(_) | Action::Refer(_) => {
+            Action::Stream(stream) => {
+                self.run(id, on, None, Work::Stream);
+                self.outputs.push_back(CallOutput::Stream(id, on, Box::new(stream)));
+            }
+            Action::Detect(_) | Action::Refer(_) => {
                 self.ended(id, Outcome::Failed(ActionFailure::NotOffered));
             }
             Action::SendDigits(digits) => {
@@ -278,6 +285,7 @@ impl Call {
             Work::Meeting(_) => self.end_meeting(id, Outcome::Cancelled),
             Work::Feature(_) => self.feature_input(now, id, FeatureInput::Stop(Outcome::Cancelled)),
             Work::Echo => self.end_echo(id, Outcome::Cancelled),
+            Work::Stream => self.outputs.push_back(CallOutput::StopStream(id)),
             Work::Place { leg } => {
                 let leg = *leg;
                 self.end_action(id, Outcome::Cancelled);
@@ -299,7 +307,7 @@ impl Call {
     fn end_echo(&mut self, id: ActionId, outcome: Outcome) {
         let leg = self.running.iter().find(|running| running.id == id).and_then(|running| running.leg);
         if let Some(leg) = leg {
-            self.outputs.push_back(CallOutput::Disconnect { from: leg, to: leg });
+            self.outputs.push_back(CallOutput::Echo(leg, false));
         }
         self.end_action(id, outcome);
     }
@@ -374,6 +382,7 @@ impl Call {
                     | Work::Dial(_)
                     | Work::Meeting(_)
                     | Work::Feature(_)
+                    | Work::Stream
                     | Work::Echo
                     | Work::Place { .. }
                     | Work::Bridge { .. }
@@ -427,6 +436,7 @@ impl Call {
                 Work::Answer
                 | Work::Record(_)
                 | Work::Feature(_)
+                | Work::Stream
                 | Work::Echo
                 | Work::Place { .. }
                 | Work::Bridge { .. }
@@ -467,6 +477,7 @@ impl Call {
                     Work::Answer
                     | Work::Prompt { .. }
                     | Work::Feature(_)
+                    | Work::Stream
                     | Work::Bridge { .. }
                     | Work::SendDigits { .. }
                     | Work::Release,
@@ -494,6 +505,10 @@ impl Call {
                 Some(Work::Meeting(_)) => self.end_meeting(id, Outcome::LegGone),
                 Some(Work::Feature(_)) => self.feature_input(now, id, FeatureInput::Stop(Outcome::LegGone)),
                 Some(Work::Echo) => self.end_echo(id, Outcome::LegGone),
+                Some(Work::Stream) => {
+                    self.outputs.push_back(CallOutput::StopStream(id));
+                    self.end_action(id, Outcome::LegGone);
+                }
                 Some(Work::Bridge { .. }) => self.end_action(id, Outcome::Done),
                 Some(Work::Release) => self.end_action(id, Outcome::Done),
                 Some(
@@ -532,6 +547,7 @@ impl Running {
             Work::Answer
             | Work::Record(_)
             | Work::Feature(_)
+            | Work::Stream
             | Work::Echo
             | Work::Place { .. }
             | Work::Bridge { .. }

@@ -152,6 +152,11 @@ impl Call {
                 self.tell(now, FlowInput::Fetched(id, answer));
             }
             CallInput::Exchange(id, event) => self.exchange_event(now, id, event),
+            CallInput::StreamEnded(id, end) => {
+                if matches!(self.work_of(id), Some(Work::Stream)) {
+                    self.end_action(id, Outcome::Streamed(end));
+                }
+            }
             CallInput::Mailbox(id, reply) => self.feature_input(now, id, FeatureInput::Mailbox(reply)),
             CallInput::Message(id, message) => self.tell(now, FlowInput::Message(id, message)),
             CallInput::Request(Request::HangUp(by)) => {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tipring_model::call::{Cdr, EndedBy};
 use tipring_model::fetch::{DocumentKey, FetchError, HttpRequest, HttpResponse};
-use tipring_model::flow::{ActionFailure, Message, Notice, Record, Recorded, Reply, Step, Target, Warning};
+use tipring_model::flow::{
+    ActionFailure, Message, Notice, Record, Recorded, Reply, Step, Stream, StreamEnd, Target, Warning,
+};
 use tipring_model::line::{LineCommand, LineEvent, PlaceExtras};
 use tipring_model::prompt::PromptSource;
 use tipring_model::{ActionId, CallerId, Digit, Digits, FetchId, LegId, MessageId, PlayId, RecordId};
@@ -44,6 +46,8 @@ pub enum CallInput<'a> {
     Fetched(FetchId, Result<&'a HttpResponse, FetchError>),
     /// The exchange about one of the call's seats.
     Exchange(ActionId, ExchangeEvent),
+    /// A [`CallOutput::Stream`] is over; exactly one each.
+    StreamEnded(ActionId, StreamEnd),
     /// The answer to [`CallOutput::Mailbox`]; exactly one each.
     Mailbox(ActionId, MailboxReply),
     /// Somebody outside speaks to the flow.
@@ -88,6 +92,12 @@ pub enum CallOutput {
         /// What else to say.
         extras: PlaceExtras,
     },
+    /// Exchange the audio of a leg with a server, for an action.
+    Stream(ActionId, LegId, Box<Stream>),
+    /// End that early.
+    StopStream(ActionId),
+    /// Let the party of a leg hear itself, or no longer.
+    Echo(LegId, bool),
     /// Something to be done with a mailbox, for an action.
     Mailbox(ActionId, MailboxRequest),
     /// A request to the exchange, for one of the call's seats.

@@ -165,6 +165,9 @@ impl Stage {
                 let text = format!("{request:?}");
                 text.split(" { ").next().unwrap_or("").to_lowercase()
             }
+            CallOutput::Stream(id, leg, _) => format!("stream {id} {leg}"),
+            CallOutput::StopStream(id) => format!("stop-stream {id}"),
+            CallOutput::Echo(leg, on) => format!("echo {leg} {on}"),
             CallOutput::Media(..)
             | CallOutput::Fetch { .. }
             | CallOutput::Reply(..)

@@ -15,7 +15,7 @@ use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEven
 use tipring_model::call::{CallFacts, Direction, Origin};
 use tipring_model::directory::Directory;
 use tipring_model::fetch::{FetchError, HttpRequest, HttpResponse};
-use tipring_model::flow::{Moment, Recorded};
+use tipring_model::flow::{Moment, Recorded, StreamEnd};
 use tipring_model::line::{LineCommand, LineEvent, Supervision};
 use tipring_model::prompt::PromptSource;
 use tipring_model::settings::{Problem, RawSettings, RawValue};
@@ -166,6 +166,7 @@ enum Coming {
     Media(LegId, MediaEvent),
     Fetched(FetchId, Result<HttpResponse, FetchError>),
     Mailbox(ActionId, MailboxReply),
+    Streamed(ActionId),
     Key(Digit),
 }
 
@@ -316,6 +317,7 @@ impl Simulation<'_> {
                 self.tell("answer", &verdict);
                 self.give(CallInput::Fetched(id, answer.as_ref().map_err(|error| *error)));
             }
+            Coming::Streamed(action) => self.give(CallInput::StreamEnded(action, StreamEnd::Closed)),
             Coming::Mailbox(action, reply) => self.give(CallInput::Mailbox(action, reply)),
             Coming::Key(digit) => {
                 self.tell("key", &digit.to_string());
@@ -361,6 +363,12 @@ impl Simulation<'_> {
                 self.exchange.handle(self.now.instant, seat, request);
             }
             CallOutput::Mailbox(action, request) => self.mailbox(action, request),
+            CallOutput::Stream(action, _, stream) => {
+                self.tell("stream", &stream.url);
+                self.after(TALKS, Coming::Streamed(action));
+            }
+            CallOutput::StopStream(action) => self.after(Duration::ZERO, Coming::Streamed(action)),
+            CallOutput::Echo(_, on) => self.tell("echo", if on { "on" } else { "off" }),
             CallOutput::Keep { name, value } => {
                 self.tell("keep", &format!("{name} {}", value.as_deref().unwrap_or("-")));
             }

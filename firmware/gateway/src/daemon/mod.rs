@@ -12,6 +12,7 @@ mod playing;
 mod recordings;
 mod records;
 pub(crate) mod route;
+mod streams;
 mod switchboard;
 mod uploads;
 mod webhooks;

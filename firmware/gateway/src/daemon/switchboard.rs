@@ -27,6 +27,7 @@ use super::playing::PlayQueue;
 use super::recordings::{Finished, Recorder};
 use super::records::{DigitRecord, StepRecord, Trail};
 use super::route::{Arrival, Plan};
+use super::streams::Streams;
 use super::uploads::Uploads;
 use super::webhooks::Webhooks;
 use crate::cdr::RecordWriter;
@@ -72,6 +73,7 @@ pub(super) struct Board {
     pub(super) kept: Kept,
     pub(super) mailboxes: Mailboxes,
     pub(super) exchange: RefCell<Exchange>,
+    pub(super) streams: RefCell<Streams>,
     pub(super) state: RefCell<State>,
     /// Probes of servers that were sent.
     pub(super) probes: std::cell::Cell<usize>,
@@ -213,6 +215,7 @@ impl Switchboard {
             kept,
             mailboxes,
             exchange: RefCell::default(),
+            streams: RefCell::default(),
             state: RefCell::new(State::default()),
             probes: std::cell::Cell::default(),
             timer_changed: Notify::new(),
@@ -503,6 +506,7 @@ impl Switchboard {
     fn leg_media(&self, leg: LegId, event: MediaEvent) {
         if let MediaEvent::Digit(digit) = &event {
             self.note_digit(leg, *digit);
+            self.stream_digit(leg, *digit);
         }
         let call = self.0.state.borrow().legs.get(&leg).map(|entry| entry.call);
         if let Some(call) = call {
@@ -571,6 +575,9 @@ impl Switchboard {
             CallOutput::Place { leg, to, from, extras } => self.place(number, leg, &to, (from, extras)),
             CallOutput::Exchange(seat, request) => self.exchange(seat, request),
             CallOutput::Mailbox(action, request) => self.mailbox(number, action, request),
+            CallOutput::Stream(action, leg, stream) => self.stream(number, action, leg, *stream),
+            CallOutput::StopStream(action) => self.stop_stream(number, action),
+            CallOutput::Echo(leg, on) => self.echo(leg, on),
             CallOutput::Keep { name, value } => {
                 let dialect = self.dialect_of(number);
                 self.0.kept.keep(dialect, name, value);

@@ -135,6 +135,12 @@ impl AllowList {
         }
     }
 
+    /// True for an address that is not of the public internet.
+    #[must_use]
+    pub(crate) fn is_private(ip: std::net::IpAddr) -> bool {
+        !matches!(reach(canonical(SocketAddr::new(ip, 1)).ip()), Reach::Public)
+    }
+
     fn listens_on(&self, addr: SocketAddr, ours: bool) -> bool {
         self.own.iter().any(|own| {
             own.port() == addr.port() && (own.ip() == addr.ip() || (own.ip().is_unspecified() && ours))

@@ -113,6 +113,7 @@ struct Owner(Arc<Shared>);
 
 struct Shared {
     agent: Agent,
+    resolver: GuardedResolver,
     allow: Arc<RwLock<AllowList>>,
     threads_max: usize,
     queue_max: usize,
@@ -169,8 +170,10 @@ impl Fetcher {
         let mut allow = settings.allow;
         allow.set_own(settings.own);
         let allow = Arc::new(RwLock::new(allow));
+        let resolver = GuardedResolver::new(Arc::clone(&allow), lookup);
         let shared = Shared {
-            agent: connect::agent(GuardedResolver::new(Arc::clone(&allow), lookup), settings.connect_max),
+            agent: connect::agent(resolver.clone(), settings.connect_max),
+            resolver,
             allow,
             outage: settings.outage,
             breakers: Mutex::default(),
@@ -202,6 +205,28 @@ impl Fetcher {
         let (reply, answer) = oneshot::channel();
         self.submit(request, Reply::Kept(reply));
         answer
+    }
+
+    /// The addresses of a server that flows may talk to by other means than HTTP. With
+    /// `in_office` only those that are not of the public internet.
+    ///
+    /// # Errors
+    /// `NameNotFound`, `AddressRefused`, `Overload`.
+    pub(crate) async fn addresses(
+        &self,
+        host: &str,
+        port: u16,
+        in_office: bool,
+    ) -> Result<Vec<SocketAddr>, FetchError> {
+        const WAIT: Duration = Duration::from_secs(5);
+        let (resolver, host) = (self.owner.0.resolver.clone(), host.to_owned());
+        let (reply, answer) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("stream-lookup".to_owned())
+            // Whoever asked may have given up.
+            .spawn(move || drop(reply.send(resolver.addresses(&host, port, WAIT, in_office))))
+            .map_err(|_| FetchError::Overload)?;
+        answer.await.unwrap_or(Err(FetchError::Overload))
     }
 
     /// True while the server of `url` counts as away: whoever has a caller waiting takes

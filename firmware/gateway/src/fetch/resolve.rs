@@ -67,6 +67,7 @@ impl Known {
 
 /// Resolves and keeps only what the guard permits. While names are not answered, the
 /// addresses of up to a day ago are used.
+#[derive(Clone)]
 pub(super) struct GuardedResolver {
     known: Arc<Mutex<Known>>,
     allow: Arc<RwLock<AllowList>>,
@@ -120,6 +121,37 @@ impl GuardedResolver {
             Err(RecvTimeoutError::Timeout) => Err(Error::Timeout(timeout.reason)),
             Err(RecvTimeoutError::Disconnected) => Err(Error::HostNotFound),
         }
+    }
+}
+
+impl GuardedResolver {
+    /// The addresses of `host` that flows may reach. Blocks for at most `wait`. With
+    /// `listed_only` those are left out that need no leave.
+    pub(super) fn addresses(
+        &self,
+        host: &str,
+        port: u16,
+        wait: Duration,
+        listed_only: bool,
+    ) -> Result<Vec<SocketAddr>, FetchError> {
+        let timeout = NextTimeout {
+            after: wait.into(),
+            reason: ureq::Timeout::Resolve,
+            per_read: None,
+            per_write: None,
+        };
+        let found = match host.parse::<IpAddr>() {
+            Ok(ip) => vec![SocketAddr::new(ip, port)],
+            Err(_) => self.look_up(host, port, timeout).map_err(|_| FetchError::NameNotFound)?,
+        };
+        let allow = self.allow.read().unwrap_or_else(PoisonError::into_inner);
+        let permitted: Vec<SocketAddr> = found
+            .into_iter()
+            .filter(|addr| allow.permits_knowing(host, *addr, is_ours(addr.ip())))
+            .filter(|addr| !listed_only || AllowList::is_private(addr.ip()))
+            .take(ADDRESSES_MAX)
+            .collect();
+        if permitted.is_empty() { Err(FetchError::AddressRefused) } else { Ok(permitted) }
     }
 }
 
