@@ -120,7 +120,7 @@ def placed(reference, heard, finest=16):
     size = 1 << int(np.ceil(np.log2(len(reference) + len(heard))))
     cross = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(reference, size)), size)
     start = int(np.argmax(cross))
-    if start > size // 2:
+    if start > len(heard):          # the sound began before `heard` did
         start -= size
     window = np.zeros(len(reference) + 32)
     low, high = max(start - 16, 0), min(start + len(reference) + 16, len(heard))

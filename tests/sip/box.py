@@ -34,19 +34,19 @@ def phone(number, password="opensesame", name=None, codecs=("PCMU", "PCMA"), **k
     return _table("[[line]]", dict(name=name or f"desk{number}", kind="sip-phone", number=number, password=password, codecs=list(codecs), **keys))
 
 
-def flow(name="office", url=None, **keys):
-    """An Opentact flow, by default fetched from `url`."""
-    return _table("[[flow]]", dict(name=name, dialect="opentact", url=url, **keys))
+def flow(name="office", url=None, dialect="opentact", **keys):
+    """A flow, by default in Opentact's language and fetched from `url`. Of the other languages: `dialects`."""
+    return _table("[[flow]]", dict(name=name, dialect=dialect, url=url, **keys))
 
 
 PHONES_FROM = ("127.0.0.1/32", "127.0.0.8/29", "127.0.0.16/28")      # where telephones are; 127.0.0.66 is not
 
 
-def config(directory, *tables, calls_max=64, rtp="0", country="us", allow=(), udp="127.0.0.1:0", tcp="127.0.0.1:0", phones_from=PHONES_FROM, prewarm=False, patience=None):
+def config(directory, *tables, calls_max=64, rtp="0", country="us", allow=(), udp="127.0.0.1:0", tcp="127.0.0.1:0", phones_from=PHONES_FROM, prewarm=False, patience=None, prompts_dir=None):
     return "\n".join([
         "schema = 1",
         _table("[box]", dict(name="box-1", country=country, timezone="UTC", data_dir=str(directory / "data"),
-                             control_socket=str(directory / "control.sock"))),
+                             control_socket=str(directory / "control.sock"), prompts_dir=prompts_dir and str(prompts_dir))),
         _table("[sip]", dict(udp=udp, tcp=tcp, rtp_udp_ports=rtp, phones_from=list(phones_from))),
         _table("[fetch]", dict(allow=list(allow), prewarm=prewarm, patience=patience)),
         _table("[limits]", dict(calls_max=calls_max)),

@@ -8,7 +8,10 @@ from baresip import Baresip
 from flow_server import FlowServer
 from rtp_party import RtpParty
 from sip_party import SipParty
+from servers.cgi_server import CgiServer
+from servers.wsgi_server import WsgiServer
 from sipp import Sipp
+from waiting import until
 
 TEST_LIMIT_S = 150          # no test hangs: a longer one says so with @pytest.mark.limit(seconds)
 
@@ -103,6 +106,29 @@ def _kept(request, _boxes):
 def server(_kept):
     """The application's web server; nothing is answered but what the test scripted."""
     return _kept.add(FlowServer())
+
+
+@pytest.fixture
+def serve(_kept):
+    """serve(application): a WSGI application of `servers`, at a free port."""
+    return lambda application, **keys: _kept.add(WsgiServer(application, **keys))
+
+
+@pytest.fixture
+def cgi(tmp_path, _kept):
+    """cgi(script, NAME=value, ...): a script that is started for each request."""
+    return lambda script, **environment: _kept.add(CgiServer(script, tmp_path / "script.log", **environment))
+
+
+@pytest.fixture
+def desk(party):
+    """desk(box, number, ...): a registered telephone; its line is in the configuration by box.phone."""
+    def make(box, number, **keys):
+        made = party(f"127.0.0.{int(number) % 100 + 10}", user=number, password="opensesame", **keys)
+        made.register(box)
+        until(lambda: box.line(f"desk{number}")["contacts"] == 1, what=f"a contact for {number}")
+        return made
+    return make
 
 
 @pytest.fixture

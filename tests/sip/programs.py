@@ -1,4 +1,5 @@
 """The programs that the tests drive. One that is missing fails the test and names its package."""
+import importlib
 import os
 import pathlib
 import shutil
@@ -39,11 +40,27 @@ def tus_server():
 
 def standard_webhooks():
     """The receiver's side of Standard Webhooks as its authors publish it; `cargo xtask test` fetches it."""
+    return _package("standardwebhooks")
+
+
+def json_schema():
+    """The reference validator of JSON Schema; `cargo xtask test` fetches it."""
+    return _package("jsonschema")
+
+
+def twilio_library():
+    """The library with which customers write TwiML and check signatures; `cargo xtask test` fetches it."""
+    _package("twilio")
+    from twilio.request_validator import RequestValidator
+    from twilio.twiml import voice_response
+    return voice_response, RequestValidator
+
+
+def _package(name):
     folder = REPOSITORY / "target" / "python"
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
     try:
-        import standardwebhooks
+        return importlib.import_module(name)
     except ImportError:
-        raise Missing(f"standardwebhooks is not there: python3 -m pip install --target {folder} standardwebhooks") from None
-    return standardwebhooks
+        raise Missing(f"{name} is not there: python3 -m pip install --target {folder} {name}") from None

@@ -8,17 +8,6 @@ from waiting import until
 PASSWORD = "opensesame"
 
 
-@pytest.fixture
-def desk(party):
-    """desk(box, number): a registered phone."""
-    def make(box, number, **keys):
-        made = party(f"127.0.0.{int(number) % 100 + 10}", user=number, password=PASSWORD, **keys)
-        made.register(box)
-        until(lambda: box.line(f"desk{number}")["contacts"] == 1, what=f"a contact for {number}")
-        return made
-    return make
-
-
 def dial(server, *numbers, attributes="", error=None, after="<Hangup tag='after-dial'/>"):
     targets = "".join(f"<To>{n}</To>" for n in numbers)
     error = "" if error is None else f"<Error>{error}</Error>"
