@@ -41,6 +41,13 @@ pub fn resolve(base: Option<&str>, text: &str) -> Option<String> {
     absolute(joined.as_str())
 }
 
+/// As [`resolve`], but a fragment that `text` has stays.
+pub(crate) fn resolve_with_fragment(base: Option<&str>, text: &str) -> Option<String> {
+    let (address, fragment) = text.trim().split_once('#').map_or((text, None), |(a, f)| (a, Some(f)));
+    let url = resolve(base, address)?;
+    Some(fragment.map_or_else(|| url.clone(), |fragment| format!("{url}#{fragment}")))
+}
+
 fn without_fragment(url: &str) -> &str {
     url.split_once('#').map_or(url, |(before, _)| before)
 }

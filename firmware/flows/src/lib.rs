@@ -12,6 +12,7 @@ mod loads;
 pub mod opentact;
 pub mod ring_all;
 pub mod stand_in;
+pub mod twiml;
 pub mod xml;
 
 use std::rc::Rc;
@@ -80,7 +81,7 @@ pub struct Finding {
 }
 
 /// Every dialect that the box speaks.
-pub const DIALECTS: &[Dialect] = &[opentact::DIALECT, call_interactive::DIALECT];
+pub const DIALECTS: &[Dialect] = &[opentact::DIALECT, call_interactive::DIALECT, twiml::DIALECT];
 
 /// The dialect with this name.
 #[must_use]

@@ -38,6 +38,8 @@ pub struct Element {
     pub children: Vec<Rc<Element>>,
     /// The text directly inside, joined.
     pub text: String,
+    /// Where each child stands in that text: how many bytes of it come before the child.
+    pub stands: Vec<usize>,
     /// Where it begins.
     pub at: Position,
 }
@@ -235,11 +237,19 @@ impl Tree<'_> {
             let value = quick_xml::escape::unescape(&value).map_err(|_| Fault::Malformed)?;
             attributes.push((key, value.into_owned()));
         }
-        Ok(Element { name, attributes, children: Vec::new(), text: String::new(), at: self.position(at) })
+        Ok(Element {
+            name,
+            attributes,
+            children: Vec::new(),
+            text: String::new(),
+            stands: Vec::new(),
+            at: self.position(at),
+        })
     }
 
     fn place(&mut self, element: Element) -> Result<(), Fault> {
         if let Some(parent) = self.open.last_mut() {
+            parent.stands.push(parent.text.len());
             parent.children.push(Rc::new(element));
             return Ok(());
         }
@@ -367,6 +377,7 @@ mod tests {
         assert_eq!(root.attribute("x"), Some("1 & 2"));
         assert_eq!(root.text, "a\n bA<c>");
         assert_eq!(root.children[0].name, "B");
+        assert_eq!(root.stands, [1], "behind the first letter");
         assert_eq!(root.children[0].at, Position { line: 2, column: 19 });
     }
 

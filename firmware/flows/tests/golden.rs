@@ -77,3 +77,25 @@ fn opentact_transcripts() {
         .collect();
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), transcripts.len(), wrong.join("\n"));
 }
+
+#[test]
+fn twiml_transcripts() {
+    let dialect = dialect("twiml").unwrap();
+    let office = Rc::new(transcript::office());
+    let transcripts = transcripts("twiml");
+    assert!(transcripts.len() > 100, "the transcripts are not where they should be");
+    let wrong: Vec<String> = transcripts
+        .iter()
+        .filter_map(|path| {
+            transcript::check(path, |settings| {
+                let mut settings = settings.clone();
+                if settings.get("url").is_none() && settings.get("document").is_none() {
+                    settings.set("url", RawValue::Text("https://app.example/voice".to_owned()));
+                }
+                (dialect.open)(&settings, &office).map(|program| program.start())
+            })
+            .err()
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), transcripts.len(), wrong.join("\n"));
+}

@@ -9,24 +9,44 @@ use std::time::Duration;
 
 use tipring_flows::{Program, dialect};
 use tipring_model::call::{CallFacts, Direction, Origin};
-use tipring_model::fetch::{FetchError, HttpResponse};
+use tipring_model::fetch::{FetchError, HttpResponse, Method};
 use tipring_model::flow::{
-    Action, CollectEnd, Collected, Dialed, Flow, FlowInput, FlowOutput, Outcome, Recorded,
+    Action, Announcement, CollectEnd, Collected, Dialed, Flow, FlowInput, FlowOutput, LegEvent, Outcome,
+    QueueEvent, Recorded, RoomEvent,
 };
+use tipring_model::line::Supervision;
 use tipring_model::settings::{RawSettings, RawValue};
-use tipring_model::{CallId, CallerId, Cause, Digits, LegId, LineId, Number};
+use tipring_model::{ActionId, CallId, CallerId, Cause, Digits, LegId, LineId, Number};
 use tipring_testkit::Clock;
 use tipring_testkit::random::Random;
 
 const DOCUMENTS: usize = 20_000;
+/// The leg that a call begins with.
+const FIRST: LegId = LegId::offered(LineId(0), 1);
 /// Outputs after which a flow that has not ended is in a circle.
 const OUTPUTS_MAX: usize = 20_000;
 
-const GOOD: &str =
-    "<Response><Say>Hello.</Say><Gather><DTMF value=\"1\"><Hangup tag=\"done\"/></DTMF></Gather></Response>";
+/// A dialect, a document of it that always runs, and the labels with which that may end.
+struct Subject {
+    dialect: &'static str,
+    good: &'static str,
+    labels: [&'static str; 2],
+}
 
-fn corpus() -> Vec<Vec<u8>> {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/opentact/golden");
+const OPENTACT: Subject = Subject {
+    dialect: "opentact",
+    good: "<Response><Say>Hello.</Say><Gather><DTMF value=\"1\"><Hangup tag=\"done\"/></DTMF></Gather></Response>",
+    labels: ["done", "flow_end"],
+};
+
+const TWIML: Subject = Subject {
+    dialect: "twiml",
+    good: "<Response><Say>Hello.</Say><Gather/><Dial>15550111</Dial><Hangup/></Response>",
+    labels: ["hangup", "hangup"],
+};
+
+fn corpus(dialect: &str) -> Vec<Vec<u8>> {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(dialect).join("golden");
     let mut names: Vec<_> = std::fs::read_dir(golden).unwrap().map(|entry| entry.unwrap().path()).collect();
     names.sort();
     let texts = names.iter().filter_map(|path| std::fs::read_to_string(path).ok());
@@ -37,8 +57,39 @@ fn corpus() -> Vec<Vec<u8>> {
     documents.filter(|document| !document.is_empty()).collect()
 }
 
-fn program(settings: &RawSettings) -> Option<Box<dyn Program>> {
-    (dialect("opentact").unwrap().open)(settings, &Rc::default()).ok()
+fn program(name: &str, settings: &RawSettings) -> Option<Box<dyn Program>> {
+    (dialect(name).unwrap().open)(settings, &Rc::default()).ok()
+}
+
+/// What may happen to a leg while an action runs, before it ends.
+fn meanwhile(flow: &mut dyn Flow, clock: &Clock, random: &mut Random, id: ActionId, action: &Action) {
+    let mut leg_event = |leg, event| flow.handle(clock.now(), FlowInput::Leg(leg, event));
+    if let Action::Dial(dial) = action {
+        for (n, target) in dial.targets.iter().enumerate().take(if dial.reports { 3 } else { 0 }) {
+            let leg = LegId::placed(1, 100 * id.0 + u32::try_from(n).unwrap());
+            leg_event(leg, LegEvent::Placed { by: id, target: n });
+            leg_event(leg, LegEvent::Alerting);
+            if random.below(2) == 0 {
+                leg_event(leg, LegEvent::Answered(Supervision::Signalled));
+            }
+            if !target.held && random.below(2) == 0 {
+                leg_event(leg, LegEvent::Released(Cause::NormalClearing));
+            }
+        }
+    } else if let Action::Enqueue(_) = action {
+        let average = Duration::from_secs(1);
+        let position = QueueEvent::Position { position: 1, waiting: 1, average, place: None };
+        leg_event(FIRST, LegEvent::Queue(position));
+        if random.below(2) == 0 {
+            let announce = Announcement { url: "http://app.test/soon".to_owned(), method: Method::Get };
+            let announce = (random.below(2) == 0).then_some(announce);
+            let by = LegId::offered(LineId(0), 9);
+            leg_event(FIRST, LegEvent::Queue(QueueEvent::Called { announce, by }));
+        }
+    } else if let Action::Conference(_) = action {
+        leg_event(FIRST, LegEvent::Room(RoomEvent::Entered { members: 1, began: random.below(2) == 0 }));
+        leg_event(FIRST, LegEvent::Room(RoomEvent::Began));
+    }
 }
 
 /// Runs a flow with arbitrary but legal answers; the label of its end.
@@ -46,7 +97,7 @@ fn run(flow: &mut dyn Flow, random: &mut Random, first: Option<&[u8]>) -> Option
     let mut clock = Clock::new();
     let facts = CallFacts {
         id: CallId::from_random(1),
-        leg: Some(LegId::offered(LineId(0), 1)),
+        leg: Some(FIRST),
         direction: Direction::Inbound,
         from: CallerId::of("15550100"),
         to: Number::new("15550199"),
@@ -66,6 +117,7 @@ fn run(flow: &mut dyn Flow, random: &mut Random, first: Option<&[u8]>) -> Option
         clock.advance(Duration::from_millis(20));
         match output {
             FlowOutput::Start { id, action, .. } => {
+                meanwhile(flow, &clock, random, id, &action);
                 let digits = Digits::parse(["", "1", "12", "#"][random.below(4)]).unwrap();
                 let outcome = if let Action::Collect(_) = action {
                     Outcome::Collected(Collected { digits, by: CollectEnd::Timeout })
@@ -106,14 +158,24 @@ fn run(flow: &mut dyn Flow, random: &mut Random, first: Option<&[u8]>) -> Option
 }
 
 #[test]
-fn twenty_thousand_mutated_documents() {
-    let corpus = corpus();
+fn twenty_thousand_mutated_documents_of_opentact() {
+    mutate(&OPENTACT);
+}
+
+#[test]
+fn twenty_thousand_mutated_documents_of_twiml() {
+    mutate(&TWIML);
+}
+
+fn mutate(subject: &Subject) {
+    let corpus = corpus(subject.dialect);
+    let program = |settings: &RawSettings| program(subject.dialect, settings);
     assert!(corpus.len() > 200);
     let mut random = Random::new(7);
     let mut fetched = RawSettings::new();
     fetched.set("url", RawValue::Text("http://app.test/flow".to_owned()));
     let mut good = RawSettings::new();
-    good.set("document", RawValue::Text(GOOD.to_owned()));
+    good.set("document", RawValue::Text(subject.good.to_owned()));
     let (mut refused, mut ran) = (0, 0);
     for n in 0..DOCUMENTS {
         let document = random.mutate(&corpus[n % corpus.len()]);
@@ -136,7 +198,7 @@ fn twenty_thousand_mutated_documents() {
         if n % 50 == 0 {
             let mut flow = program(&good).unwrap().start();
             let label = run(flow.as_mut(), &mut Random::new(n as u64), None).unwrap();
-            assert!(["done", "flow_end"].contains(&label.as_str()), "{label}");
+            assert!(subject.labels.contains(&label.as_str()), "{label}");
         }
     }
     // Both kinds must come up, or the mutations say nothing.

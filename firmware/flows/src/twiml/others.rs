@@ -1,0 +1,191 @@
+//! `Hangup`, `Redirect`, `Reject`, `Refer`, `Sms`, `Set`, `Pay`, and what the box cannot do.
+
+use std::rc::Rc;
+
+use tipring_model::Cause;
+use tipring_model::fetch::Method;
+use tipring_model::flow::{Action, ActionFailure, Moment, Outcome, Target};
+
+use super::attributes::{Attributes, children_named};
+use super::flow::{TwimlFlow, failure_code};
+use super::names::Name;
+use super::params::field;
+use super::script::{Role, Script, Verb, Waiting};
+use super::targets::sip_address;
+use crate::address;
+
+/// Variables of one call.
+const VARIABLES_MAX: usize = 64;
+
+impl TwimlFlow {
+    // --- Ending.
+
+    pub(super) fn start_hangup(&mut self, now: Moment, script: &mut Script, verb: &Verb) {
+        self.warn_all(Attributes::of(&Rc::clone(&verb.element), Name::Hangup), &verb.path);
+        self.hang_up_script(now, script, verb);
+    }
+
+    /// Hangs up on the party of a script.
+    fn hang_up_script(&mut self, now: Moment, script: &mut Script, verb: &Verb) {
+        self.step(verb, true, "");
+        match script.role {
+            Role::Screen => {
+                self.act(script.leg, Action::Release(Cause::NormalClearing));
+                script.is_over = true;
+            }
+            Role::InQueue | Role::Announce => {
+                script.is_over = true;
+                self.release(now, "hangup");
+            }
+            Role::Main | Role::InRoom => self.hang_up(now, script, "hangup"),
+        }
+    }
+
+    pub(super) fn start_reject(&mut self, now: Moment, script: &mut Script, verb: &Verb) {
+        let element = Rc::clone(&verb.element);
+        let mut attributes = Attributes::of(&element, Name::Reject);
+        let is_busy = attributes.choice("reason", &["rejected", "busy"]) == Some("busy");
+        self.warn_all(attributes, &verb.path);
+        if script.role != Role::Main || self.answered {
+            return self.hang_up_script(now, script, verb);
+        }
+        self.step(verb, true, "");
+        let cause = if is_busy { Cause::Busy } else { self.terms.rejects_with };
+        self.act(self.leg, Action::Reject(cause));
+        // Whatever the network is told, to the application it is a call that nobody took.
+        let ended = if is_busy { Cause::Busy } else { Cause::Rejected };
+        self.close(now, ended, "reject");
+    }
+
+    // --- Handing over.
+
+    pub(super) fn start_redirect(&mut self, now: Moment, script: &mut Script, verb: Verb) {
+        let element = Rc::clone(&verb.element);
+        let mut attributes = Attributes::of(&element, Name::Redirect);
+        let method = attributes.method("method", self.terms.method);
+        self.warn_all(attributes, &verb.path);
+        let text = element.text.trim();
+        let url = if text.is_empty() {
+            script.url.clone()
+        } else {
+            // One that is no address is refused where it is sent, and leads to the fallback.
+            Some(
+                address::resolve_with_fragment(script.base.as_deref(), text)
+                    .unwrap_or_else(|| text.to_owned()),
+            )
+        };
+        match url {
+            Some(url) => self.hand_over(now, script, verb, (url, method), Vec::new()),
+            None => self.fail(script, &verb, "TR-FLOW-ATTRIBUTE-MISSING"),
+        }
+    }
+
+    pub(super) fn start_refer(&mut self, now: Moment, script: &mut Script, verb: Verb) {
+        let element = Rc::clone(&verb.element);
+        self.warn_all(Attributes::of(&element, Name::Refer), &verb.path);
+        let sip = children_named(&element, Name::Sip).next();
+        match sip.and_then(|(_, sip)| sip_address(&sip.text)) {
+            Some(sip) => {
+                let action = self.act(script.leg, Action::Refer(Target::Sip(sip.address)));
+                script.waiting = Waiting::Refer(action, verb);
+            }
+            None => self.referred(now, script, verb, None, Err("TR-FLOW-TARGET")),
+        }
+    }
+
+    pub(super) fn after_refer(&mut self, now: Moment, script: &mut Script, verb: Verb, outcome: &Outcome) {
+        if let Outcome::Referred(status) = outcome {
+            let result = if (200..300).contains(status) { Ok("completed") } else { Err("TR-DIAL-FAILED") };
+            self.referred(now, script, verb, Some(*status), result);
+        } else {
+            self.referred(now, script, verb, None, Err(failure_code(outcome)));
+        }
+    }
+
+    fn referred(
+        &mut self,
+        now: Moment,
+        script: &mut Script,
+        verb: Verb,
+        status: Option<u16>,
+        result: Result<&str, &'static str>,
+    ) {
+        let element = Rc::clone(&verb.element);
+        let mut attributes = Attributes::of(&element, Name::Refer);
+        let to = self.action_of(script, &mut attributes, false);
+        let word = match status {
+            Some(200..=299) => "completed",
+            Some(486 | 600) => "busy",
+            Some(487) => "no-answer",
+            Some(_) | None => "failed",
+        };
+        let mut fields = vec![field("ReferCallStatus", word)];
+        // RFC 3515 §2.4.4: who reports on a call has accepted the request with 202.
+        if matches!(status, Some(200..=299)) {
+            fields.push(field("ReferSipResponseCode", "202"));
+        }
+        fields.extend(status.map(|status| field("NotifySipResponseCode", status.to_string())));
+        self.dial_over(now, script, verb, to, fields, result);
+    }
+
+    // --- What the box has no means for.
+
+    pub(super) fn start_sms(&mut self, now: Moment, script: &mut Script, verb: Verb) {
+        let element = Rc::clone(&verb.element);
+        let mut attributes = Attributes::of(&element, Name::Sms);
+        let to = self.action_of(script, &mut attributes, false);
+        let watcher = attributes.url("statusCallback", script.base.as_deref());
+        self.warn_all(attributes, &verb.path);
+        let result = vec![field("SmsSid", self.next_sid("SM")), field("SmsStatus", "failed")];
+        if let Some(url) = watcher {
+            let mut fields = self.standard(script.leg);
+            fields.extend(result.iter().cloned());
+            self.tell("twiml.sms", (&url, Method::Post), fields, true);
+        }
+        self.dial_over(now, script, verb, to, result, Err(ActionFailure::NotOffered.code()));
+    }
+
+    /// No digit of a card is collected, and its prompts are not played.
+    pub(super) fn start_pay(&mut self, now: Moment, script: &mut Script, verb: Verb) {
+        let element = Rc::clone(&verb.element);
+        let mut attributes = Attributes::of(&element, Name::Pay);
+        let to = self.action_of(script, &mut attributes, false);
+        self.warn_all(attributes, &verb.path);
+        let fields = vec![
+            field("Result", "payment-connector-error"),
+            field("PaymentError", "Pay is not available on this appliance"),
+        ];
+        self.dial_over(now, script, verb, to, fields, Err(ActionFailure::NotOffered.code()));
+    }
+
+    pub(super) fn start_foreign(&mut self, script: &mut Script, verb: &Verb) {
+        self.fail(script, verb, ActionFailure::NotOffered.code());
+    }
+
+    // --- Variables.
+
+    pub(super) fn start_set(&mut self, script: &mut Script, verb: &Verb) {
+        let element = Rc::clone(&verb.element);
+        self.warn_all(Attributes::of(&element, Name::Set), &verb.path);
+        for (at, variable) in children_named(&element, Name::Variable) {
+            let path = super::parse::child_path(&verb.path, variable, at);
+            self.warn_all(Attributes::of(variable, Name::Variable), &path);
+            let key = variable.attribute("key").unwrap_or("").trim();
+            let value = variable.attribute("value").unwrap_or("");
+            let is_name = !key.is_empty()
+                && key.len() <= 64
+                && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+            if !is_name || value.chars().any(char::is_control) {
+                self.warn(super::attributes::BAD_VALUE, &path);
+                continue;
+            }
+            self.variables.retain(|(known, _)| known != key);
+            if self.variables.len() >= VARIABLES_MAX {
+                self.warn("TR-FLOW-LIMIT", &path);
+                continue;
+            }
+            self.variables.push(field(key, value));
+        }
+        self.succeed(script, verb, "");
+    }
+}
