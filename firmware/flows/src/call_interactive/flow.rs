@@ -154,6 +154,9 @@ impl Ivr {
 
     fn end(&mut self, cause: Cause, label: &str) {
         if !std::mem::replace(&mut self.ended, true) {
+            let notice =
+                self.facts.as_ref().and_then(|facts| request::hangup(&self.settings, facts, &self.caller));
+            self.outputs.extend(notice.map(FlowOutput::Notify));
             self.outputs.push_back(FlowOutput::End { cause, label: label.to_owned() });
         }
     }
@@ -280,12 +283,12 @@ impl Ivr {
                 let fault = self.set(name, value);
                 self.tell(Self::told("set_variable", path), fault);
             }
-            Action::SetCallerIdNumber { number } => {
-                self.caller.number = Some(Number::new(&number));
+            Action::SetCallerIdNumber { value } => {
+                self.caller.number = Some(Number::new(&value));
                 self.tell(Self::told("set_caller_id_number", path), None);
             }
-            Action::SetCallerIdName { name } => {
-                self.caller.name = Some(name);
+            Action::SetCallerIdName { value } => {
+                self.caller.name = Some(value);
                 self.tell(Self::told("set_caller_id_name", path), None);
             }
             Action::JumpToContext { context, option } => {

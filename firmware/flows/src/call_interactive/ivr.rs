@@ -104,10 +104,10 @@ pub(super) enum Action {
         timeout: Option<u64>,
     },
     SetCallerIdNumber {
-        number: String,
+        value: String,
     },
     SetCallerIdName {
-        name: String,
+        value: String,
     },
     MatchVariable {
         variable: String,

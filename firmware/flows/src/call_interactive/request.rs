@@ -6,12 +6,14 @@ use std::time::Duration;
 use tipring_model::CallerId;
 use tipring_model::call::CallFacts;
 use tipring_model::fetch::{HttpRequest, Method};
+use tipring_model::flow::Notice;
 
 use super::settings::Settings;
 use crate::address;
 
 /// Redirects that are followed.
 const REDIRECTS_MAX: u8 = 5;
+const NOTICE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest answer that is read, in bytes.
 pub(super) const ANSWER_BYTES_MAX: usize = 65_536;
 
@@ -42,6 +44,31 @@ pub(super) fn request(
         body_max_bytes: ANSWER_BYTES_MAX,
         cuts_body: false,
     })
+}
+
+/// The notice that a call is over, for whoever wants to know.
+pub(super) fn hangup(settings: &Settings, facts: &CallFacts, caller: &CallerId) -> Option<Notice> {
+    let url = settings.webhook_url.clone()?;
+    let mut fields = fields(settings, facts, caller);
+    for (name, value) in &mut fields {
+        match *name {
+            "EventType" => "hangup".clone_into(value),
+            "CallStatus" => "HANGUP".clone_into(value),
+            _ => {}
+        }
+    }
+    let request = HttpRequest {
+        method: Method::Post,
+        url,
+        headers: Vec::new(),
+        body: Some(address::form(&fields)),
+        timeout: NOTICE_TIMEOUT,
+        total: None,
+        redirects_max: REDIRECTS_MAX,
+        body_max_bytes: ANSWER_BYTES_MAX,
+        cuts_body: true,
+    };
+    Some(Notice { topic: "call.state", request, is_last: true })
 }
 
 fn fields(settings: &Settings, facts: &CallFacts, caller: &CallerId) -> Vec<(&'static str, String)> {

@@ -17,6 +17,8 @@ pub(super) struct Settings {
     pub(super) extension: String,
     pub(super) extension_id: u32,
     pub(super) extension_domain: Option<String>,
+    /// Told when a call is over.
+    pub(super) webhook_url: Option<String>,
     /// Where sound files are fetched; none plays those stored on the box.
     pub(super) sounds_url: Option<String>,
     pub(super) language: String,
@@ -71,6 +73,7 @@ pub(super) const FIELDS: &[Field] = &[
         ..text("extension_id", "Number of the extension", "As servers are told.", 10)
     },
     text("extension_domain", "Domain", "Follows the number of the IVR behind an @.", 253),
+    text("webhook_url", "Webhook", "Told by POST when a call is over.", 2_048),
     text("sounds_url", "Sounds", "Folder from which sound files are fetched.", 2_048),
     text("language", "Language", "Of digits and texts that are spoken.", 16),
     Field {
@@ -124,8 +127,10 @@ pub(super) fn parse(raw: &RawSettings, directory: &Rc<Directory>) -> Result<Sett
             }
         },
     };
-    if raw.text("sounds_url").is_some_and(|url| crate::address::absolute(url).is_none()) {
-        fault("sounds_url", Problem::Malformed { wanted: "an http or https address" });
+    for key in ["sounds_url", "webhook_url"] {
+        if raw.text(key).is_some_and(|url| crate::address::absolute(url).is_none()) {
+            fault(key, Problem::Malformed { wanted: "an http or https address" });
+        }
     }
     let (Some(ivr), true) = (document, errors.is_empty()) else { return Err(errors) };
     Ok(Settings {
@@ -138,6 +143,7 @@ pub(super) fn parse(raw: &RawSettings, directory: &Rc<Directory>) -> Result<Sett
         extension: raw.text("extension").unwrap_or("0001*900").to_owned(),
         extension_id: raw.number("extension_id").and_then(|id| u32::try_from(id).ok()).unwrap_or(1),
         extension_domain: raw.text("extension_domain").map(str::to_owned),
+        webhook_url: raw.text("webhook_url").and_then(crate::address::absolute),
         sounds_url: raw.text("sounds_url").map(str::to_owned),
         language: raw.text("language").unwrap_or("en-US").to_owned(),
         ring_max: Duration::from_millis(raw.time_ms("ring").unwrap_or(30_000)),
