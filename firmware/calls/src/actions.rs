@@ -43,6 +43,7 @@ pub(crate) enum Work {
     Feature(Box<dyn Feature>),
     /// Until the shell says that it is over.
     Stream,
+    Detect,
     Echo,
     Place {
         leg: LegId,
@@ -114,6 +115,7 @@ impl Call {
             | Work::Record(_)
             | Work::Feature(_)
             | Work::Stream
+            | Work::Detect
             | Work::Place { .. }
             | Work::SendDigits { .. }
             | Work::Pause { .. }
@@ -179,7 +181,11 @@ impl Call {
                 self.run(id, on, None, Work::Stream);
                 self.outputs.push_back(CallOutput::Stream(id, on, Box::new(stream)));
             }
-            Action::Detect(_) | Action::Refer(_) => {
+            Action::Detect(detect) => {
+                self.run(id, on, None, Work::Detect);
+                self.outputs.push_back(CallOutput::Detect(id, on, detect));
+            }
+            Action::Refer(_) => {
                 self.ended(id, Outcome::Failed(ActionFailure::NotOffered));
             }
             Action::SendDigits(digits) => {
@@ -298,7 +304,7 @@ impl Call {
                     self.unbridge(leg, with);
                 }
             }
-            Work::Pause { .. } => self.end_action(id, Outcome::Cancelled),
+            Work::Pause { .. } | Work::Detect => self.end_action(id, Outcome::Cancelled),
             // Both are on their way and cannot be taken back.
             Work::Answer | Work::Release => {}
         }
@@ -383,6 +389,7 @@ impl Call {
                     | Work::Meeting(_)
                     | Work::Feature(_)
                     | Work::Stream
+                    | Work::Detect
                     | Work::Echo
                     | Work::Place { .. }
                     | Work::Bridge { .. }
@@ -437,6 +444,7 @@ impl Call {
                 | Work::Record(_)
                 | Work::Feature(_)
                 | Work::Stream
+                | Work::Detect
                 | Work::Echo
                 | Work::Place { .. }
                 | Work::Bridge { .. }
@@ -478,6 +486,7 @@ impl Call {
                     | Work::Prompt { .. }
                     | Work::Feature(_)
                     | Work::Stream
+                    | Work::Detect
                     | Work::Bridge { .. }
                     | Work::SendDigits { .. }
                     | Work::Release,
@@ -515,6 +524,7 @@ impl Call {
                     Work::Answer
                     | Work::Prompt { .. }
                     | Work::Collect(_)
+                    | Work::Detect
                     | Work::Place { .. }
                     | Work::SendDigits { .. }
                     | Work::Pause { .. },
@@ -548,6 +558,7 @@ impl Running {
             | Work::Record(_)
             | Work::Feature(_)
             | Work::Stream
+            | Work::Detect
             | Work::Echo
             | Work::Place { .. }
             | Work::Bridge { .. }

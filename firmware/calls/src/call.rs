@@ -157,6 +157,11 @@ impl Call {
                     self.end_action(id, Outcome::Streamed(end));
                 }
             }
+            CallInput::Detected(id, heard) => {
+                if matches!(self.work_of(id), Some(Work::Detect)) {
+                    self.end_action(id, Outcome::Detected(heard));
+                }
+            }
             CallInput::Mailbox(id, reply) => self.feature_input(now, id, FeatureInput::Mailbox(reply)),
             CallInput::Message(id, message) => self.tell(now, FlowInput::Message(id, message)),
             CallInput::Request(Request::HangUp(by)) => {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tipring_model::call::{Cdr, EndedBy};
 use tipring_model::fetch::{DocumentKey, FetchError, HttpRequest, HttpResponse};
 use tipring_model::flow::{
-    ActionFailure, Message, Notice, Record, Recorded, Reply, Step, Stream, StreamEnd, Target, Warning,
+    ActionFailure, Detect, Detected, Message, Notice, Record, Recorded, Reply, Step, Stream, StreamEnd,
+    Target, Warning,
 };
 use tipring_model::line::{LineCommand, LineEvent, PlaceExtras};
 use tipring_model::prompt::PromptSource;
@@ -48,6 +49,8 @@ pub enum CallInput<'a> {
     Exchange(ActionId, ExchangeEvent),
     /// A [`CallOutput::Stream`] is over; exactly one each.
     StreamEnded(ActionId, StreamEnd),
+    /// What was heard by [`CallOutput::Detect`]; at most one each.
+    Detected(ActionId, Detected),
     /// The answer to [`CallOutput::Mailbox`]; exactly one each.
     Mailbox(ActionId, MailboxReply),
     /// Somebody outside speaks to the flow.
@@ -96,6 +99,8 @@ pub enum CallOutput {
     Stream(ActionId, LegId, Box<Stream>),
     /// End that early.
     StopStream(ActionId),
+    /// Listen to a leg for an action. What is heard when the action is over is not asked for.
+    Detect(ActionId, LegId, Detect),
     /// Let the party of a leg hear itself, or no longer.
     Echo(LegId, bool),
     /// Something to be done with a mailbox, for an action.

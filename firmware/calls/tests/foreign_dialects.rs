@@ -94,6 +94,7 @@ fn output_text(output: &CallOutput) -> Option<String> {
         CallOutput::Over(cdr) => format!("over {} {} legs={}", cdr.cause, cdr.label, cdr.legs.len()),
         CallOutput::Exchange(seat, request) => format!("exchange {} {request:?}", seat.leg),
         CallOutput::Stream(id, leg, stream) => format!("stream {id} {leg} {}", stream.url),
+        CallOutput::Detect(id, leg, _) => format!("detect {id} {leg}"),
         CallOutput::StopStream(id) => format!("stop-stream {id}"),
         CallOutput::Echo(leg, on) => format!("echo {leg} {on}"),
         CallOutput::Mailbox(id, request) => format!("mailbox {id} {request:?}"),

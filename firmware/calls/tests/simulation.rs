@@ -320,7 +320,10 @@ impl World {
                 self.exchange.handle(self.clock.now().instant, seat, request);
             }
             CallOutput::Mailbox(id, _) => self.mailboxes.push(id),
-            CallOutput::Stream(..) | CallOutput::StopStream(_) | CallOutput::Echo(..) => {}
+            CallOutput::Detect(..)
+            | CallOutput::Stream(..)
+            | CallOutput::StopStream(_)
+            | CallOutput::Echo(..) => {}
             CallOutput::Line(LineCommand::Place { .. } | LineCommand::SendDigits { .. })
             | CallOutput::Keep { .. }
             | CallOutput::Reply(..)

@@ -166,6 +166,7 @@ impl Stage {
                 text.split(" { ").next().unwrap_or("").to_lowercase()
             }
             CallOutput::Stream(id, leg, _) => format!("stream {id} {leg}"),
+            CallOutput::Detect(id, leg, _) => format!("detect {id} {leg}"),
             CallOutput::StopStream(id) => format!("stop-stream {id}"),
             CallOutput::Echo(leg, on) => format!("echo {leg} {on}"),
             CallOutput::Media(..)

@@ -15,7 +15,7 @@ use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEven
 use tipring_model::call::{CallFacts, Direction, Origin};
 use tipring_model::directory::Directory;
 use tipring_model::fetch::{FetchError, HttpRequest, HttpResponse};
-use tipring_model::flow::{Moment, Recorded, StreamEnd};
+use tipring_model::flow::{Detected, Moment, Recorded, StreamEnd};
 use tipring_model::line::{LineCommand, LineEvent, Supervision};
 use tipring_model::prompt::PromptSource;
 use tipring_model::settings::{Problem, RawSettings, RawValue};
@@ -167,6 +167,7 @@ enum Coming {
     Fetched(FetchId, Result<HttpResponse, FetchError>),
     Mailbox(ActionId, MailboxReply),
     Streamed(ActionId),
+    Heard(ActionId),
     Key(Digit),
 }
 
@@ -317,6 +318,7 @@ impl Simulation<'_> {
                 self.tell("answer", &verdict);
                 self.give(CallInput::Fetched(id, answer.as_ref().map_err(|error| *error)));
             }
+            Coming::Heard(action) => self.give(CallInput::Detected(action, Detected::Voice)),
             Coming::Streamed(action) => self.give(CallInput::StreamEnded(action, StreamEnd::Closed)),
             Coming::Mailbox(action, reply) => self.give(CallInput::Mailbox(action, reply)),
             Coming::Key(digit) => {
@@ -366,6 +368,10 @@ impl Simulation<'_> {
             CallOutput::Stream(action, _, stream) => {
                 self.tell("stream", &stream.url);
                 self.after(TALKS, Coming::Streamed(action));
+            }
+            CallOutput::Detect(action, _, detect) => {
+                self.tell("listen", "");
+                self.after(detect.length_max, Coming::Heard(action));
             }
             CallOutput::StopStream(action) => self.after(Duration::ZERO, Coming::Streamed(action)),
             CallOutput::Echo(_, on) => self.tell("echo", if on { "on" } else { "off" }),

@@ -5,6 +5,7 @@ mod control;
 mod ending;
 mod fetching;
 mod kept;
+mod listening;
 mod mailboxes;
 mod meeting;
 mod placing;

@@ -576,6 +576,7 @@ impl Switchboard {
             CallOutput::Exchange(seat, request) => self.exchange(seat, request),
             CallOutput::Mailbox(action, request) => self.mailbox(number, action, request),
             CallOutput::Stream(action, leg, stream) => self.stream(number, action, leg, *stream),
+            CallOutput::Detect(action, leg, detect) => self.listen(number, action, leg, detect),
             CallOutput::StopStream(action) => self.stop_stream(number, action),
             CallOutput::Echo(leg, on) => self.echo(leg, on),
             CallOutput::Keep { name, value } => {

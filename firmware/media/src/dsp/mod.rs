@@ -3,6 +3,7 @@
 
 pub mod dtmf_detect;
 pub mod dtmf_generate;
+pub mod fax_tone;
 pub mod plc;
 pub mod resample;
 pub mod tone;
