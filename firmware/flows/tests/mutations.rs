@@ -11,8 +11,8 @@ use tipring_flows::{Program, dialect};
 use tipring_model::call::{CallFacts, Direction, Origin};
 use tipring_model::fetch::{FetchError, HttpResponse, Method};
 use tipring_model::flow::{
-    Action, Announcement, CollectEnd, Collected, Dialed, Flow, FlowInput, FlowOutput, LegEvent, Outcome,
-    QueueEvent, Recorded, RoomEvent,
+    Action, ActionFailure, Announcement, CollectEnd, Collected, Dialed, Flow, FlowInput, FlowOutput, Left,
+    LeftBy, LegEvent, Outcome, QueueEnd, QueueEvent, Queued, Recorded, RoomEvent,
 };
 use tipring_model::line::Supervision;
 use tipring_model::settings::{RawSettings, RawValue};
@@ -50,11 +50,44 @@ fn corpus(dialect: &str) -> Vec<Vec<u8>> {
     let mut names: Vec<_> = std::fs::read_dir(golden).unwrap().map(|entry| entry.unwrap().path()).collect();
     names.sort();
     let texts = names.iter().filter_map(|path| std::fs::read_to_string(path).ok());
-    let documents = texts.map(|text| {
-        let lines = text.lines().filter_map(|line| line.strip_prefix("| "));
-        lines.collect::<Vec<_>>().join("\n").into_bytes()
-    });
-    documents.filter(|document| !document.is_empty()).collect()
+    let mut documents: Vec<Vec<u8>> = Vec::new();
+    for text in texts {
+        // Lines that follow each other are one document.
+        let mut document = String::new();
+        for line in text.lines().chain([""]) {
+            match line.strip_prefix("| ") {
+                Some(line) => document = format!("{document}{line}\n"),
+                None if document.is_empty() => {}
+                None => documents.push(std::mem::take(&mut document).into_bytes()),
+            }
+        }
+    }
+    documents
+}
+
+/// The document with one attribute value replaced by an odd one: it stays well-formed.
+fn odd_value(random: &mut Random, document: &[u8]) -> Vec<u8> {
+    const ODD: [&str; 12] = [
+        "",
+        " ",
+        "-1",
+        "0",
+        "18446744073709551616",
+        "true",
+        "#*",
+        "x&#10;y",
+        "http://",
+        "../../..",
+        "sip:a@b?X-c=d",
+        "http://a.test/x#rc=5&amp;rp=all",
+    ];
+    let quotes: Vec<usize> = (0..document.len()).filter(|at| document[*at] == b'"').collect();
+    let pairs: Vec<(usize, usize)> = quotes.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+    if pairs.is_empty() {
+        return document.to_vec();
+    }
+    let (from, to) = pairs[random.below(pairs.len())];
+    [&document[..=from], ODD[random.below(ODD.len())].as_bytes(), &document[to..]].concat()
 }
 
 fn program(name: &str, settings: &RawSettings) -> Option<Box<dyn Program>> {
@@ -127,6 +160,13 @@ fn run(flow: &mut dyn Flow, random: &mut Random, first: Option<&[u8]>) -> Option
                 } else if let Action::Record(_) = action {
                     let length = Duration::ZERO;
                     Outcome::Recorded(Recorded { length, file: None, finish: None, is_silent: true })
+                } else if let Action::Enqueue(_) = action {
+                    let (waited, talked) = (Duration::ZERO, Duration::ZERO);
+                    Outcome::Queued(Queued { end: QueueEnd::Talked, waited, talked })
+                } else if let Action::Conference(_) = action {
+                    Outcome::Left(Left { by: LeftBy::RoomEnded, stayed: Duration::ZERO })
+                } else if action != Action::Answer && random.below(5) == 0 {
+                    Outcome::Failed(ActionFailure::NotOffered)
                 } else {
                     Outcome::Done
                 };
@@ -178,7 +218,8 @@ fn mutate(subject: &Subject) {
     good.set("document", RawValue::Text(subject.good.to_owned()));
     let (mut refused, mut ran) = (0, 0);
     for n in 0..DOCUMENTS {
-        let document = random.mutate(&corpus[n % corpus.len()]);
+        let whole = &corpus[n / 2 % corpus.len()];
+        let document = if n % 2 == 0 { random.mutate(whole) } else { odd_value(&mut random, whole) };
         // As the answer of a server, in any encoding.
         let mut flow = program(&fetched).unwrap().start();
         let label = run(flow.as_mut(), &mut random, Some(&document));

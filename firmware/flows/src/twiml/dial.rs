@@ -123,7 +123,7 @@ impl TwimlFlow {
     }
 
     /// The attributes of a Dial.
-    fn dial_terms(&mut self, script: &Script, verb: &Verb) -> Terms {
+    pub(super) fn dial_terms(&mut self, script: &Script, verb: &Verb) -> Terms {
         let element = Rc::clone(&verb.element);
         let name = if verb.name == Name::Queue { Name::Queue } else { Name::Dial };
         let mut attributes = Attributes::of(&element, name);

@@ -52,6 +52,26 @@ impl TwimlFlow {
     }
 
     pub(super) fn start_gather(&mut self, now: Moment, script: &mut Script, verb: Verb) {
+        let (gather, collect) = self.read_gather(script, verb);
+        match collect {
+            Ok(collect) => {
+                let action = self.act(script.leg, Action::Collect(collect));
+                script.waiting = Waiting::Gather { action, gather: Box::new(gather), began: now.instant };
+            }
+            Err(actions) => {
+                let verb = gather.verb.clone();
+                self.row(now, script, verb, actions, Then::NoInput(Box::new(gather)));
+            }
+        }
+    }
+
+    /// What a Gather asks for: to collect digits, or, where nothing could be understood, what is
+    /// heard and waited for instead.
+    pub(super) fn read_gather(
+        &mut self,
+        script: &Script,
+        verb: Verb,
+    ) -> (Gather, Result<Collect, Vec<Action>>) {
         let element = Rc::clone(&verb.element);
         let mut attributes = Attributes::of(&element, Name::Gather);
         let input = attributes.text("input").map_or("dtmf", str::trim);
@@ -93,10 +113,8 @@ impl TwimlFlow {
         let gather =
             Gather { verb, action, digits_min: usize::try_from(digits_min).unwrap_or(1), tells_empty };
         if !digits_wanted {
-            let verb = gather.verb.clone();
-            let actions: Vec<Action> =
-                prompts.into_iter().map(Action::Prompt).chain([pause(timeout)]).collect();
-            return self.row(now, script, verb, actions, Then::NoInput(Box::new(gather)));
+            let actions = prompts.into_iter().map(Action::Prompt).chain([pause(timeout)]).collect();
+            return (gather, Err(actions));
         }
         let collect = Collect {
             prompts,
@@ -107,8 +125,7 @@ impl TwimlFlow {
             total: None,
             typed_ahead: false,
         };
-        let action = self.act(script.leg, Action::Collect(collect));
-        script.waiting = Waiting::Gather { action, gather: Box::new(gather), began: now.instant };
+        (gather, Ok(collect))
     }
 
     fn gather_prompts(&mut self, element: &Element, base: Option<&str>, path: &str) -> Vec<Prompt> {

@@ -12,6 +12,7 @@
 
 mod attributes;
 mod audio;
+mod check;
 mod cookies;
 mod dial;
 mod ending;
@@ -53,7 +54,7 @@ pub use settings::{Address, Callback, First, Profile, Terms};
 use crate::{Dialect, Program};
 
 /// The dialect's row in the table.
-pub const DIALECT: Dialect = Dialect { name: "twiml", fields: settings::FIELDS, open, check: parse::check };
+pub const DIALECT: Dialect = Dialect { name: "twiml", fields: settings::FIELDS, open, check: check::check };
 
 fn open(raw: &RawSettings, directory: &Rc<Directory>) -> Result<Box<dyn Program>, Vec<FieldError>> {
     let app = settings::open(raw, directory)?;

@@ -2,10 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::Finding;
 use crate::xml::{self, Element, Limits, Position};
-
-use super::names::{Kind, Name};
 
 /// Longest document.
 pub(super) const BYTES_MAX: usize = 65_536;
@@ -130,74 +127,6 @@ pub(super) fn child_path(path: &str, child: &Element, at: usize) -> String {
     format!("{path}{dot}{}[{at}]", child.name)
 }
 
-/// Checks a document without running it.
-pub(super) fn check(bytes: &[u8]) -> Vec<Finding> {
-    match document(bytes, None, false) {
-        Err(error) => vec![Finding {
-            code: error.code,
-            fatal: true,
-            line: error.at.line,
-            column: error.at.column,
-            subject: "document".to_owned(),
-        }],
-        Ok(root) => {
-            let mut findings = Vec::new();
-            for child in &root.children {
-                check_verb(child, &mut findings);
-            }
-            findings
-        }
-    }
-}
-
-fn found(findings: &mut Vec<Finding>, element: &Element, code: &'static str, subject: &str) {
-    findings.push(Finding {
-        code,
-        fatal: false,
-        line: element.at.line,
-        column: element.at.column,
-        subject: subject.to_owned(),
-    });
-}
-
-fn check_verb(element: &Element, findings: &mut Vec<Finding>) {
-    match Name::of(&element.name).map(|name| (name, name.kind())) {
-        None => found(findings, element, "TR-FLOW-UNKNOWN-COMMAND", &element.name),
-        Some((_, Kind::Noun)) => found(findings, element, "TR-FLOW-OUTSIDE", &element.name),
-        Some((name, kind)) => {
-            if kind == Kind::Foreign {
-                found(findings, element, "TR-FLOW-NOT-OFFERED", &element.name);
-            }
-            check_inside(element, name, findings);
-        }
-    }
-}
-
-fn check_inside(element: &Element, name: Name, findings: &mut Vec<Finding>) {
-    for (attribute, value) in &element.attributes {
-        if !name.attributes().contains(&attribute.as_str()) {
-            found(findings, element, "TR-FLOW-ATTRIBUTE-UNKNOWN", attribute);
-        }
-        let is_address = attribute == "action" || attribute.to_ascii_lowercase().ends_with("url");
-        let is_web = value.contains("://") && !value.starts_with("ws://") && !value.starts_with("wss://");
-        if is_address && is_web && crate::address::absolute(value).is_none() {
-            found(findings, element, "TR-HOOK-URL", value);
-        }
-        if name.is_without_effect(attribute) {
-            found(findings, element, "TR-FLOW-NO-EFFECT", attribute);
-        }
-    }
-    if name == Name::Say {
-        return;
-    }
-    for child in &element.children {
-        match Name::of(&child.name) {
-            Some(kind) if name.children().contains(&kind) => check_inside(child, kind, findings),
-            Some(_) | None => found(findings, child, "TR-FLOW-CHILD-IGNORED", &child.name),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,32 +160,5 @@ mod tests {
         assert_eq!(code(wide(999).as_bytes()), None);
         assert_eq!(code(wide(1_000).as_bytes()), Some("TR-FLOW-ELEMENTS"));
         assert_eq!(code(&vec![b' '; BYTES_MAX + 1]), Some("TR-HOOK-SIZE"));
-    }
-
-    #[test]
-    fn the_check_knows_what_will_be_warned_of_and_where() {
-        let findings = check(
-            b"<Response>\n <play>x</play><Gather foo='1'><Dial/><Say><break/></Say></Gather>\n<Number/><Pay/>\
-              <Redirect>x</Redirect><Dial action='ftp://x/y'><Number byoc='1'>1</Number></Dial></Response>",
-        );
-        let found: Vec<String> = findings
-            .iter()
-            .map(|finding| {
-                format!("{} {}:{} {}", finding.code, finding.line, finding.column, finding.subject)
-            })
-            .collect();
-        assert_eq!(
-            found,
-            [
-                "TR-FLOW-UNKNOWN-COMMAND 2:2 play",
-                "TR-FLOW-ATTRIBUTE-UNKNOWN 2:16 foo",
-                "TR-FLOW-CHILD-IGNORED 2:32 Dial",
-                "TR-FLOW-OUTSIDE 3:1 Number",
-                "TR-FLOW-NOT-OFFERED 3:10 Pay",
-                "TR-HOOK-URL 3:38 ftp://x/y",
-                "TR-FLOW-NO-EFFECT 3:63 byoc",
-            ]
-        );
-        assert!(check(b"<Response>").iter().all(|finding| finding.fatal));
     }
 }
