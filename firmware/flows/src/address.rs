@@ -1,8 +1,10 @@
 //! Addresses and the fields that go with a request: percent-encoding, queries, forms.
 
+use std::net::Ipv4Addr;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tipring_model::fetch::Body;
-use url::Url;
+use url::{Host, Url};
 
 /// Everything but the unreserved characters of RFC 3986 §2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -39,6 +41,31 @@ pub fn resolve(base: Option<&str>, text: &str) -> Option<String> {
     }
     let joined = Url::parse(base?).ok()?.join(text.trim()).ok()?;
     absolute(joined.as_str())
+}
+
+/// True if a URL names the box itself, or what is only on its own wire: its loopback and
+/// link-local addresses. The fetcher refuses such addresses, too, and those that a name
+/// resolves to.
+pub(crate) fn names_the_box(url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else { return false };
+    match url.host() {
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost")
+        }
+        Some(Host::Ipv4(address)) => is_own(address),
+        Some(Host::Ipv6(address)) => {
+            address.is_loopback()
+                || address.is_unspecified()
+                || address.is_unicast_link_local()
+                || address.to_ipv4_mapped().is_some_and(is_own)
+        }
+        None => false,
+    }
+}
+
+fn is_own(address: Ipv4Addr) -> bool {
+    address.is_loopback() || address.is_link_local() || address.octets().starts_with(&[0])
 }
 
 /// As [`resolve`], but a fragment that `text` has stays.
@@ -128,6 +155,26 @@ mod tests {
         assert_eq!(resolve(Some("http://a.test/x/y?z"), "w").as_deref(), Some("http://a.test/x/w"));
         assert_eq!(resolve(Some("http://a.test/x"), "file:///etc/passwd"), None);
         assert_eq!(resolve(None, "w"), None);
+    }
+
+    #[test]
+    fn addresses_of_the_box_itself_are_known_by_their_text() {
+        for url in [
+            "http://localhost/x",
+            "http://a.localhost./",
+            "http://127.0.0.1:8080/",
+            "http://2130706433/",
+            "http://0.0.0.0/",
+            "http://169.254.1.1/",
+            "http://[::1]/",
+            "http://[fe80::1]/",
+            "http://[::ffff:127.0.0.1]/",
+        ] {
+            assert!(names_the_box(url), "{url}");
+        }
+        for url in ["http://10.0.0.5/", "http://localhost.test/", "https://crm.test/", "x"] {
+            assert!(!names_the_box(url), "{url}");
+        }
     }
 
     #[test]

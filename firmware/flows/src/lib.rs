@@ -8,6 +8,8 @@
 pub mod address;
 pub mod call_interactive;
 pub mod connect;
+pub mod json;
+pub mod kazoo;
 mod loads;
 pub mod opentact;
 pub mod ring_all;
@@ -81,7 +83,8 @@ pub struct Finding {
 }
 
 /// Every dialect that the box speaks.
-pub const DIALECTS: &[Dialect] = &[opentact::DIALECT, call_interactive::DIALECT, twiml::DIALECT];
+pub const DIALECTS: &[Dialect] =
+    &[opentact::DIALECT, call_interactive::DIALECT, twiml::DIALECT, kazoo::DIALECT];
 
 /// The dialect with this name.
 #[must_use]

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use tipring_model::call::CallFacts;
+use tipring_model::fetch::OwnFallback;
 use tipring_model::flow::{Action, Flow, FlowInput, FlowOutput, LegEvent, Moment, Outcome, Warning};
 use tipring_model::line::Supervision;
 use tipring_model::{ActionId, FetchId};
@@ -112,7 +113,7 @@ impl WithStandIn {
             if let FlowOutput::Fetch { id, document: Some(document), .. } = &mut output {
                 // What only leads on to another document has not begun yet.
                 document.is_first |= !self.has_acted;
-                if document.is_first {
+                if document.is_first && document.fallback != OwnFallback::Follows {
                     self.document = Some(*id);
                 }
             }

@@ -31,18 +31,43 @@ struct Subject {
     dialect: &'static str,
     good: &'static str,
     labels: [&'static str; 2],
+    /// The setting with which a flow asks a server for its document.
+    asks: (&'static str, &'static str),
+    /// What the server calls its documents.
+    media_type: Option<&'static str>,
+    /// The label of a call whose document was refused.
+    refused: &'static str,
 }
 
 const OPENTACT: Subject = Subject {
     dialect: "opentact",
     good: "<Response><Say>Hello.</Say><Gather><DTMF value=\"1\"><Hangup tag=\"done\"/></DTMF></Gather></Response>",
     labels: ["done", "flow_end"],
+    asks: ("url", "http://app.test/flow"),
+    media_type: None,
+    refused: "flow_error",
 };
 
 const TWIML: Subject = Subject {
     dialect: "twiml",
     good: "<Response><Say>Hello.</Say><Gather/><Dial>15550111</Dial><Hangup/></Response>",
     labels: ["hangup", "hangup"],
+    asks: ("url", "http://app.test/flow"),
+    media_type: None,
+    refused: "flow_error",
+};
+
+const KAZOO: Subject = Subject {
+    dialect: "kazoo",
+    good: "{\"module\":\"tts\",\"data\":{\"text\":\"x\"},\"children\":{\"_\":{\"module\":\"hangup\"}}}",
+    labels: ["hangup", "hangup"],
+    asks: (
+        "document",
+        "{\"module\":\"pivot\",\"data\":{\"voice_url\":\"http://app.test/flow\"},\"children\":{\"_\":{\"module\":\"response\"}}}",
+    ),
+    // Both JSON and XML are tried.
+    media_type: Some("text/plain"),
+    refused: "response",
 };
 
 fn corpus(dialect: &str) -> Vec<Vec<u8>> {
@@ -126,7 +151,12 @@ fn meanwhile(flow: &mut dyn Flow, clock: &Clock, random: &mut Random, id: Action
 }
 
 /// Runs a flow with arbitrary but legal answers; the label of its end.
-fn run(flow: &mut dyn Flow, random: &mut Random, first: Option<&[u8]>) -> Option<String> {
+fn run(
+    flow: &mut dyn Flow,
+    random: &mut Random,
+    first: Option<&[u8]>,
+    media_type: Option<&str>,
+) -> Option<String> {
     let mut clock = Clock::new();
     let facts = CallFacts {
         id: CallId::from_random(1),
@@ -177,7 +207,7 @@ fn run(flow: &mut dyn Flow, random: &mut Random, first: Option<&[u8]>) -> Option
                     let answer = HttpResponse {
                         status: 200,
                         url: request.url,
-                        media_type: None,
+                        media_type: media_type.map(str::to_owned),
                         headers: Vec::new(),
                         body: body.to_vec(),
                     };
@@ -207,13 +237,18 @@ fn twenty_thousand_mutated_documents_of_twiml() {
     mutate(&TWIML);
 }
 
+#[test]
+fn twenty_thousand_mutated_documents_of_kazoo() {
+    mutate(&KAZOO);
+}
+
 fn mutate(subject: &Subject) {
     let corpus = corpus(subject.dialect);
     let program = |settings: &RawSettings| program(subject.dialect, settings);
     assert!(corpus.len() > 200);
     let mut random = Random::new(7);
     let mut fetched = RawSettings::new();
-    fetched.set("url", RawValue::Text("http://app.test/flow".to_owned()));
+    fetched.set(subject.asks.0, RawValue::Text(subject.asks.1.to_owned()));
     let mut good = RawSettings::new();
     good.set("document", RawValue::Text(subject.good.to_owned()));
     let (mut refused, mut ran) = (0, 0);
@@ -222,8 +257,8 @@ fn mutate(subject: &Subject) {
         let document = if n % 2 == 0 { random.mutate(whole) } else { odd_value(&mut random, whole) };
         // As the answer of a server, in any encoding.
         let mut flow = program(&fetched).unwrap().start();
-        let label = run(flow.as_mut(), &mut random, Some(&document));
-        if label.as_deref() == Some("flow_error") {
+        let label = run(flow.as_mut(), &mut random, Some(&document), subject.media_type);
+        if label.as_deref() == Some(subject.refused) {
             refused += 1
         } else {
             ran += 1
@@ -233,12 +268,13 @@ fn mutate(subject: &Subject) {
             let mut settings = RawSettings::new();
             settings.set("document", RawValue::Text(text));
             if let Some(program) = program(&settings) {
-                run(program.start().as_mut(), &mut random, None);
+                run(program.start().as_mut(), &mut random, None, None);
+                ran += 1;
             }
         }
         if n % 50 == 0 {
             let mut flow = program(&good).unwrap().start();
-            let label = run(flow.as_mut(), &mut Random::new(n as u64), None).unwrap();
+            let label = run(flow.as_mut(), &mut Random::new(n as u64), None, None).unwrap();
             assert!(subject.labels.contains(&label.as_str()), "{label}");
         }
     }

@@ -82,6 +82,21 @@ pub struct DocumentKey {
     pub variant: String,
     /// A call begins with it. There is no flow yet that could go on without it.
     pub is_first: bool,
+    /// What the flow itself does where it cannot be had.
+    pub fallback: OwnFallback,
+}
+
+/// What a flow itself does where a document cannot be had.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum OwnFallback {
+    /// Nothing: whatever else is to be had is welcome.
+    #[default]
+    None,
+    /// It asks somewhere else next, and says there what was wrong: until then nothing stands in.
+    Follows,
+    /// This is that: what it says is kept as no copy, but a copy of the document proper may
+    /// stand in for it.
+    This,
 }
 
 /// The body of a request.
@@ -125,8 +140,10 @@ pub enum FetchError {
     AddressRefused,
     /// The name was not resolved.
     NameNotFound,
-    /// The server was not reached or cut the connection.
+    /// The server was not reached: it cannot have done anything.
     Unreachable,
+    /// The server was reached, and cut the connection.
+    Cut,
     /// The TLS handshake or the certificate failed.
     Tls,
     /// The answer was not complete in time.
@@ -143,11 +160,12 @@ pub enum FetchError {
 
 impl FetchError {
     /// Every error.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::BadUrl,
         Self::AddressRefused,
         Self::NameNotFound,
         Self::Unreachable,
+        Self::Cut,
         Self::Tls,
         Self::Timeout,
         Self::TooLarge,
@@ -164,6 +182,7 @@ impl FetchError {
             Self::AddressRefused => "TR-HOOK-SSRF",
             Self::NameNotFound => "TR-HOOK-DNS",
             Self::Unreachable => "TR-HOOK-UNREACH",
+            Self::Cut => "TR-HOOK-CUT",
             Self::Tls => "TR-HOOK-TLS",
             Self::Timeout => "TR-HOOK-TIMEOUT",
             Self::TooLarge => "TR-HOOK-SIZE",

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use tipring_model::fetch::{Body, DocumentKey, FetchError, HttpRequest, HttpResponse, Method};
+use tipring_model::fetch::{Body, DocumentKey, FetchError, HttpRequest, HttpResponse, Method, OwnFallback};
 use tipring_model::flow::Moment;
 
 use super::attributes::{Attributes, toggle};
@@ -79,7 +79,7 @@ pub(super) fn first_request(
     let url = address::absolute(url).unwrap_or_else(|| url.to_owned());
     let key = format!("{} {url}", app.method);
     // Two numbers may lead to two menus.
-    let document = DocumentKey { key, variant: to.to_owned(), is_first: true };
+    let document = DocumentKey { key, variant: to.to_owned(), is_first: true, fallback: OwnFallback::None };
     let url = address::with_query(&url, &[("from", from), ("to", to)]);
     (document_request(app.method, url, entity, timeout), document)
 }
@@ -183,6 +183,7 @@ impl OpentactFlow {
             key: format!("{method} {url}"),
             variant: String::new(),
             is_first: false,
+            fallback: OwnFallback::None,
         })
     }
 

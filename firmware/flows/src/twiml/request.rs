@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use tipring_model::call::CallFacts;
-use tipring_model::fetch::{Body, DocumentKey, FetchError, HttpRequest, HttpResponse, Method};
+use tipring_model::fetch::{Body, DocumentKey, FetchError, HttpRequest, HttpResponse, Method, OwnFallback};
 use tipring_model::flow::{Action, FlowOutput, Moment, Notice};
 use tipring_model::{Cause, FetchId};
 
@@ -117,7 +117,9 @@ pub(super) fn first_request(terms: &Terms, url: &str, facts: &CallFacts) -> Http
 
 /// What a copy of the first document is kept under.
 pub(super) fn first_key(terms: &Terms, url: &str, to: &str) -> DocumentKey {
-    DocumentKey { key: format!("{} {}", terms.method, plain(url)), variant: to.to_owned(), is_first: true }
+    let fallback = if terms.fallback.is_some() { OwnFallback::Follows } else { OwnFallback::None };
+    let key = format!("{} {}", terms.method, plain(url));
+    DocumentKey { key, variant: to.to_owned(), is_first: true, fallback }
 }
 
 /// What an answer holds.
@@ -266,10 +268,17 @@ impl TwimlFlow {
     fn copy_key(&self, pending: &Pending) -> Option<DocumentKey> {
         const DIGITS_SECRET: usize = 4;
         let is_first = matches!(pending.purpose, Purpose::First);
-        if is_first && (pending.is_fallback || self.terms.fallback.is_none()) {
+        if is_first {
             let to = self.facts.as_ref().map_or("", |facts| facts.to.as_str());
-            let key = format!("{} {}", pending.method, plain(&pending.url));
-            return Some(DocumentKey { key, variant: to.to_owned(), is_first: true });
+            let failed =
+                pending.fields.iter().find(|(name, _)| name == "ErrorUrl").map(|(_, url)| url.as_str());
+            let (url, fallback) = match (&self.terms.fallback, failed) {
+                (None, _) => (pending.url.as_str(), OwnFallback::None),
+                (Some(_), Some(failed)) if pending.is_fallback => (failed, OwnFallback::This),
+                (Some(_), _) => (pending.url.as_str(), OwnFallback::Follows),
+            };
+            let key = format!("{} {}", self.terms.method, plain(url));
+            return Some(DocumentKey { key, variant: to.to_owned(), is_first: true, fallback });
         }
         let has_secret =
             pending.fields.iter().any(|(name, value)| name == "Digits" && value.len() >= DIGITS_SECRET);
@@ -280,7 +289,8 @@ impl TwimlFlow {
             let digits: Vec<(&str, &str)> =
                 digits.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let key = address::with_query(plain(&pending.url), &digits);
-            DocumentKey { key: format!("GET {key}"), variant: String::new(), is_first: false }
+            let (key, fallback) = (format!("GET {key}"), OwnFallback::None);
+            DocumentKey { key, variant: String::new(), is_first: false, fallback }
         })
     }
 
@@ -324,12 +334,13 @@ impl TwimlFlow {
     fn repeats(&self, pending: &Pending, answer: Result<&HttpResponse, FetchError>) -> bool {
         let manner = Manner::of(&pending.url, self.terms.timeout);
         let manner = manner.unwrap_or(Manner::usual(self.terms.timeout));
-        if pending.attempts > manner.retries || self.copy_key(pending).is_some() {
+        let by_the_box = self.copy_key(pending).is_some_and(|key| key.fallback != OwnFallback::Follows);
+        if pending.attempts > manner.retries || by_the_box {
             return false;
         }
         match answer {
             Err(FetchError::Unreachable) => manner.on_connect,
-            Err(FetchError::Timeout) => manner.on_read,
+            Err(FetchError::Timeout | FetchError::Cut) => manner.on_read,
             Err(
                 FetchError::BadUrl
                 | FetchError::AddressRefused

@@ -369,6 +369,9 @@ impl Reader<'_> {
                 Some("never") => Keep::Never,
                 Some(_) | None => Keep::Learned,
             };
+            // A dialect with a fallback of its own asks it itself.
+            let asks_itself = dialect.fields.iter().any(|field| field.key == "fallback_url");
+            let fallback_url = fallback_url.filter(|_| !asks_itself);
             let entry = program.map(|program| FlowEntry {
                 name: name.clone(),
                 dialect: dialect.name,

@@ -400,6 +400,8 @@ impl CopyFolder {
 
 #[cfg(test)]
 mod tests {
+    use tipring_model::fetch::OwnFallback;
+
     use super::*;
 
     const URL: &str = "http://web.test/flow?from=1&to=100";
@@ -417,7 +419,12 @@ mod tests {
     }
 
     fn key(name: &str) -> DocumentKey {
-        DocumentKey { key: format!("GET {name}"), variant: "100".to_owned(), is_first: true }
+        DocumentKey {
+            key: format!("GET {name}"),
+            variant: "100".to_owned(),
+            is_first: true,
+            fallback: OwnFallback::None,
+        }
     }
 
     fn note(copies: &mut Copies, caller: u64, body: &str) -> (Vec<Change>, bool) {

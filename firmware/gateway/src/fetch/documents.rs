@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tipring_flows::Program;
-use tipring_model::fetch::{DocumentKey, FetchError, HttpRequest, HttpResponse};
+use tipring_model::fetch::{DocumentKey, FetchError, HttpRequest, HttpResponse, Method, OwnFallback};
 use tokio::task::spawn_blocking;
 use url::Url;
 
@@ -144,18 +144,24 @@ impl Documents {
             // What the dialect would not run any more is none.
             found.filter(|(answer, _)| wanted.program.judge(answer).is_ok())
         };
-        let fallback_url = wanted.fallback_url.as_deref().filter(|url| !self.0.fetcher.is_away(url));
+        let own = wanted.document.fallback == OwnFallback::Follows;
+        let copy = copy.filter(|_| !own);
+        let stand_in = wanted.stand_in.filter(|_| !own);
+        let usable = wanted.document.fallback == OwnFallback::None;
+        let fallback_url =
+            wanted.fallback_url.as_deref().filter(|url| usable && !self.0.fetcher.is_away(url));
         let patience = if wanted.document.is_first { self.0.patience } else { self.0.patience / 3 * 2 };
         let choice = Choice {
             is_away: self.0.fetcher.is_away(&url),
             fallback: fallback_url.is_some(),
             copy: copy.is_some(),
-            local: wanted.stand_in == Some(Rung::Local),
-            builtin: wanted.stand_in == Some(Rung::Builtin),
+            local: stand_in == Some(Rung::Local),
+            builtin: stand_in == Some(Rung::Builtin),
+            own,
             timeout: wanted.request.timeout,
             patience,
         };
-        let substitute = choice.fallback || choice.copy || wanted.stand_in.is_some();
+        let substitute = choice.fallback || choice.copy || stand_in.is_some() || own;
         let mut ladder = Ladder::new(Instant::now(), choice);
         let mut attempts: Vec<Attempt> = Vec::new();
         let mut first_answer = None;
@@ -171,7 +177,7 @@ impl Documents {
                     let (attempt, answer) =
                         self.ask(rung, request, within, substitute, &*wanted.program).await;
                     let is_good = attempt.code.is_none();
-                    ladder.failed(self.failure(&url, &answer));
+                    ladder.failed(self.failure(&url, wanted.request.method, &answer));
                     if attempts.len() < ATTEMPTS_MAX {
                         attempts.push(attempt);
                     }
@@ -179,7 +185,9 @@ impl Documents {
                         if rung == Rung::Fallback {
                             self.count(&url, rung);
                         }
-                        let new_copy = rung != Rung::Fallback && self.keep(&wanted, answer);
+                        let is_proper =
+                            rung != Rung::Fallback && wanted.document.fallback != OwnFallback::This;
+                        let new_copy = is_proper && self.keep(&wanted, answer);
                         let answer = Ok(answer.response.clone());
                         return Got { answer, rung: Some(rung), age_s: None, attempts, new_copy };
                     }
@@ -195,7 +203,7 @@ impl Documents {
                     return Got { answer: Ok(answer), rung, age_s: Some(age_s), attempts, new_copy: false };
                 }
                 Next::End => {
-                    if let Some(rung) = wanted.stand_in {
+                    if let Some(rung) = stand_in {
                         self.count(&url, rung);
                     }
                     let answer = first_answer.unwrap_or(Err(FetchError::Unreachable));
@@ -239,11 +247,12 @@ impl Documents {
     }
 
     /// One that counts as away by now is not asked again.
-    fn failure(&self, url: &str, answer: &Result<Answer, FetchError>) -> Failure {
+    fn failure(&self, url: &str, method: Method, answer: &Result<Answer, FetchError>) -> Failure {
+        let is_there = !self.0.fetcher.is_away(url);
         match answer {
-            Err(FetchError::Unreachable | FetchError::NameNotFound) if !self.0.fetcher.is_away(url) => {
-                Failure::NotReached
-            }
+            Err(FetchError::Unreachable | FetchError::NameNotFound) if is_there => Failure::NotReached,
+            // What was only asked for may be asked for again.
+            Err(FetchError::Cut) if is_there && method == Method::Get => Failure::NotReached,
             Ok(_) | Err(_) => Failure::Bad,
         }
     }

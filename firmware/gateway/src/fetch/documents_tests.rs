@@ -76,7 +76,7 @@ fn who_waits_when_the_server_is_found_away_waits_no_longer() {
         for _ in 0..3 {
             let mut request = wanted(&server).request;
             (request.method, request.url) = (Method::Get, server.url("/broken"));
-            assert_eq!(fetcher.fetch(request).await.unwrap(), Err(FetchError::Unreachable));
+            assert_eq!(fetcher.fetch(request).await.unwrap(), Err(FetchError::Cut));
         }
         // The one with an hour of patience is answered now.
         let got = waiting.await.unwrap();

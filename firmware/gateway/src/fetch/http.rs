@@ -174,7 +174,7 @@ impl<'a> Hop<'a> {
                 Err(error) => classify(&error),
             };
             let was_kept = !has_connected();
-            if error != FetchError::Unreachable || !was_kept || kept_left == 0 {
+            if error != FetchError::Cut || !was_kept || kept_left == 0 {
                 return Err(error);
             }
             kept_left -= 1;
@@ -274,6 +274,14 @@ impl<'a> Hop<'a> {
         if let (Err(error), false) = (read, request.cuts_body) {
             return Err(classify(&Error::from(error)));
         }
+        // Without a coding the length is what was promised.
+        let promised =
+            text(&parts.headers, &header::CONTENT_LENGTH).and_then(|length| length.trim().parse().ok());
+        let is_coded = parts.headers.contains_key(header::CONTENT_ENCODING);
+        let is_short = promised.is_some_and(|length: u64| (bytes.len() as u64) < length);
+        if is_short && !is_coded && !request.cuts_body && hop_has_body(self.method) {
+            return Err(FetchError::Cut);
+        }
         if bytes.len() > bytes_max {
             if !request.cuts_body {
                 return Err(FetchError::TooLarge);
@@ -291,6 +299,11 @@ impl<'a> Hop<'a> {
         let delivery = DeliveryFields::read(&parts.headers);
         Ok(Answer { response, keeping, delivery, upload: UploadFields::read(&parts.headers) })
     }
+}
+
+/// An answer to HEAD has the length of a body that does not come.
+const fn hop_has_body(method: Method) -> bool {
+    !matches!(method, Method::Head)
 }
 
 /// The header fields of an answer, as far as they are short and few.
@@ -392,7 +405,7 @@ fn classify(error: &Error) -> FetchError {
         Error::TooManyRedirects => FetchError::TooManyRedirects,
         Error::Io(error) => classify_io(error),
         // Only a cut connection ends a coded body early; all else is bad coding.
-        Error::Decompress(_, error) if is_cut(error) => FetchError::Unreachable,
+        Error::Decompress(_, error) if is_cut(error) => FetchError::Cut,
         Error::Decompress(_, _) => FetchError::Protocol,
         Error::ConnectionFailed | Error::ConnectProxyFailed(_) | Error::InvalidProxyUrl => {
             FetchError::Unreachable
@@ -412,6 +425,8 @@ fn classify_io(error: &io::Error) -> FetchError {
     } else if kind == io::ErrorKind::InvalidData {
         // TLS reports through the socket's errors, and nothing else gives this kind.
         FetchError::Tls
+    } else if is_cut(error) {
+        FetchError::Cut
     } else {
         FetchError::Unreachable
     }

@@ -52,6 +52,8 @@ pub(crate) struct Choice {
     pub local: bool,
     /// The flow that every box has can take over the call.
     pub builtin: bool,
+    /// The flow itself asks somewhere else next.
+    pub own: bool,
     /// Longest wait that the flow allows for each hop.
     pub timeout: Duration,
     /// Longest wait in all while there is something as good to be had.
@@ -114,7 +116,7 @@ impl Ladder {
     /// True if there is something as good as what the server would say: then nobody waits
     /// long for it.
     const fn has_substitute(&self) -> bool {
-        self.choice.fallback || self.choice.copy || self.choice.local
+        self.choice.fallback || self.choice.copy || self.choice.local || self.choice.own
     }
 
     /// The next rung.
@@ -130,7 +132,9 @@ impl Ladder {
         let no_pause = Duration::ZERO;
         let next = match self.at {
             None if asks => Next::Ask { rung: Rung::Live, pause: no_pause, within: most },
-            Some(Rung::Live) if self.failure == Failure::NotReached && left >= RETRY_LEFT_MIN => {
+            Some(Rung::Live)
+                if self.failure == Failure::NotReached && left >= RETRY_LEFT_MIN && !self.choice.own =>
+            {
                 Next::Ask { rung: Rung::Retry, pause: RETRY_PAUSE, within: left.saturating_sub(RETRY_PAUSE) }
             }
             None | Some(Rung::Live | Rung::Retry) if self.choice.fallback => {
@@ -179,6 +183,7 @@ mod tests {
         copy: true,
         local: true,
         builtin: true,
+        own: false,
         timeout: Duration::from_secs(15),
         patience: Duration::from_secs(3),
     };
@@ -196,6 +201,19 @@ mod tests {
             (Choice { is_away: true, fallback: false, copy: false, ..ALL }, gone, S, &[]),
             (Choice { is_away: true, ..NOTHING }, bad, S, &["live 15000"]),
             (NOTHING, gone, S, &["live 15000", "retry 13750"]),
+            // A flow with a fallback of its own is not kept waiting, and repeats by itself.
+            (
+                Choice { fallback: false, copy: false, local: false, builtin: false, own: true, ..ALL },
+                gone,
+                S,
+                &["live 3000"],
+            ),
+            (
+                Choice { is_away: true, fallback: false, copy: false, local: false, own: true, ..ALL },
+                gone,
+                S,
+                &[],
+            ),
             (Choice { timeout: S, ..ALL }, gone, S, &["live 1000", "fallback 1000", "copy"]),
             (Choice { local: true, ..NOTHING }, bad, S, &["live 3000"]),
             // Ringing telephones are no menu: a slow server gets its time.

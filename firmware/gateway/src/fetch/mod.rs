@@ -526,7 +526,9 @@ fn behaviour(result: &Result<Answer, FetchError>, waited: Duration) -> Behaviour
             408 | 425 | 429 | 502..=504 => Behaviour::Away,
             _ => Behaviour::There,
         },
-        Err(FetchError::Unreachable | FetchError::NameNotFound | FetchError::Tls) => Behaviour::Away,
+        Err(FetchError::Unreachable | FetchError::Cut | FetchError::NameNotFound | FetchError::Tls) => {
+            Behaviour::Away
+        }
         Err(FetchError::Timeout) if waited >= FAIR_WAIT => Behaviour::Away,
         Err(FetchError::Protocol | FetchError::TooLarge | FetchError::TooManyRedirects) => Behaviour::There,
         Err(FetchError::Timeout | FetchError::BadUrl | FetchError::AddressRefused | FetchError::Overload) => {

@@ -241,10 +241,10 @@ fn each_failure_has_its_name() {
         ("/drip-header", FetchError::Timeout),
         ("/drip-body", FetchError::Timeout),
         ("/drip-close", FetchError::Timeout),
-        ("/silence", FetchError::Unreachable),
-        ("/half", FetchError::Unreachable),
-        ("/half-chunk", FetchError::Unreachable),
-        ("/half-header", FetchError::Unreachable),
+        ("/silence", FetchError::Cut),
+        ("/half", FetchError::Cut),
+        ("/half-chunk", FetchError::Cut),
+        ("/half-header", FetchError::Cut),
         ("/not-http", FetchError::Protocol),
         ("/status-text", FetchError::Protocol),
         ("/bad-chunk", FetchError::Protocol),
@@ -287,8 +287,8 @@ fn servers_that_are_not_there_or_speak_no_tls() {
     let fetcher = Fetcher::new(settings(&[closed, plain.addr(), rude_addr]));
     for (url, expected) in [
         (format!("http://{closed}/"), FetchError::Unreachable),
-        (format!("http://{rude_addr}/"), FetchError::Unreachable),
-        (format!("https://{rude_addr}/"), FetchError::Unreachable),
+        (format!("http://{rude_addr}/"), FetchError::Cut),
+        (format!("https://{rude_addr}/"), FetchError::Cut),
         (format!("https://{closed}/"), FetchError::Unreachable),
     ] {
         assert_eq!(ask(&fetcher, get(&url)), Err(expected), "{url}");
@@ -375,7 +375,7 @@ fn a_kept_connection_that_ends_is_no_failure() {
     let gone = TestServer::start(|_| Reaction::Last(Vec::new()));
     fetcher.set_allow(AllowList::parse(&[gone.addr().to_string()]).unwrap());
     for method in [Method::Get, Method::Post] {
-        assert_eq!(ask(&fetcher, request(method, &gone.url("/"))), Err(FetchError::Unreachable));
+        assert_eq!(ask(&fetcher, request(method, &gone.url("/"))), Err(FetchError::Cut));
     }
     assert_eq!(gone.seen().len(), 2);
 }

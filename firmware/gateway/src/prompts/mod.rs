@@ -323,6 +323,7 @@ impl Inner {
                 Err(
                     error @ (FetchError::NameNotFound
                     | FetchError::Unreachable
+                    | FetchError::Cut
                     | FetchError::Tls
                     | FetchError::Timeout
                     | FetchError::Overload),

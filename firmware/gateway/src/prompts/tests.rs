@@ -160,7 +160,7 @@ async fn what_a_server_may_answer_instead() {
         ("/204", ActionFailure::Decode),
         ("/html", ActionFailure::Decode),
         ("/big", ActionFailure::Fetch(FetchError::TooLarge)),
-        ("/gone", ActionFailure::Fetch(FetchError::Unreachable)),
+        ("/gone", ActionFailure::Fetch(FetchError::Cut)),
         ("/loop", ActionFailure::Fetch(FetchError::TooManyRedirects)),
     ] {
         assert_eq!(store.get(&url(&server, path)).await.err(), Some(expected), "{path}");

@@ -1,0 +1,155 @@
+//! Modules that ask for a number and go on with it: disa, dynamic_cid.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tipring_model::DigitSet;
+use tipring_model::flow::{Action, Collect, Outcome};
+use tipring_model::prompt::{CallTone, Prompt, PromptSource};
+
+use super::collect::{BETWEEN, DIGITS_MAX};
+use super::flow::{KazooFlow, Next, Then, milliseconds};
+use super::keys::Data;
+use super::parse::Tree;
+use super::pattern::Pattern;
+
+/// Most tries for a PIN.
+const TRIES_MAX: u64 = 10;
+/// How long dial tone is heard before the caller is thought to have gone.
+const FIRST: Duration = Duration::from_secs(10);
+
+/// A caller who wants to dial from inside.
+pub(super) struct Disa {
+    /// Tries for the PIN that are left; none once it is known.
+    pin_tries: Option<u64>,
+}
+
+/// A caller who chooses the number that he shows.
+pub(super) struct OwnNumber {
+    least: usize,
+}
+
+impl KazooFlow {
+    fn ask_number(&mut self, sound: PromptSource, most: u64, between: Option<u64>, then: Then) -> Next {
+        let collect = Collect {
+            prompts: vec![Prompt { barge_in: DigitSet::ALL, ..Prompt::once(sound) }],
+            digits_max: usize::try_from(most.clamp(1, DIGITS_MAX)).unwrap_or(1),
+            finish: DigitSet::of("#"),
+            first_digit: Some(FIRST),
+            between_digits: Some(between.filter(|ms| *ms > 0).map_or(BETWEEN, milliseconds)),
+            total: None,
+            typed_ahead: self.collections.takes_ahead(),
+        };
+        self.act(Action::Collect(collect), then)
+    }
+
+    /// The stored flow of any number, the one for the rest included.
+    fn any_flow(&mut self, number: &str) -> Option<Tree> {
+        let app = Rc::clone(&self.app);
+        app.document.pick(number).map(|picked| self.take(picked))
+    }
+
+    // --- disa
+
+    pub(super) fn disa(&mut self, data: Data<'_>) -> Next {
+        if let Some(next) = self.answer_first() {
+            return next;
+        }
+        if data.filled("pin").is_some() {
+            let tries = data.count("retries").unwrap_or(3).clamp(1, TRIES_MAX);
+            return self.ask_disa_pin(data, tries);
+        }
+        self.ask_disa_number(data)
+    }
+
+    fn ask_disa_pin(&mut self, data: Data<'_>, tries: u64) -> Next {
+        let sound = self.prompt("disa-enter_pin");
+        let disa = Disa { pin_tries: Some(tries) };
+        self.ask_number(sound, DIGITS_MAX, data.count("interdigit"), Then::Disa(Box::new(disa)))
+    }
+
+    fn ask_disa_number(&mut self, data: Data<'_>) -> Next {
+        let rings = data.text("preconnect_audio") == Some("ringing");
+        let sound = PromptSource::Tone(if rings { CallTone::Ringback } else { CallTone::Dial });
+        let most = data.count("max_digits").unwrap_or(15);
+        let disa = Disa { pin_tries: None };
+        self.ask_number(sound, most, data.count("interdigit"), Then::Disa(Box::new(disa)))
+    }
+
+    pub(super) fn disa_collected(&mut self, disa: &Disa, outcome: &Outcome) -> Next {
+        let (Outcome::Collected(collected), Some(node)) = (outcome, self.node()) else { return Next::on() };
+        let data = node.data();
+        let digits = collected.digits.to_string();
+        if let Some(tries) = disa.pin_tries {
+            if data.filled("pin") == Some(digits.as_str()) {
+                return self.ask_disa_number(data);
+            }
+            if tries > 1 {
+                return self.ask_disa_pin(data, tries - 1);
+            }
+            let wrong = self.prompt("disa-invalid_pin");
+            return self.say(wrong, Next::Stop);
+        }
+        match Some(digits).filter(|digits| !digits.is_empty()).and_then(|digits| self.any_flow(&digits)) {
+            Some(flow) => Next::Branch(flow),
+            None => self.fail("TR-FLOW-NUMBER"),
+        }
+    }
+
+    // --- dynamic_cid
+
+    pub(super) fn dynamic_cid(&mut self, data: Data<'_>) -> Next {
+        let given = data.inside("caller_id", "caller_id.");
+        match data.text("action") {
+            Some("static") => {
+                self.caller.name = given.filled("name").map(str::to_owned);
+                self.caller.number = given.filled("number").map(str::to_owned);
+                self.dial_captured(data)
+            }
+            Some("list" | "lists") => self.fail("TR-FLOW-NOT-OFFERED"),
+            Some(_) | None => {
+                if let Some(next) = self.answer_first() {
+                    return next;
+                }
+                let own = data.filled("media_id").and_then(|id| self.media(id));
+                let sound = own.unwrap_or_else(|| self.prompt("cidname-enter_number"));
+                let least = usize::try_from(data.count("min_digits").unwrap_or(10)).unwrap_or(10);
+                let most = data.count("max_digits").unwrap_or(10);
+                let then = Then::OwnNumber(Box::new(OwnNumber { least }));
+                self.ask_number(sound, most, data.count("interdigit_timeout"), then)
+            }
+        }
+    }
+
+    pub(super) fn own_number_collected(&mut self, own: OwnNumber, outcome: &Outcome) -> Next {
+        let (Outcome::Collected(collected), Some(node)) = (outcome, self.node()) else { return Next::on() };
+        let data = node.data();
+        let digits = collected.digits.to_string();
+        let allowed = data
+            .filled("whitelist_regex")
+            .is_none_or(|text| Pattern::new(text).is_ok_and(|pattern| pattern.is_match(&digits)));
+        if digits.len() < own.least || !allowed {
+            // As the platform does: the call goes on with the number that it has.
+            self.warn_key(&node, "TR-FLOW-KEY-RANGE", "caller_id");
+        } else {
+            self.caller.number = Some(digits);
+        }
+        self.dial_captured(data)
+    }
+
+    /// The number behind the feature code, by its flow.
+    fn dial_captured(&mut self, data: Data<'_>) -> Next {
+        let number = self.captures.longest.clone();
+        let app = Rc::clone(&self.app);
+        let is_custom = app.document.pick_stored(&number).is_some();
+        let flow = if number.is_empty() || (is_custom && !data.is("permit_custom_callflow")) {
+            None
+        } else {
+            self.any_flow(&number)
+        };
+        match flow {
+            Some(flow) => Next::Branch(flow),
+            None => self.fail("TR-FLOW-NUMBER"),
+        }
+    }
+}

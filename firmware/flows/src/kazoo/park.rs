@@ -1,0 +1,122 @@
+//! Parking a call and fetching it again; transfer.
+
+use std::time::Duration;
+
+use tipring_model::flow::{Action, Dial, DialOrder, Enqueue, Outcome, Places, QueueEnd, Queued, Target};
+use tipring_model::prompt::{Prompt, PromptSource};
+
+use super::flow::{KazooFlow, Next, Then};
+use super::keys::Data;
+
+/// The queue in which calls are parked.
+const LOT: &str = "park";
+/// Highest place where nothing says so.
+const PLACE_MAX: u32 = 99;
+/// How long a place is looked at for a call.
+const FETCH: Duration = Duration::from_secs(1);
+
+/// What was asked of the lot.
+#[derive(Clone, Copy)]
+pub(super) enum Parked {
+    Waits,
+    /// Fetched from a place; parked there if it is empty and this is set.
+    Fetched {
+        place: u32,
+        parks: bool,
+    },
+}
+
+impl KazooFlow {
+    pub(super) fn park(&mut self, data: Data<'_>) -> Next {
+        let most =
+            data.count("max_slot_number").and_then(|most| u32::try_from(most).ok()).unwrap_or(PLACE_MAX);
+        let written = data.filled("slot").unwrap_or(&self.captures.longest).to_owned();
+        let place: Option<u32> = written.parse().ok().filter(|place| *place > 0);
+        if place.is_some_and(|place| place > most) {
+            return self.attempt("MAX_SLOT_EXCEEDED").unwrap_or(Next::Stop);
+        }
+        if let Some(next) = self.answer_first() {
+            return next;
+        }
+        match (data.text("action"), place) {
+            (Some("retrieve"), Some(place)) => self.fetch_parked(place, false),
+            (Some("retrieve"), None) => self.nothing_parked(),
+            (Some("auto"), Some(place)) => self.fetch_parked(place, true),
+            (Some(_) | None, Some(place)) => self.park_in(Places { first: place, last: place }),
+            (Some(_) | None, None) => self.park_in(Places { first: 1, last: most.max(1) }),
+        }
+    }
+
+    /// The lowest place that is free.
+    pub(super) fn park_anywhere(&mut self) -> Next {
+        self.park_in(Places { first: 1, last: PLACE_MAX })
+    }
+
+    fn park_in(&mut self, places: Places) -> Next {
+        let waiting_max = usize::try_from(places.last).unwrap_or(1);
+        let enqueue = Enqueue { queue: LOT.to_owned(), waiting_max, places: Some(places) };
+        let next = self.act(Action::Enqueue(enqueue), Then::Parked(Parked::Waits));
+        // Heard until somebody takes the call out.
+        let music = Prompt { loops: u32::MAX, ..Prompt::once(PromptSource::Music) };
+        self.begin(self.leg, Action::Prompt(music));
+        next
+    }
+
+    fn fetch_parked(&mut self, place: u32, parks: bool) -> Next {
+        let target = Target::Queue { name: format!("{LOT}.{place}"), announce: None };
+        let dial = Dial::new(vec![target], DialOrder::AllAtOnce, FETCH);
+        self.act(Action::Dial(dial), Then::Parked(Parked::Fetched { place, parks }))
+    }
+
+    pub(super) fn unparked(&mut self, parked: Parked, outcome: &Outcome) -> Next {
+        match parked {
+            Parked::Waits => {
+                let is_full = matches!(outcome, Outcome::Queued(Queued { end: QueueEnd::Full, .. }));
+                self.served |= !is_full;
+                if !is_full {
+                    return Next::Stop;
+                }
+                self.fault = Some("TR-FLOW-LIMIT");
+                let words = self.prompt("fault-can_not_complete_at_this_time");
+                self.say(words, Next::Stop)
+            }
+            Parked::Fetched { place, parks } => {
+                let is_fetched = matches!(outcome, Outcome::Dialed(dialed) if dialed.answered.is_some());
+                if is_fetched {
+                    Next::Stop
+                } else if parks {
+                    self.park_in(Places { first: place, last: place })
+                } else {
+                    self.nothing_parked()
+                }
+            }
+        }
+    }
+
+    fn nothing_parked(&mut self) -> Next {
+        self.fault = Some("TR-DIAL-NO-TARGET");
+        let words = self.prompt("park-not_found");
+        self.say(words, Next::Stop)
+    }
+
+    pub(super) fn transfer(&mut self, data: Data<'_>) -> Next {
+        if data.text("leg") == Some("bleg") {
+            // While a flow runs, nobody else is connected.
+            return self.fail("TR-FLOW-NO-PEER");
+        }
+        let target = data.filled("target").unwrap_or(&self.captures.longest).to_owned();
+        if target.is_empty() {
+            return self.fail("TR-FLOW-TARGET");
+        }
+        self.transfer_to(&target)
+    }
+
+    /// The caller goes on as if he had dialled that.
+    pub(super) fn transfer_to(&mut self, number: &str) -> Next {
+        self.forget_parents();
+        match self.stored_flow(number) {
+            Some(flow) => Next::Replace(flow),
+            None => self.ring_number(number),
+        }
+    }
+}

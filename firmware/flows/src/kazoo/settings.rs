@@ -1,0 +1,131 @@
+//! Settings of a flow in this dialect.
+
+use std::rc::Rc;
+
+use tipring_model::directory::Directory;
+use tipring_model::fetch::Method;
+use tipring_model::settings::{Field, FieldError, FieldKind, Problem, RawSettings, Settings};
+
+use super::parse::{self, Document};
+use crate::address;
+
+/// Everything that a flow of this dialect is set to.
+#[derive(Debug)]
+pub(super) struct App {
+    pub(super) account: String,
+    pub(super) document: Document,
+    pub(super) directory: Rc<Directory>,
+    /// The directory with those of the account in it, for TwiML.
+    pub(super) people: Rc<Directory>,
+    /// Method of a TwiML element that names none.
+    pub(super) twiml_default_method: Method,
+    /// A failed call over a trunk never goes to the wildcard child.
+    pub(super) strict_offnet_failure: bool,
+    /// Where missed calls are told.
+    pub(super) missed_call_url: Option<String>,
+}
+
+/// Longest address, in bytes.
+const URL_BYTES_MAX: usize = 2_048;
+const DOCUMENT: &str = "document";
+
+impl Settings for App {
+    const FIELDS: &'static [Field] = &[
+        Field {
+            key: DOCUMENT,
+            label: "Callflow",
+            help: "A callflow, or an account's callflows, menus, devices and so on, as JSON.",
+            kind: FieldKind::Text { bytes_max: parse::DOCUMENT_BYTES_MAX },
+            default: None,
+            required: true,
+        },
+        Field {
+            key: "account",
+            label: "Account id",
+            help: "Sent to Pivot servers; the box's own when absent.",
+            kind: FieldKind::Text { bytes_max: 32 },
+            default: None,
+            required: false,
+        },
+        Field {
+            key: "twiml_default_method",
+            label: "Method of TwiML",
+            help: "How a TwiML element asks for the next document when it does not say.",
+            kind: FieldKind::Choice(&["get", "post"]),
+            default: Some("get"),
+            required: false,
+        },
+        Field {
+            key: "strict_offnet_failure",
+            label: "Strict failure of trunks",
+            help: "A failed call over a trunk ends the flow, as on the vendor's platform.",
+            kind: FieldKind::Toggle,
+            default: Some("false"),
+            required: false,
+        },
+        Field {
+            key: "missed_call_url",
+            label: "Missed-call address",
+            help: "Told about missed calls by flows with missed_call_alert.",
+            kind: FieldKind::Text { bytes_max: URL_BYTES_MAX },
+            default: None,
+            required: false,
+        },
+    ];
+
+    fn parse(raw: &RawSettings) -> Result<Self, Vec<FieldError>> {
+        Self::with_directory(raw, &Rc::default())
+    }
+}
+
+impl App {
+    /// Reads the settings of a flow whose modules may name what is in the directory.
+    ///
+    /// # Errors
+    /// Every bad field; of the document, everything that keeps it from running.
+    pub(super) fn with_directory(
+        raw: &RawSettings,
+        directory: &Rc<Directory>,
+    ) -> Result<Self, Vec<FieldError>> {
+        let mut errors = raw.check(Self::FIELDS).err().unwrap_or_default();
+        let mut fault = |key: &str, problem: Problem| {
+            errors.push(FieldError { key: key.to_owned(), problem });
+        };
+        let account = raw.text("account").unwrap_or(&directory.account).to_owned();
+        if raw.text("account").is_some() && !is_account(&account) {
+            fault("account", Problem::Malformed { wanted: "32 hexadecimal digits" });
+        }
+        let missed_call_url = raw.text("missed_call_url").map(|text| address::absolute(text).ok_or(text));
+        if let Some(Err(_)) = missed_call_url {
+            let wanted = "an address that begins with http:// or https://";
+            fault("missed_call_url", Problem::Malformed { wanted });
+        }
+        let document = raw.text(DOCUMENT).and_then(|text| {
+            let (document, report) = parse::document(text.as_bytes());
+            for finding in report.findings.iter().filter(|finding| finding.fatal) {
+                let (line, column, code) = (finding.line, finding.column, finding.code);
+                fault(DOCUMENT, Problem::Document { line, column, code });
+            }
+            document
+        });
+        match document {
+            Some(document) if errors.is_empty() => Ok(Self {
+                account,
+                people: Rc::new(document.stored.people(directory)),
+                document,
+                directory: Rc::clone(directory),
+                twiml_default_method: match raw.text("twiml_default_method") {
+                    Some("post") => Method::Post,
+                    Some(_) | None => Method::Get,
+                },
+                strict_offnet_failure: raw.toggle("strict_offnet_failure").unwrap_or(false),
+                missed_call_url: missed_call_url.and_then(Result::ok),
+            }),
+            Some(_) | None => Err(errors),
+        }
+    }
+}
+
+fn is_account(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}

@@ -1,0 +1,101 @@
+//! What an account has stored beside its callflows: menus, devices, users and the like.
+
+use std::collections::BTreeMap;
+
+use tipring_model::directory::{Directory, Phone, User};
+
+use super::keys::{self, Data, Key};
+use crate::json::Json;
+
+/// A kind of stored document.
+pub(super) struct Kind {
+    /// The list of a bundle that holds them.
+    pub(super) name: &'static str,
+    /// What they are checked against.
+    pub(super) keys: Option<&'static [Key]>,
+}
+
+const fn kind(name: &'static str, keys: Option<&'static [Key]>) -> Kind {
+    Kind { name, keys }
+}
+
+/// Everything that a bundle may hold beside callflows.
+pub(super) const KINDS: &[Kind] = &[
+    kind("menus", Some(keys::MENU)),
+    kind("users", None),
+    kind("devices", None),
+    kind("groups", None),
+    kind("vmboxes", Some(keys::MAILBOX)),
+    kind("conferences", Some(keys::CONFERENCE)),
+    kind("temporal_rules", Some(keys::TEMPORAL_RULE)),
+    kind("temporal_rules_sets", Some(keys::TEMPORAL_SET)),
+    kind("media", None),
+    kind("lists", None),
+    kind("ring_groups", None),
+    kind("directories", None),
+];
+
+/// Stored documents by kind and id.
+#[derive(Default, Debug)]
+pub(super) struct Stored {
+    documents: BTreeMap<&'static str, BTreeMap<String, Json>>,
+}
+
+impl Stored {
+    pub(super) fn add(&mut self, kind: &'static str, id: &str, document: Json) {
+        self.documents.entry(kind).or_default().insert(id.to_owned(), document);
+    }
+
+    pub(super) fn find(&self, kind: &str, id: &str) -> Option<&Json> {
+        self.documents.get(kind)?.get(id)
+    }
+
+    pub(super) fn all(&self, kind: &str) -> impl Iterator<Item = (&str, &Json)> {
+        self.documents.get(kind).into_iter().flatten().map(|(id, document)| (id.as_str(), document))
+    }
+
+    /// The document of any kind with this id.
+    pub(super) fn any(&self, id: &str) -> Option<&Json> {
+        self.documents.values().find_map(|documents| documents.get(id))
+    }
+
+    /// The number that reaches a device: its own, or that of the telephone or line that its
+    /// SIP name is.
+    pub(super) fn number_of(device: &Json, directory: &Directory) -> Option<String> {
+        let text = |path: [&str; 2]| device.at_path(path).and_then(Json::scalar);
+        text(["tipring", "number"]).or_else(|| {
+            let name = text(["sip", "username"])?;
+            directory.phone(&name).map(|phone| phone.number.clone())
+        })
+    }
+
+    /// The directory of the box with those of the account before it.
+    pub(super) fn people(&self, directory: &Directory) -> Directory {
+        let devices: Vec<(&str, &Json, String)> = self
+            .all("devices")
+            .filter_map(|(id, device)| Some((id, device, Self::number_of(device, directory)?)))
+            .collect();
+        let phones =
+            devices.iter().map(|(id, _, number)| Phone { line: (*id).to_owned(), number: number.clone() });
+        let users = self.all("users").map(|(id, _)| {
+            let owned = devices
+                .iter()
+                .filter(|(_, device, _)| device.get("owner_id").and_then(Json::text) == Some(id));
+            let own = directory.user(id).cloned().unwrap_or_default();
+            let numbers: Vec<String> = owned.map(|(_, _, number)| number.clone()).collect();
+            let phones = if numbers.is_empty() { own.phones.clone() } else { numbers };
+            User { id: id.to_owned(), phones, ..own }
+        });
+        Directory {
+            users: users.chain(directory.users.iter().cloned()).collect(),
+            phones: phones.chain(directory.phones.iter().cloned()).collect(),
+            ..directory.clone()
+        }
+    }
+
+    /// The values of a document of a kind that has a table; only defaults if it is unknown.
+    pub(super) fn data(&self, kind: &str, id: &str) -> Data<'_> {
+        let keys = KINDS.iter().find(|known| known.name == kind).and_then(|known| known.keys);
+        Data::new(keys.unwrap_or(&[]), self.find(kind, id))
+    }
+}

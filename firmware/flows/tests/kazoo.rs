@@ -1,0 +1,176 @@
+//! What transcripts of Kazoo callflows cannot show: the guards against flows without end and
+//! against large documents, and what a check says about a document.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tipring_flows::dialect;
+use tipring_model::call::{CallFacts, Direction, Origin};
+use tipring_model::fetch::HttpResponse;
+use tipring_model::flow::{Flow, FlowInput, FlowOutput};
+use tipring_model::settings::{RawSettings, RawValue};
+use tipring_model::{CallId, CallerId, LegId, LineId, Number};
+use tipring_testkit::Clock;
+
+fn start(document: &str) -> Result<Box<dyn Flow>, Vec<String>> {
+    let mut settings = RawSettings::new();
+    settings.set("document", RawValue::Text(document.to_owned()));
+    let program = (dialect("kazoo").unwrap().open)(&settings, &Rc::default());
+    let program =
+        program.map_err(|errors| errors.iter().map(|error| error.problem.to_string()).collect::<Vec<_>>())?;
+    let mut flow = program.start();
+    let facts = CallFacts {
+        id: CallId::from_random(1),
+        leg: Some(LegId::offered(LineId(0), 1)),
+        direction: Direction::Inbound,
+        from: CallerId::of("15550100"),
+        to: Number::new("15550199"),
+        answered: true,
+        codec: "PCMU",
+        started_unix_ms: 0,
+        origin: Origin::default(),
+        kept: Rc::default(),
+    };
+    flow.handle(Clock::new().now(), FlowInput::Started(&facts));
+    Ok(flow)
+}
+
+const PIVOT: &str = r#"{"module":"pivot","data":{"voice_url":"http://app.test/x"}}"#;
+
+#[test]
+fn a_pivot_that_answers_itself_ends_with_the_thousandth_node() {
+    let mut flow = start(PIVOT).unwrap();
+    let mut clock = Clock::new();
+    let mut asked = 0;
+    let end = loop {
+        match flow.poll().unwrap() {
+            FlowOutput::Fetch { id, request, .. } => {
+                asked += 1;
+                clock.advance(Duration::from_millis(1));
+                let answer = HttpResponse {
+                    status: 200,
+                    url: request.url,
+                    media_type: Some("application/json".to_owned()),
+                    headers: Vec::new(),
+                    body: PIVOT.as_bytes().to_vec(),
+                };
+                flow.handle(clock.now(), FlowInput::Fetched(id, Ok(&answer)));
+            }
+            FlowOutput::End { label, .. } => break label,
+            FlowOutput::Start { .. }
+            | FlowOutput::Cancel(_)
+            | FlowOutput::Reply(..)
+            | FlowOutput::Notify(_)
+            | FlowOutput::Keep { .. }
+            | FlowOutput::Step(_)
+            | FlowOutput::Warn(_) => {}
+        }
+    };
+    assert_eq!((asked, end.as_str()), (1_000, "nodes"));
+}
+
+#[test]
+fn a_document_has_at_most_4096_nodes_and_128_below_each_other() {
+    let wide = |nodes: usize| {
+        let children: Vec<String> = (1..nodes).map(|n| format!("\"{n}\":{{\"module\":\"noop\"}}")).collect();
+        format!("{{\"flow\":{{\"module\":\"noop\",\"children\":{{{}}}}}}}", children.join(","))
+    };
+    assert!(start(&wide(4_096)).is_ok());
+    let errors = start(&wide(4_097)).err().unwrap();
+    assert!(errors.len() == 1 && errors[0].ends_with("TR-FLOW-TREE"), "{errors:?}");
+
+    let deep = |nodes: usize| {
+        let open = "{\"module\":\"noop\",\"children\":{\"_\":".repeat(nodes - 1);
+        format!("{open}{{\"module\":\"hangup\"}}{}", "}}".repeat(nodes - 1))
+    };
+    assert!(start(&deep(128)).is_ok());
+    assert!(start(&deep(129)).err().unwrap()[0].ends_with("TR-FLOW-TREE"));
+    assert!(start(&deep(5_000)).err().unwrap()[0].ends_with("TR-FLOW-TREE"));
+    assert!(start(&"[".repeat(500_000)).err().unwrap()[0].ends_with("TR-FLOW-TREE"));
+}
+
+#[test]
+fn the_findings_of_a_check_are_counted_off() {
+    let bad = "{\"module\":\"nothing\"},".repeat(500);
+    let children: Vec<String> = bad
+        .split_inclusive("},")
+        .enumerate()
+        .map(|(n, node)| format!("\"{n}\":{}", &node[..node.len() - 1]))
+        .collect();
+    let document = format!("{{\"flow\":{{\"module\":\"noop\",\"children\":{{{}}}}}}}", children.join(","));
+    assert_eq!((dialect("kazoo").unwrap().check)(document.as_bytes()).len(), 100);
+}
+
+#[test]
+fn a_check_names_place_path_and_rule() {
+    let document = r#"{
+ "menus": [{"id": "m", "name": "M", "colour": "red"}],
+ "callflows": [{"id": "a", "owner": "x", "flow": {
+  "module": "menu", "data": {"id": "n", "speed": 3}, "ui": {},
+  "children": {
+   "1": {"module": "pivot", "data": {"voice_url": "http://app.test/x", "cdr_url": "http://app.test/cdr", "req_timeout": "5"}},
+   "2": {"module": "record_call", "data": {"time_limit": 99999, "format": "mp3"}},
+   "3": {"module": "device", "data": {"id": "d"}},
+   "3": {"module": "hangup"}
+  }}}],
+ "shoes": []
+}"#;
+    let found: Vec<String> = (dialect("kazoo").unwrap().check)(document.as_bytes())
+        .iter()
+        .map(|finding| format!("{}:{} {} {}", finding.line, finding.column, finding.code, finding.subject))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "9:4 TR-FLOW-JSON-TWICE 3",
+            "3:37 TR-FLOW-KEY-UNKNOWN owner",
+            "4:60 TR-FLOW-KEY-UNKNOWN callflows[0].flow.ui",
+            "4:50 TR-FLOW-KEY-UNKNOWN callflows[0].flow.data.speed",
+            "6:121 TR-FLOW-KEY-UNKNOWN callflows[0].flow.children.1.data.req_timeout",
+            "6:83 TR-FLOW-KEY-UNUSED callflows[0].flow.children.1.data.cdr_url",
+            "7:58 TR-FLOW-KEY-CUT callflows[0].flow.children.2.data.time_limit: 99999, at most 10800",
+            "7:75 TR-FLOW-KEY-UNUSED callflows[0].flow.children.2.data.format",
+            "11:11 TR-FLOW-KEY-UNKNOWN shoes",
+            "4:36 TR-FLOW-REFERENCE callflows[0].flow.data.id: n",
+        ]
+    );
+    let refused = r#"{"flow": {"module": "noop", "children": {"1": {"module": "acdc_member"}, "x": {"module": "no"}}}}"#;
+    let found: Vec<String> = (dialect("kazoo").unwrap().check)(refused.as_bytes())
+        .iter()
+        .map(|finding| format!("{} {} {}", finding.fatal, finding.code, finding.subject))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "true TR-FLOW-MODULE-UNSUPPORTED flow.children.1.module: acdc_member",
+            "true TR-FLOW-MODULE-UNKNOWN flow.children.x.module: no",
+        ]
+    );
+}
+
+#[test]
+fn groups_that_hold_each_other_are_followed_to_an_end() {
+    let members: Vec<String> =
+        (0..300).map(|n| format!("{{\"endpoint_type\":\"group\",\"id\":\"g{}\"}}", n % 2)).collect();
+    let group = |id: &str| format!("{{\"id\":\"{id}\",\"endpoints\":[{}]}}", members.join(","));
+    let document = format!(
+        "{{\"groups\":[{},{}],\"callflows\":[{{\"id\":\"a\",\"flow\":{{\"module\":\"group\",\"data\":{{\"id\":\"g0\"}}}}}}]}}",
+        group("g0"),
+        group("g1")
+    );
+    let mut flow = start(&document).unwrap();
+    assert!(matches!(flow.poll(), Some(FlowOutput::Step(step)) if step.reason == "TR-DIAL-NO-TARGET"));
+}
+
+#[test]
+fn a_document_has_at_most_five_hundred_patterns() {
+    let document = |patterns: usize| {
+        let patterns: Vec<String> = (0..patterns).map(|n| format!("\"^{n}$\"")).collect();
+        format!("{{\"flow\":{{}},\"patterns\":[{}]}}", patterns.join(","))
+    };
+    assert!(start(&document(500)).is_ok());
+    let errors = start(&document(501)).err().unwrap();
+    assert!(errors.len() == 1 && errors[0].ends_with("TR-FLOW-TREE"), "{errors:?}");
+}
