@@ -437,6 +437,7 @@ impl KazooFlow {
             return;
         }
         self.tell_missed();
+        self.tell_destroyed(cause);
         self.push(FlowOutput::End { cause, label: label.to_owned() });
         self.waiting = Waiting::Ended;
         self.current = None;

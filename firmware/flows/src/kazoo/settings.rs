@@ -21,6 +21,8 @@ pub(super) struct App {
     pub(super) twiml_default_method: Method,
     /// A failed call over a trunk never goes to the wildcard child.
     pub(super) strict_offnet_failure: bool,
+    /// Where the end of each call is told.
+    pub(super) webhook_url: Option<String>,
     /// Where missed calls are told.
     pub(super) missed_call_url: Option<String>,
 }
@@ -37,7 +39,8 @@ impl Settings for App {
             help: "A callflow, or an account's callflows, menus, devices and so on, as JSON.",
             kind: FieldKind::Text { bytes_max: parse::DOCUMENT_BYTES_MAX },
             default: None,
-            required: true,
+            // It may come from a file.
+            required: false,
         },
         Field {
             key: "account",
@@ -61,6 +64,14 @@ impl Settings for App {
             help: "A failed call over a trunk ends the flow, as on the vendor's platform.",
             kind: FieldKind::Toggle,
             default: Some("false"),
+            required: false,
+        },
+        Field {
+            key: "webhook_url",
+            label: "Webhook",
+            help: "Told by POST when a call is over (CHANNEL_DESTROY).",
+            kind: FieldKind::Text { bytes_max: URL_BYTES_MAX },
+            default: None,
             required: false,
         },
         Field {
@@ -100,6 +111,14 @@ impl App {
             let wanted = "an address that begins with http:// or https://";
             fault("missed_call_url", Problem::Malformed { wanted });
         }
+        let webhook_url = raw.text("webhook_url").map(|text| address::absolute(text).ok_or(text));
+        if let Some(Err(_)) = webhook_url {
+            let wanted = "an address that begins with http:// or https://";
+            fault("webhook_url", Problem::Malformed { wanted });
+        }
+        if raw.text(DOCUMENT).is_none() {
+            fault(DOCUMENT, Problem::Missing);
+        }
         let document = raw.text(DOCUMENT).and_then(|text| {
             let (document, report) = parse::document(text.as_bytes());
             for finding in report.findings.iter().filter(|finding| finding.fatal) {
@@ -119,6 +138,7 @@ impl App {
                     Some(_) | None => Method::Get,
                 },
                 strict_offnet_failure: raw.toggle("strict_offnet_failure").unwrap_or(false),
+                webhook_url: webhook_url.and_then(Result::ok),
                 missed_call_url: missed_call_url.and_then(Result::ok),
             }),
             Some(_) | None => Err(errors),

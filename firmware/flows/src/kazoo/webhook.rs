@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tipring_model::Cause;
 use tipring_model::fetch::{HttpRequest, Method};
+use tipring_model::flow::Dialed;
 
+use super::dial::cause_keys;
 use super::flow::{KazooFlow, Next};
 use super::keys::Data;
 use super::params;
@@ -47,6 +50,17 @@ impl KazooFlow {
             return self.fail("TR-FLOW-NOT-OFFERED");
         }
         Next::on()
+    }
+
+    /// At the end of every call, for whoever wants its record.
+    pub(super) fn tell_destroyed(&mut self, cause: Cause) {
+        let Some(url) = self.app.webhook_url.clone() else { return };
+        let mut fields = self.webhook_fields(&[]);
+        fields.push(("hook_event".to_owned(), "channel_destroy".into()));
+        fields.push(("hangup_cause".to_owned(), cause_keys(&Dialed::nobody(cause)).0.into()));
+        let mut request = told(Method::Post, url);
+        params::send(&mut request, fields, params::encoding(Method::Post, false));
+        self.notify("call.state", request, true);
     }
 
     /// At the end of a call that nobody took and in which no message was left.

@@ -167,6 +167,14 @@ fn response(children: Vec<Rc<Element>>) -> Rc<Element> {
     })
 }
 
+/// True for an answer that ends before it is as long as it said.
+fn is_cut(answer: &HttpResponse) -> bool {
+    let field = |wanted: &str| answer.headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
+    let said = field("content-length").and_then(|length| length.trim().parse::<usize>().ok());
+    let is_coded = field("content-encoding").is_some();
+    said.is_some_and(|said| !is_coded && answer.body.len() < said.min(BYTES_MAX + 1))
+}
+
 /// Judges an answer that should be a document.
 pub(super) fn judge(
     answer: Result<&HttpResponse, FetchError>,
@@ -178,6 +186,9 @@ pub(super) fn judge(
     }
     if answer.status == 204 || answer.body.is_empty() {
         return Ok(Judged::Document(response(Vec::new())));
+    }
+    if is_cut(answer) {
+        return Err("TR-HOOK-CUT");
     }
     match parse::content(answer.media_type.as_deref(), &answer.body)? {
         Content::Sound => Ok(Judged::Sound(answer.url.clone())),
