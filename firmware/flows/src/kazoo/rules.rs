@@ -80,12 +80,16 @@ impl Rules<'_> {
     fn url(&mut self, key: &str) {
         let Some(value) = self.value(key).cloned() else { return };
         let Some(text) = value.text() else { return };
-        let good = address::absolute(text).is_some_and(|url| !address::names_the_box(&url));
-        if !good {
-            // Without what stands before the host: it may be a password.
-            let shown = text.rsplit('@').next().unwrap_or(text);
-            let subject = format!("{}.{key}: {}", self.path, shortened(shown));
-            self.fault("TR-HOOK-URL", true, &value, subject);
+        // Without what stands before the host: it may be a password.
+        let shown = text.rsplit('@').next().unwrap_or(text);
+        let subject = format!("{}.{key}: {}", self.path, shortened(shown));
+        match address::absolute(text) {
+            None => self.fault("TR-HOOK-URL", true, &value, subject),
+            // The box's own guard has the last word, since it knows what its owner allows.
+            Some(url) if address::names_the_box(&url) => {
+                self.fault("TR-HOOK-SSRF", false, &value, subject);
+            }
+            Some(_) => {}
         }
     }
 
