@@ -493,7 +493,7 @@ impl Call {
             }
             Purpose::First => {
                 self.finish_answers(id);
-                self.caller_answered(now, id);
+                self.caller_answered(now, id, supervision);
             }
             Purpose::Dialed(action) => {
                 self.report_target(action, id, LegEvent::Answered(supervision));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tipring_model::flow::{
     Dial, DialEnd, DialOrder, DialTarget, Dialed, LegEvent, Moment, Outcome, Ringback, Target,
 };
-use tipring_model::line::{LineCommand, PlaceExtras};
+use tipring_model::line::{LineCommand, PlaceExtras, Supervision};
 use tipring_model::prompt::{CallTone, PromptSource};
 use tipring_model::{ActionId, Cause, Digit, LegId, PlayId, RecordId};
 
@@ -349,13 +349,15 @@ impl Call {
     }
 
     /// The caller's own answer is through.
-    pub(crate) fn caller_answered(&mut self, now: Moment, caller: LegId) {
+    pub(crate) fn caller_answered(&mut self, now: Moment, caller: LegId, how: Supervision) {
         let waiting = self.running.iter().find(|running| {
             running.leg == Some(caller)
                 && matches!(&running.work, Work::Dial(dial) if matches!(dial.stage, Stage::Answering { .. }))
         });
         if let Some(id) = waiting.map(|running| running.id) {
             self.connect_dialed(now, id);
+            // No action of the flow's own has answered it: the flow cannot know.
+            self.leg_event(caller, LegEvent::Answered(how));
         }
     }
 

@@ -19,7 +19,7 @@ pub mod xml;
 
 use std::rc::Rc;
 
-use tipring_model::directory::Directory;
+use tipring_model::directory::{Directory, MailboxEntry};
 use tipring_model::fetch::{DocumentKey, HttpRequest, HttpResponse};
 use tipring_model::flow::Flow;
 use tipring_model::prompt::PromptSource;
@@ -59,6 +59,11 @@ pub trait Program {
     /// The files and texts that the document in `answer` would play, as far as they are
     /// known before it runs.
     fn sounds(&self, answer: &HttpResponse) -> Vec<PromptSource>;
+
+    /// Mailboxes that the flow's own account brings to the box.
+    fn mailboxes(&self) -> Vec<MailboxEntry> {
+        Vec::new()
+    }
 
     /// True if the first document is on the box, so that no server is needed to begin.
     fn is_on_box(&self) -> bool;

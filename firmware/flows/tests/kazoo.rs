@@ -79,16 +79,16 @@ fn a_document_has_at_most_4096_nodes_and_128_below_each_other() {
     };
     assert!(start(&wide(4_096)).is_ok());
     let errors = start(&wide(4_097)).err().unwrap();
-    assert!(errors.len() == 1 && errors[0].ends_with("TR-FLOW-TREE"), "{errors:?}");
+    assert!(errors.len() == 1 && errors[0].contains(": TR-FLOW-TREE"), "{errors:?}");
 
     let deep = |nodes: usize| {
         let open = "{\"module\":\"noop\",\"children\":{\"_\":".repeat(nodes - 1);
         format!("{open}{{\"module\":\"hangup\"}}{}", "}}".repeat(nodes - 1))
     };
     assert!(start(&deep(128)).is_ok());
-    assert!(start(&deep(129)).err().unwrap()[0].ends_with("TR-FLOW-TREE"));
-    assert!(start(&deep(5_000)).err().unwrap()[0].ends_with("TR-FLOW-TREE"));
-    assert!(start(&"[".repeat(500_000)).err().unwrap()[0].ends_with("TR-FLOW-TREE"));
+    assert!(start(&deep(129)).err().unwrap()[0].contains(": TR-FLOW-TREE"));
+    assert!(start(&deep(5_000)).err().unwrap()[0].contains(": TR-FLOW-TREE"));
+    assert!(start(&"[".repeat(500_000)).err().unwrap()[0].contains(": TR-FLOW-TREE"));
 }
 
 #[test]
@@ -172,5 +172,5 @@ fn a_document_has_at_most_five_hundred_patterns() {
     };
     assert!(start(&document(500)).is_ok());
     let errors = start(&document(501)).err().unwrap();
-    assert!(errors.len() == 1 && errors[0].ends_with("TR-FLOW-TREE"), "{errors:?}");
+    assert!(errors.len() == 1 && errors[0].contains(": TR-FLOW-TREE"), "{errors:?}");
 }

@@ -330,6 +330,8 @@ pub enum Problem {
         column: u32,
         /// Catalogue code.
         code: &'static str,
+        /// The word or the place in the document that is wrong; may be empty.
+        subject: String,
     },
 }
 
@@ -350,8 +352,11 @@ impl fmt::Display for Problem {
             Self::TooMany { entries_max } => write!(f, "more than {entries_max} entries"),
             Self::Malformed { wanted } => write!(f, "must be {wanted}"),
             Self::Conflict { with } => write!(f, "does not go together with `{with}`"),
-            Self::Document { line, column, code } => {
+            Self::Document { line, column, code, subject } if subject.is_empty() => {
                 write!(f, "document line {line} column {column}: {code}")
+            }
+            Self::Document { line, column, code, subject } => {
+                write!(f, "document line {line} column {column}: {code}: {subject}")
             }
         }
     }

@@ -1,5 +1,5 @@
 //! Measurements: of the whole daemon by `tests/bench/bench.py`, of the spool by an example of its
-//! crate.
+//! crate, of the dialects by one of theirs.
 
 use std::process::Command;
 
@@ -21,6 +21,19 @@ pub(crate) fn calls(quick: bool) -> Result<bool> {
         command.arg("--quick");
     }
     Ok(run::step(&mut command).is_ok())
+}
+
+/// Measures what reading and checking a long document costs in each dialect.
+pub(crate) fn documents() -> Result<bool> {
+    let mut command = run::cargo(&[
+        "run",
+        "--quiet",
+        "--locked",
+        "--release",
+        "--package=tipring-flows",
+        "--example=documents_bench",
+    ]);
+    run::step(&mut command).map(|()| true)
 }
 
 /// Measures what the spool costs on the disk that cargo builds on, and shows the table.

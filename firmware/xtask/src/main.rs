@@ -77,6 +77,8 @@ enum Bench {
         #[arg(long)]
         quick: bool,
     },
+    /// What it costs to read and check a long document in each dialect.
+    Documents,
     /// What it costs to keep webhooks on the disk.
     Spool,
 }
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
         Command::Demo { once, seconds } => demo::run(once, seconds),
         Command::Powercut { cuts, seed, twin } => powercut::run(cuts, seed, twin),
         Command::Bench { what: Bench::Calls { quick } } => bench::calls(quick),
+        Command::Bench { what: Bench::Documents } => bench::documents(),
         Command::Bench { what: Bench::Spool } => bench::spool(),
     };
     match done {

@@ -121,7 +121,8 @@ pub(super) fn parse(raw: &RawSettings, directory: &Rc<Directory>) -> Result<Sett
             Err(findings) => {
                 for finding in findings {
                     let (line, column, code) = (finding.line, finding.column, finding.code);
-                    fault("document", Problem::Document { line, column, code });
+                    let subject = finding.subject.clone();
+                    fault("document", Problem::Document { line, column, code, subject });
                 }
                 None
             }

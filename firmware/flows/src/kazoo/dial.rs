@@ -22,7 +22,7 @@ const KEYPRESS: Duration = Duration::from_secs(10);
 /// Rounds of a ring group.
 const ROUNDS_MAX: u64 = 100;
 /// Seconds from the year 0 to 1970, as the platform counts time.
-pub(super) const GREGORIAN_OFFSET: i64 = 62_167_219_200;
+pub(crate) const GREGORIAN_OFFSET: i64 = 62_167_219_200;
 /// Header fields that a module may add to a call.
 const HEADERS_MAX: usize = 32;
 
@@ -466,25 +466,30 @@ pub(super) fn cause_keys(dialed: &Dialed) -> (&'static str, u16) {
         Some((name, status))
     });
     by_status.unwrap_or_else(|| {
-        let (name, status) = match dialed.cause {
-            Cause::Unallocated => ("UNALLOCATED_NUMBER", 404),
-            Cause::NormalClearing => ("NORMAL_CLEARING", 603),
-            Cause::Busy => ("USER_BUSY", 486),
-            Cause::NoUserResponse => ("NO_USER_RESPONSE", 480),
-            Cause::NoAnswer => ("NO_ANSWER", 408),
-            Cause::Rejected => ("CALL_REJECTED", 603),
-            Cause::NotAllowed => ("CALL_REJECTED", 403),
-            Cause::InvalidNumber => ("INVALID_NUMBER_FORMAT", 484),
-            Cause::DestinationOutOfOrder => ("DESTINATION_OUT_OF_ORDER", 502),
-            Cause::NoCircuit => ("NORMAL_CIRCUIT_CONGESTION", 503),
-            Cause::NetworkOutOfOrder => ("NETWORK_OUT_OF_ORDER", 500),
-            Cause::TemporaryFailure => ("NORMAL_TEMPORARY_FAILURE", 503),
-            Cause::Incompatible => ("INCOMPATIBLE_DESTINATION", 488),
-            Cause::RecoveryOnTimer => ("RECOVERY_ON_TIMER_EXPIRE", 504),
-            Cause::Cancelled => ("ORIGINATOR_CANCEL", 487),
-            Cause::AnsweredElsewhere => ("LOSE_RACE", 487),
-            Cause::Unspecified => ("NORMAL_UNSPECIFIED", 500),
-        };
+        let (name, status) = hangup_cause(dialed.cause);
         (name, dialed.status.unwrap_or(status))
     })
+}
+
+/// What the platform calls the end of a call, and the SIP status that goes with it.
+pub(crate) const fn hangup_cause(cause: Cause) -> (&'static str, u16) {
+    match cause {
+        Cause::Unallocated => ("UNALLOCATED_NUMBER", 404),
+        Cause::NormalClearing => ("NORMAL_CLEARING", 603),
+        Cause::Busy => ("USER_BUSY", 486),
+        Cause::NoUserResponse => ("NO_USER_RESPONSE", 480),
+        Cause::NoAnswer => ("NO_ANSWER", 408),
+        Cause::Rejected => ("CALL_REJECTED", 603),
+        Cause::NotAllowed => ("CALL_REJECTED", 403),
+        Cause::InvalidNumber => ("INVALID_NUMBER_FORMAT", 484),
+        Cause::DestinationOutOfOrder => ("DESTINATION_OUT_OF_ORDER", 502),
+        Cause::NoCircuit => ("NORMAL_CIRCUIT_CONGESTION", 503),
+        Cause::NetworkOutOfOrder => ("NETWORK_OUT_OF_ORDER", 500),
+        Cause::TemporaryFailure => ("NORMAL_TEMPORARY_FAILURE", 503),
+        Cause::Incompatible => ("INCOMPATIBLE_DESTINATION", 488),
+        Cause::RecoveryOnTimer => ("RECOVERY_ON_TIMER_EXPIRE", 504),
+        Cause::Cancelled => ("ORIGINATOR_CANCEL", 487),
+        Cause::AnsweredElsewhere => ("LOSE_RACE", 487),
+        Cause::Unspecified => ("NORMAL_UNSPECIFIED", 500),
+    }
 }

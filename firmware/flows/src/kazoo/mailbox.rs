@@ -32,9 +32,7 @@ impl KazooFlow {
     /// The box's own name for a mailbox of the account.
     fn mailbox_name(&self, id: &str) -> Option<String> {
         let directory = &self.app.directory;
-        let stored = self.app.document.stored.find("vmboxes", id);
-        let text = |path: &[&str]| stored?.at_path(path.iter().copied())?.scalar();
-        let names = [text(&["tipring", "mailbox"]), Some(id.to_owned()), text(&["mailbox"])];
+        let names = self.app.document.stored.names_of_mailbox(id);
         let known = names.into_iter().flatten().filter(|name| !name.is_empty());
         known.filter_map(|name| directory.mailbox(&name)).map(|mailbox| mailbox.id.clone()).next()
     }

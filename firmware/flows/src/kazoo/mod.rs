@@ -32,11 +32,13 @@ mod webhook;
 
 use std::rc::Rc;
 
-use tipring_model::directory::Directory;
+use tipring_model::directory::{Directory, MailboxEntry};
 use tipring_model::fetch::{DocumentKey, HttpRequest, HttpResponse};
 use tipring_model::flow::Flow;
 use tipring_model::prompt::PromptSource;
 use tipring_model::settings::{RawSettings, Settings};
+
+pub(crate) use dial::{GREGORIAN_OFFSET, hangup_cause};
 
 use crate::{Dialect, Opened, Program};
 
@@ -68,6 +70,10 @@ impl Program for Kazoo {
 
     fn sounds(&self, _: &HttpResponse) -> Vec<PromptSource> {
         Vec::new()
+    }
+
+    fn mailboxes(&self) -> Vec<MailboxEntry> {
+        self.app.document.stored.mailboxes(&self.app.people)
     }
 
     fn is_on_box(&self) -> bool {

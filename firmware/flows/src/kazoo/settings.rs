@@ -123,7 +123,8 @@ impl App {
             let (document, report) = parse::document(text.as_bytes());
             for finding in report.findings.iter().filter(|finding| finding.fatal) {
                 let (line, column, code) = (finding.line, finding.column, finding.code);
-                fault(DOCUMENT, Problem::Document { line, column, code });
+                let subject = finding.subject.clone();
+                fault(DOCUMENT, Problem::Document { line, column, code, subject });
             }
             document
         });
@@ -131,8 +132,12 @@ impl App {
             Some(document) if errors.is_empty() => Ok(Self {
                 account,
                 people: Rc::new(document.stored.people(directory)),
+                directory: {
+                    let mut all = Directory::clone(directory);
+                    all.mailboxes.extend(document.stored.mailboxes(&document.stored.people(directory)));
+                    Rc::new(all)
+                },
                 document,
-                directory: Rc::clone(directory),
                 twiml_default_method: match raw.text("twiml_default_method") {
                     Some("post") => Method::Post,
                     Some(_) | None => Method::Get,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tipring_model::directory::{Directory, Phone, User};
+use tipring_model::directory::{Directory, MailboxEntry, Phone, User};
 
 use super::keys::{self, Data, Key};
 use crate::json::Json;
@@ -34,6 +34,15 @@ pub(super) const KINDS: &[Kind] = &[
     kind("ring_groups", None),
     kind("directories", None),
 ];
+
+/// Most messages in a mailbox of an account.
+const MESSAGES_MAX: usize = 100;
+
+/// True if a mailbox of this id can have its folder.
+fn names_a_folder(id: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=64).contains(&id.len()) && !id.starts_with('.') && id.bytes().all(is_plain)
+}
 
 /// Stored documents by kind and id.
 #[derive(Default, Debug)]
@@ -91,6 +100,43 @@ impl Stored {
             phones: phones.chain(directory.phones.iter().cloned()).collect(),
             ..directory.clone()
         }
+    }
+
+    /// The mailboxes of the account that the box does not have under another name.
+    pub(super) fn mailboxes(&self, people: &Directory) -> Vec<MailboxEntry> {
+        let is_known = |name: &String| !name.is_empty() && people.mailbox(name).is_some();
+        self.all("vmboxes")
+            .map(|(id, _)| id)
+            .filter(|id| names_a_folder(id) && !self.names_of_mailbox(id).iter().flatten().any(is_known))
+            .map(|id| {
+                let data = self.data("vmboxes", id);
+                let owner = self.find("vmboxes", id).and_then(|stored| stored.get("owner_id"));
+                let greeting = data.inside("media", "media.").filled("unavailable");
+                MailboxEntry {
+                    id: id.to_owned(),
+                    number: data.filled("mailbox").unwrap_or("").to_owned(),
+                    pin: data.filled("pin").map(str::to_owned),
+                    asks_pin: data.is("require_pin"),
+                    // Only what lies on the box can be heard at any time.
+                    greeting: greeting.filter(|media| !media.contains('/')).map(str::to_owned),
+                    skips_instructions: data.is("skip_instructions"),
+                    announces_only: data.is("announcement_only"),
+                    operator: data.filled("operator_number").map(str::to_owned),
+                    phones: owner
+                        .and_then(Json::text)
+                        .and_then(|owner| people.user(owner))
+                        .map_or_else(Vec::new, |user| user.phones.clone()),
+                    messages_max: MESSAGES_MAX,
+                }
+            })
+            .collect()
+    }
+
+    /// What the box may call a mailbox of the account; the first that it knows holds.
+    pub(super) fn names_of_mailbox(&self, id: &str) -> [Option<String>; 3] {
+        let stored = self.find("vmboxes", id);
+        let text = |path: &[&str]| stored?.at_path(path.iter().copied())?.scalar();
+        [text(&["tipring", "mailbox"]), Some(id.to_owned()), text(&["mailbox"])]
     }
 
     /// The values of a document of a kind that has a table; only defaults if it is unknown.

@@ -160,7 +160,8 @@ impl Settings for App {
                 Ok(root) => Some(root),
                 Err(error) => {
                     let (line, column, code) = (error.at.line, error.at.column, error.code);
-                    fault(key, Problem::Document { line, column, code });
+                    let subject = String::new();
+                    fault(key, Problem::Document { line, column, code, subject });
                     None
                 }
             })

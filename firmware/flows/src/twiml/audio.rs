@@ -11,6 +11,7 @@ use super::attributes::{Attributes, BAD_VALUE};
 use super::flow::TwimlFlow;
 use super::names::Name;
 use super::script::{Script, Then, Verb};
+use super::settings::Profile;
 use super::speech;
 use crate::address;
 use crate::xml::Element;
@@ -163,8 +164,13 @@ impl TwimlFlow {
         if text.is_empty() {
             return if digits.is_some() { Ok((digits, None)) } else { Err("TR-FLOW-ATTRIBUTE-MISSING") };
         }
-        let url = address::resolve(base, text).ok_or("TR-HOOK-URL")?;
-        Ok((digits, Some(Prompt { loops, ..Prompt::once(PromptSource::Url(url)) })))
+        // In Pivot, what looks like no address is the name of a sound of the account.
+        let source = if self.terms.profile == Profile::Pivot && !text.contains(['/', ':', '.']) {
+            PromptSource::Library(text.to_owned())
+        } else {
+            PromptSource::Url(address::resolve(base, text).ok_or("TR-HOOK-URL")?)
+        };
+        Ok((digits, Some(Prompt { loops, ..Prompt::once(source) })))
     }
 
     /// What a Play inside a Gather plays; nothing that fails.

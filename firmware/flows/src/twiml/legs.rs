@@ -282,9 +282,40 @@ impl TwimlFlow {
             self.tell("twiml.status", (&callback.to.url, callback.to.method), fields, true);
         }
         if let Some(url) = &terms.cdr_url {
-            self.tell("twiml.cdr", (url, tipring_model::fetch::Method::Post), fields, true);
+            let talked = if self.answered { Some(talked) } else { None };
+            let fields = pivot_record(&facts, now, talked, cause);
+            self.tell("pivot.cdr", (url, tipring_model::fetch::Method::Post), fields, true);
         }
     }
+}
+
+/// A call as Kazoo's records tell of it; `talked` in seconds, none for a call without an answer.
+fn pivot_record(facts: &CallFacts, now: Moment, talked: Option<u64>, cause: Cause) -> Fields {
+    let gregorian =
+        |unix_ms: i64| unix_ms.div_euclid(1_000).saturating_add(crate::kazoo::GREGORIAN_OFFSET).to_string();
+    let lasted_ms = now.unix_ms.saturating_sub(facts.started_unix_ms);
+    let lasted = u64::try_from(lasted_ms.div_euclid(1_000)).unwrap_or(0);
+    let (name, status) = crate::kazoo::hangup_cause(cause);
+    let status = if talked.is_some() { 200 } else { status };
+    let (from, to) = (facts.from.number_or_anonymous(), facts.to.as_str());
+    let origin = &facts.origin;
+    let uri = |uri: &str, number: &str| if uri.is_empty() { number.to_owned() } else { uri.to_owned() };
+    vec![
+        field("Call-ID", facts.id.to_string()),
+        field("Caller-ID-Name", facts.from.name.clone().unwrap_or_default()),
+        field("Caller-ID-Number", from),
+        field("From", uri(&origin.from_uri, from)),
+        field("To", uri(&origin.to_uri, to)),
+        field("Request", uri(&origin.request_uri, to)),
+        field("Call-Direction", facts.direction.as_str()),
+        field("Timestamp", gregorian(now.unix_ms)),
+        field("Channel-Created-Time", gregorian(facts.started_unix_ms)),
+        field("Duration-Seconds", lasted.to_string()),
+        field("Billing-Seconds", talked.unwrap_or(0).to_string()),
+        field("Ringing-Seconds", lasted.saturating_sub(talked.unwrap_or(0)).to_string()),
+        field("Hangup-Cause", name),
+        field("Hangup-Code", format!("sip:{status}")),
+    ]
 }
 
 /// How long a call lasted: in seconds, and in minutes begun.

@@ -46,6 +46,8 @@ pub(super) struct Room {
     records: Option<Report>,
     is_first: bool,
     has_begun: bool,
+    /// Members, this one included.
+    members: usize,
     told: u32,
     /// When the member must leave.
     pub(super) limit: Option<Instant>,
@@ -128,6 +130,7 @@ impl TwimlFlow {
             records,
             is_first: false,
             has_begun: false,
+            members: 0,
             told: 0,
             limit: Some(now.instant + terms.talk),
         };
@@ -146,6 +149,7 @@ impl TwimlFlow {
         match event {
             RoomEvent::Entered { members, began } => {
                 room.is_first = members == 1;
+                room.members = members;
                 room.has_begun = began;
                 if began && room.is_first {
                     self.tell_room(now, room, "start", "conference-start", &[]);
@@ -165,7 +169,7 @@ impl TwimlFlow {
                 }
                 self.drop_beside(leg);
             }
-            RoomEvent::Joined { .. } | RoomEvent::Parted { .. } => {}
+            RoomEvent::Joined { members } | RoomEvent::Parted { members } => room.members = members,
         }
         self.scripts.push(main);
         if wait.is_some() {
@@ -225,6 +229,9 @@ impl TwimlFlow {
         self.tell_room(now, &mut room, "leave", "participant-leave", &[]);
         if room.ends {
             let reason = field("ReasonConferenceEnded", "participant-with-end-conference-on-exit-left");
+            self.tell_room(now, &mut room, "end", "conference-end", &[reason]);
+        } else if room.members == 1 {
+            let reason = field("ReasonConferenceEnded", "last-participant-left");
             self.tell_room(now, &mut room, "end", "conference-end", &[reason]);
         }
     }

@@ -358,7 +358,8 @@ pub(super) fn open(raw: &RawSettings, directory: &Directory) -> Result<App, Vec<
         parse::document(text.as_bytes(), None, terms.lenient_prolog)
             .map_err(|error| {
                 let (line, column, code) = (error.at.line, error.at.column, error.code);
-                fault(key, Problem::Document { line, column, code });
+                let subject = String::new();
+                fault(key, Problem::Document { line, column, code, subject });
             })
             .ok()
     };

@@ -115,7 +115,7 @@ pub(super) fn run(options: &Options) -> u8 {
         Err(errors) => {
             for error in errors {
                 let name = options.file.display();
-                let Problem::Document { line, column, code } = error.problem else {
+                let Problem::Document { line, column, code, .. } = error.problem else {
                     complain(&format!("error: {name}: {}", error.problem));
                     continue;
                 };

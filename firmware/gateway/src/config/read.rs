@@ -117,6 +117,10 @@ impl Reader<'_> {
         let zone = general.as_ref().map_or_else(|| "UTC".to_owned(), |general| general.timezone.clone());
         let directory = Rc::new(self.directory(root, &zone));
         let flows = self.flows(root, &zone, &directory);
+        let mut directory = Rc::unwrap_or_clone(directory);
+        let opened = flows.iter().filter_map(|(_, flow)| flow.as_ref());
+        directory.mailboxes.extend(opened.flat_map(|flow| flow.program.mailboxes()));
+        let directory = Rc::new(directory);
         let lines = self.lines(root, &flows);
         Some(Config {
             general: general?,
