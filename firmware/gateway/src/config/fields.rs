@@ -103,6 +103,19 @@ pub(super) const WEBHOOK_FIELDS: &[Field] = &[
     ),
 ];
 
+pub(super) const SPEECH_FIELDS: &[Field] = &[
+    usual_field(
+        "engine",
+        "Engine",
+        "Who speaks texts: espeak-ng, another program, or a server.",
+        FieldKind::Choice(&["espeak-ng", "command", "http"]),
+        "espeak-ng",
+    ),
+    list_field("command", "The program and its arguments; {language}, {voice} and {gender} are put in.", 64),
+    usual_field("ssml", "SSML", "The program knows SSML.", FieldKind::Toggle, "false"),
+    text_field("url", "Where texts are posted to.", 2_048),
+];
+
 pub(super) const LIMIT_FIELDS: &[Field] = &[Field {
     key: "calls_max",
     label: "Calls at one time",

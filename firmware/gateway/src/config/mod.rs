@@ -6,6 +6,7 @@ mod directory;
 mod fields;
 mod read;
 mod report;
+mod speech;
 mod text_file;
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use tipring_lines::LineSettings;
 use tipring_model::directory::Directory;
 
 use crate::fetch::copies::Keep;
+use crate::prompts::SpeechEngine;
 pub(crate) use report::{Fault, render};
 pub(crate) use text_file::{read_bytes, read_text};
 
@@ -31,6 +33,8 @@ pub(crate) struct Config {
     pub fetch: Fetch,
     /// How webhooks are sent.
     pub webhooks: Webhooks,
+    /// Who speaks texts.
+    pub speech: SpeechEngine,
     /// Calls at one time.
     pub calls_max: usize,
     /// Lines, in file order.

@@ -95,7 +95,7 @@ impl Reader<'_> {
         for (key, item) in root.iter() {
             let known = [
                 "schema", "box", "sip", "fetch", "webhooks", "limits", "line", "flow", "user", "group",
-                "mailbox",
+                "mailbox", "speech",
             ];
             if !known.contains(&key) {
                 let span = root.key(key).and_then(toml_edit::Key::span).or(item.span()).unwrap_or(0..0);
@@ -112,6 +112,7 @@ impl Reader<'_> {
         let sip = self.sip(root);
         let fetch = self.fetch(root);
         let webhooks = self.webhooks(root);
+        let speech = self.speech(root);
         let limits = self.group(root, "limits", LIMIT_FIELDS);
         let calls_max = limits.raw.number("calls_max").and_then(|n| usize::try_from(n).ok()).unwrap_or(64);
         let zone = general.as_ref().map_or_else(|| "UTC".to_owned(), |general| general.timezone.clone());
@@ -127,6 +128,7 @@ impl Reader<'_> {
             sip: sip?,
             fetch,
             webhooks,
+            speech,
             calls_max,
             lines: lines?,
             directory,
@@ -627,6 +629,6 @@ fn raw_value(value: &Value) -> Option<RawValue> {
     }
 }
 
-fn is_web_address(text: &str) -> bool {
+pub(super) fn is_web_address(text: &str) -> bool {
     url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }

@@ -188,6 +188,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         PromptSettings {
             prompts_dir: config.general.prompts_dir.clone(),
             cache_dir,
+            speech_engine: config.speech.clone(),
             ..PromptSettings::default()
         },
         fetcher.clone(),

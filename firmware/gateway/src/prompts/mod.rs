@@ -2,14 +2,17 @@
 //!
 //! Several calls that want the same prompt share one piece of work and one copy.
 //! Fetching runs on the client's threads, decoding on those for blocking work, speaking
-//! in a child process: nothing here blocks the caller's thread.
+//! in a child process or on a server: nothing here blocks the caller's thread.
 
 mod decode;
 mod disk;
+mod engines;
 mod library;
 mod lru;
 mod music;
 mod speech;
+mod spoken;
+mod ssml;
 mod words;
 
 use std::collections::HashMap;
@@ -19,8 +22,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
+use tipring_media::Prompt;
 use tipring_media::codec::CodecId;
-use tipring_media::{Prompt, Rate, wav};
 use tipring_model::fetch::{FetchError, HttpRequest, Method};
 use tipring_model::flow::ActionFailure;
 use tipring_model::prompt::{PromptSource, Speech};
@@ -31,6 +34,8 @@ use crate::fetch::{Fetcher, Keeping};
 
 use decode::decode;
 use disk::DiskCache;
+use engines::Outside;
+pub(crate) use engines::{PLACEHOLDERS, SpeechEngine};
 use library::{Stamp, Stored};
 use lru::Lru;
 use speech::Engine;
@@ -47,8 +52,6 @@ const REDIRECTS_MAX: u8 = 5;
 /// Memory of a prompt for each millisecond, in bytes: its samples at both rates and
 /// its payloads.
 const BYTES_PER_MS: u64 = 80;
-/// Changes when the sound of the same words should.
-const SPOKEN_VERSION: &[u8] = b"1";
 
 /// Settings of a [`PromptStore`].
 #[derive(Clone, Debug)]
@@ -65,8 +68,12 @@ pub(crate) struct PromptSettings {
     pub fetch_timeout: Duration,
     /// Longest audio file, in bytes.
     pub file_bytes_max: usize,
-    /// The speech engine: espeak-ng or what takes the same arguments.
+    /// espeak-ng or what takes the same arguments.
     pub speech_program: PathBuf,
+    /// Who speaks; espeak-ng where it fails.
+    pub speech_engine: SpeechEngine,
+    /// Longest wait for it, if it is not espeak-ng.
+    pub speech_timeout: Duration,
     /// Payloads that are made before a prompt is handed out.
     pub codecs: Vec<CodecId>,
 }
@@ -82,6 +89,8 @@ impl Default for PromptSettings {
             fetch_timeout: Duration::from_secs(15),
             file_bytes_max: 20 << 20,
             speech_program: "espeak-ng".into(),
+            speech_engine: SpeechEngine::EspeakNg,
+            speech_timeout: speech::RUN_MAX,
             codecs: Vec::new(),
         }
     }
@@ -97,6 +106,8 @@ struct Inner {
     settings: PromptSettings,
     fetcher: Fetcher,
     engine: Engine,
+    /// An engine that the installer chose instead.
+    outside: Option<Outside>,
     spoken: Arc<DiskCache>,
     /// Audio files as they came, for the time when their server is away.
     fetched: Arc<DiskCache>,
@@ -149,6 +160,7 @@ impl PromptStore {
         let state = State { ready: Lru::new(settings.memory_bytes_max), jobs: HashMap::new() };
         let inner = Inner {
             engine: Engine::new(settings.speech_program.clone()),
+            outside: Outside::new(&settings, &fetcher),
             settings,
             fetcher,
             spoken: Arc::new(spoken),
@@ -267,7 +279,7 @@ impl Inner {
     async fn make(&self, key: &Key, old: Option<Ready>) -> Result<Ready, ActionFailure> {
         match key {
             Key::Url(url) => self.fetch(url, old).await,
-            Key::Speech(speech) => Ok(Ready { prompt: self.speak(speech).await?, trust: Trust::Always }),
+            Key::Speech(speech) => self.speak(speech).await,
             Key::Library(name) => self.stored(name, USUAL_LANGUAGE, old).await,
             Key::Words(name, language) => self.stored(name, language, old).await,
             // The office's own music, if there is any.
@@ -392,38 +404,7 @@ impl Inner {
             }
         }
         let words = words::find(name, language).ok_or(ActionFailure::NoSuchAudio)?;
-        Ok(Ready { prompt: self.speak(&words).await?, trust: Trust::Always })
-    }
-
-    async fn speak(&self, speech: &Speech) -> Result<Arc<Prompt>, ActionFailure> {
-        let text = speech::plain(&speech.text);
-        let text = if speech.is_ssml && !text.is_empty() { format!("<speak>{text}</speak>") } else { text };
-        if text.is_empty() {
-            return Ok(Arc::new(Prompt::new(Rate::Narrow, Vec::new())));
-        }
-        let voice = self.engine.voice(speech).await?;
-        let name = spoken_name(&voice, speech.is_ssml, &text);
-        let (disk, entry) = (Arc::clone(&self.spoken), name.clone());
-        if let Ok(Some(bytes)) = spawn_blocking(move || disk.read(&entry)).await {
-            if let Ok(prompt) = self.decoded(bytes).await {
-                return Ok(prompt);
-            }
-            let (disk, entry) = (Arc::clone(&self.spoken), name.clone());
-            // It is written anew below.
-            let _ = spawn_blocking(move || disk.remove(&entry)).await;
-        }
-        let sound = self.engine.speak(&voice, &text, speech.is_ssml).await?;
-        let (disk, codecs) = (Arc::clone(&self.spoken), self.settings.codecs.clone());
-        spawn_blocking(move || {
-            // The engine does not know the length when it writes the header; the copy
-            // has it right.
-            let sound = wav::parse(&sound).map_err(|_| ActionFailure::Speech)?;
-            // Without a copy it is spoken again after a restart.
-            let _ = disk.write(&name, &wav::file(sound.rate_hz, &sound.samples));
-            Ok(prepared(Prompt::from_rate(sound.rate_hz, &sound.samples), &codecs))
-        })
-        .await
-        .unwrap_or(Err(ActionFailure::Speech))
+        self.speak(&words).await
     }
 
     async fn decoded(&self, bytes: Vec<u8>) -> Result<Arc<Prompt>, ActionFailure> {
@@ -454,18 +435,7 @@ fn fetched_name(url: &str) -> String {
     Sha256::digest(url.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The name under which spoken text is kept on disk.
-fn spoken_name(voice: &str, is_ssml: bool, text: &str) -> String {
-    let mut hash = Sha256::new();
-    if is_ssml {
-        hash.update(b"ssml\0");
-    }
-    for part in [SPOKEN_VERSION, voice.as_bytes(), text.as_bytes()] {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
+#[cfg(test)]
+mod engine_tests;
 #[cfg(test)]
 mod tests;

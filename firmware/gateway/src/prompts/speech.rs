@@ -1,13 +1,15 @@
-//! Text to speech, by espeak-ng as a child process.
+//! Text to speech, by espeak-ng as a child process, and how a child process is run.
 //!
 //! The engine is started anew for each text: it takes some tens of milliseconds, and
 //! nothing that it does can stay behind. It gets arguments, not a command line, and the
 //! text through its standard input.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tipring_model::flow::ActionFailure;
 use tipring_model::prompt::{Gender, Speech};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,13 +20,13 @@ use tokio::time::timeout;
 /// Longest text, in characters.
 pub(crate) const TEXT_CHARS_MAX: usize = 4096;
 /// Longest run of the engine.
-const RUN_MAX: Duration = Duration::from_secs(10);
+pub(super) const RUN_MAX: Duration = Duration::from_secs(10);
 /// Engines at a time.
-const RUNS_MAX: usize = 2;
+pub(super) const RUNS_MAX: usize = 2;
 /// Longest wait for others to be through.
-const TURN_MAX: Duration = Duration::from_secs(20);
+pub(super) const TURN_MAX: Duration = Duration::from_secs(20);
 /// Most that the engine may say, in bytes: ten minutes at 22 050 Hz.
-const SOUND_BYTES_MAX: usize = 27_000_000;
+pub(super) const SOUND_BYTES_MAX: usize = 27_000_000;
 /// Longest list of voices, in bytes.
 const VOICES_BYTES_MAX: usize = 256 * 1024;
 
@@ -107,9 +109,9 @@ impl Engine {
 }
 
 /// What a program writes, given `text`; none if it fails or writes too much.
-async fn output(
-    program: &PathBuf,
-    arguments: &[&str],
+pub(super) async fn output<A: AsRef<OsStr>>(
+    program: &Path,
+    arguments: &[A],
     text: Option<&str>,
     bytes_max: usize,
 ) -> Option<Vec<u8>> {
@@ -119,8 +121,10 @@ async fn output(
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .kill_on_drop(true)
+        .process_group(0)
         .spawn()
         .ok()?;
+    let mut family = Family(child.id());
     // The longest text fits into the pipe, so writing first cannot block both.
     if let (Some(text), Some(mut input)) = (text, child.stdin.take()) {
         input.write_all(text.as_bytes()).await.ok()?;
@@ -132,7 +136,23 @@ async fn output(
     if bytes.len() > bytes_max {
         return None;
     }
-    child.wait().await.ok()?.success().then_some(bytes)
+    let status = child.wait().await.ok()?;
+    // Its number may be another's from now on.
+    family.0 = None;
+    status.success().then_some(bytes)
+}
+
+/// A child with the processes that it started itself: all of them are killed together.
+struct Family(Option<u32>);
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        let pid = self.0.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        if let Some(pid) = pid {
+            // It fails when they are gone.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
 }
 
 /// The text as the engine should get it: without control characters, and without the
@@ -351,7 +371,7 @@ Pty Language       Age/Gender VoiceName          File                 Other Lang
     }
 
     async fn run(program: &str, arguments: &[&str], text: &str, bytes_max: usize) -> Option<Vec<u8>> {
-        output(&PathBuf::from(program), arguments, Some(text), bytes_max).await
+        output(Path::new(program), arguments, Some(text), bytes_max).await
     }
 
     #[tokio::test]
@@ -364,6 +384,34 @@ Pty Language       Age/Gender VoiceName          File                 Other Lang
         assert_eq!(run("/nowhere/espeak-ng", &[], "", 100).await, None);
         let endless = timeout(Duration::from_millis(50), run("sleep", &["1000"], "", 100)).await;
         assert!(endless.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_a_program_started_is_killed_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        // Only what the shell starts has the pipe open.
+        let script = format!("(exec 3>'{}'; exec sleep 1000) & wait", pipe.display());
+        let arguments = ["-c", script.as_str()];
+        let mut endless = Box::pin(run("sh", &arguments, "", 100));
+        let (tell, started) = tokio::sync::oneshot::channel();
+        let (end, ended) = tokio::sync::oneshot::channel();
+        // Not a thread of the runtime, which would wait for it also after a failure.
+        std::thread::spawn(move || {
+            let mut pipe = std::fs::File::open(pipe).unwrap();
+            tell.send(()).unwrap();
+            let read = std::io::Read::read_to_end(&mut pipe, &mut Vec::new()).unwrap();
+            // Nobody waits any more if it took too long.
+            let _ = end.send(read);
+        });
+        tokio::select! {
+            output = &mut endless => panic!("it ended by itself: {output:?}"),
+            started = started => started.unwrap(),
+        }
+        drop(endless);
+        // The pipe ends when nobody has it open.
+        assert_eq!(timeout(RUN_MAX, ended).await.unwrap().unwrap(), 0);
     }
 
     #[tokio::test]

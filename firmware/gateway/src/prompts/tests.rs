@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tipring_media::{Rate, wav};
 use tipring_model::prompt::{CallTone, Gender};
 
 use super::disk::tests::Folder;
@@ -253,14 +254,4 @@ async fn the_error_prompt_is_always_there_and_can_be_replaced() {
     };
     let store = PromptStore::new(settings, fetcher(&[]));
     assert_eq!(store.get(&library("system-error")).await.unwrap().duration_ms(), 77);
-}
-
-#[tokio::test]
-async fn spoken_text_has_a_name_of_its_own() {
-    let names = [("a", "bc"), ("ab", "c"), ("a", "b"), ("", "abc"), ("abc", "")]
-        .map(|(voice, text)| spoken_name(voice, false, text));
-    for (at, name) in names.iter().enumerate() {
-        assert_eq!(name.len(), 64);
-        assert!(!names[..at].contains(name));
-    }
 }

@@ -1,16 +1,14 @@
-//! Audio files to prompts: WAV and MP3, told apart by what they begin with.
+//! Audio files to prompts: WAV, MP3, FLAC, and Ogg with Opus, told apart by what they begin
+//! with.
 //!
 //! The bytes come from anywhere. What is no audio, or too much of it, is an error.
 
-use std::io::Cursor;
+#[cfg(test)]
+mod fixtures;
+mod ogg;
+mod opus;
+mod packets;
 
-use symphonia::core::audio::GenericAudioBufferRef;
-use symphonia::core::codecs::audio::{AudioDecoder as _, AudioDecoderOptions};
-use symphonia::core::errors::Error;
-use symphonia::core::formats::{FormatOptions, FormatReader as _};
-use symphonia::core::io::MediaSourceStream;
-use symphonia::default::codecs::MpaDecoder;
-use symphonia::default::formats::MpaReader;
 use tipring_media::Prompt;
 use tipring_media::wav::{self, WavError};
 use tipring_model::flow::ActionFailure;
@@ -25,8 +23,8 @@ const TAGS_MAX: usize = 4;
 /// Why bytes are no prompt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum DecodeError {
-    /// Neither WAV nor MP3.
-    #[error("neither WAV nor MP3")]
+    /// It begins like none of them.
+    #[error("neither WAV, MP3, FLAC nor Ogg")]
     Format,
     /// A WAV file that cannot be read.
     #[error(transparent)]
@@ -34,6 +32,18 @@ pub(crate) enum DecodeError {
     /// An MP3 file in which no sound is found.
     #[error("no sound in the MP3 file")]
     Mp3,
+    /// A FLAC file in which no sound is found.
+    #[error("no sound in the FLAC file")]
+    Flac,
+    /// An Ogg file in which no sound in Opus is found, or several streams of it.
+    #[error("no sound in Opus in the Ogg file")]
+    Opus,
+    /// A sampling rate outside of 8 to 48 kHz.
+    #[error("a sampling rate of {hz} Hz is not supported")]
+    Rate {
+        /// What the file says.
+        hz: u32,
+    },
     /// Longer than [`SECONDS_MAX`].
     #[error("longer than ten minutes")]
     TooLong,
@@ -56,9 +66,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Prompt, DecodeError> {
             let wav = wav::parse(bytes)?;
             Ok(Prompt::from_rate(wav.rate_hz, &wav.samples))
         }
-        [b'I', b'D', b'3', ..] => decode_mp3(without_tags(bytes)),
+        [b'I', b'D', b'3', ..] => packets::mp3(without_tags(bytes)),
         // The sync word of MPEG audio (ISO/IEC 11172-3 §2.4.1.3).
-        [0xff, second, ..] if second & 0xe0 == 0xe0 => decode_mp3(bytes),
+        [0xff, second, ..] if second & 0xe0 == 0xe0 => packets::mp3(bytes),
+        [b'f', b'L', b'a', b'C', ..] => packets::flac(bytes),
+        [b'O', b'g', b'g', b'S', ..] => opus::decode(bytes),
         _ => Err(DecodeError::Format),
     }
 }
@@ -74,75 +86,6 @@ fn without_tags(mut bytes: &[u8]) -> &[u8] {
         bytes = bytes.get(10 + size + footer..).unwrap_or(&[]);
     }
     bytes
-}
-
-fn decode_mp3(bytes: &[u8]) -> Result<Prompt, DecodeError> {
-    let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
-    let mut reader = MpaReader::try_new(stream, FormatOptions::default()).map_err(|_| DecodeError::Mp3)?;
-    let mut decoder = reader
-        .tracks()
-        .first()
-        .and_then(|track| track.codec_params.as_ref()?.audio())
-        .and_then(|params| MpaDecoder::try_new(params, &AudioDecoderOptions::default()).ok())
-        .ok_or(DecodeError::Mp3)?;
-
-    let mut sound = Sound::default();
-    let mut broken = 0;
-    while broken < BROKEN_FRAMES_MAX {
-        match reader.next_packet() {
-            Ok(Some(packet)) => match decoder.decode(&packet) {
-                Ok(frame) => {
-                    broken = 0;
-                    sound.push(&frame)?;
-                }
-                Err(_) => broken += 1,
-            },
-            Ok(None) => break,
-            Err(Error::DecodeError(_)) => broken += 1,
-            // The end of a file that was cut off comes this way too.
-            Err(
-                Error::IoError(_)
-                | Error::SeekError(_)
-                | Error::Unsupported(_)
-                | Error::LimitError(_)
-                | Error::ResetRequired
-                | _,
-            ) => break,
-        }
-    }
-    if sound.samples.is_empty() {
-        return Err(DecodeError::Mp3);
-    }
-    Ok(Prompt::from_rate(sound.rate_hz, &sound.samples))
-}
-
-/// What was decoded so far, in one channel.
-#[derive(Default)]
-struct Sound {
-    rate_hz: u32,
-    samples: Vec<i16>,
-    /// One frame, channels interleaved; kept to be filled again.
-    frame: Vec<i16>,
-}
-
-impl Sound {
-    fn push(&mut self, frame: &GenericAudioBufferRef<'_>) -> Result<(), DecodeError> {
-        let channels = frame.spec().channels().count();
-        let rate_hz = frame.spec().rate();
-        if channels == 0 || rate_hz == 0 || (self.rate_hz != 0 && self.rate_hz != rate_hz) {
-            return Err(DecodeError::Mp3);
-        }
-        self.rate_hz = rate_hz;
-        frame.copy_to_vec_interleaved(&mut self.frame);
-        self.samples.extend(self.frame.chunks_exact(channels).map(|block| {
-            let sum: i32 = block.iter().map(|sample| i32::from(*sample)).sum();
-            (sum / channels as i32) as i16
-        }));
-        if self.samples.len() as u64 > SECONDS_MAX * u64::from(rate_hz) {
-            return Err(DecodeError::TooLong);
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
