@@ -1,4 +1,5 @@
 """Fixtures for tests of the whole daemon. See ../README.md."""
+import shutil
 import signal
 
 import pytest
@@ -74,7 +75,15 @@ class _Kept:
 
 
 @pytest.fixture
-def _boxes(request):
+def tmp_path(request, tmp_path):
+    """The test's own folder. Only that of a failed test is kept: each box in it has megabytes in reserve."""
+    yield tmp_path
+    if not getattr(request.node, "has_failed", False):
+        shutil.rmtree(tmp_path)
+
+
+@pytest.fixture
+def _boxes(request, tmp_path):
     """Outermost, so that the parties are gone (and have hung up) before the box is asked to end."""
     request.node.boxes = []
     yield request.node.boxes
@@ -92,6 +101,7 @@ def _boxes(request):
         finally:
             box.kill() if box.process else None
     if errors:
+        request.node.has_failed = True
         raise errors[0]
 
 
@@ -99,7 +109,11 @@ def _boxes(request):
 def _kept(request, _boxes):
     kept = _Kept()
     yield kept
-    kept.close()
+    try:
+        kept.close()
+    except Exception:
+        request.node.has_failed = True      # pytest says so only once everything is torn down
+        raise
 
 
 @pytest.fixture

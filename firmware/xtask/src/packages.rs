@@ -8,7 +8,7 @@ use crate::run;
 use crate::workspace;
 
 /// Everything that building, the tests and the demonstration take.
-const PACKAGES: [&str; 12] = [
+const PACKAGES: [&str; 13] = [
     // Building: a linker and C++ for the fuzzer's runtime; readelf for the check of the linkage.
     "build-essential",
     "pkg-config",
@@ -23,6 +23,7 @@ const PACKAGES: [&str; 12] = [
     // tests/
     "python3",
     "python3-pytest",
+    "python3-pytest-xdist",
     "python3-numpy",
     "python3-pip",
     "openssl",
