@@ -7,8 +7,10 @@ It is told what to do over its control connection (module ctrl_tcp: netstrings o
 import json
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -36,10 +38,10 @@ def free_sip_port():
 
 
 class Baresip:
-    def __init__(self, directory, user, password, box, *, says=None, answers="manual", codecs=("PCMU",), transport="udp"):
+    def __init__(self, user, password, box, *, says=None, answers="manual", codecs=("PCMU",), transport="udp"):
         """`says`: a WAV file to speak (8 kHz). `answers`: "manual" or "auto"."""
-        self.directory = pathlib.Path(directory) / f"baresip-{user}-{time.monotonic_ns()}"
-        self.directory.mkdir()
+        # Its module sndfile cuts names of more than 127 bytes: a test's own folder is too deep.
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f"baresip-{user}-"))
         self.user = user
         self.port, self._control_port = free_sip_port(), free_port("127.0.0.1", socket.SOCK_STREAM)
         modules = next((folder for folder in MODULE_FOLDERS if pathlib.Path(folder, "aufile.so").exists()), None)
@@ -155,6 +157,7 @@ class Baresip:
                 self.process.kill()
                 self.process.wait()
         self._control.close()
+        shutil.rmtree(self.directory)
 
 
 APPLICATIONS = ("account.so", "contact.so", "menu.so", "ctrl_tcp.so")

@@ -200,6 +200,6 @@ def sipp(tmp_path, _kept):
 
 
 @pytest.fixture
-def baresip(tmp_path, _kept):
+def baresip(_kept):
     """baresip(user, password, box, ...): a phone, running."""
-    return lambda *args, **keys: _kept.add(Baresip(tmp_path, *args, **keys))
+    return lambda *args, **keys: _kept.add(Baresip(*args, **keys))

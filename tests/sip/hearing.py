@@ -7,6 +7,7 @@ import audio
 from waiting import until
 
 LIKE = 0.97         # G.711 alone lies between
+SLACK = audio.RATE_HZ * 20 // 1000      # samples: less of its end than this is not missed
 PAUSE_S = 0.2
 
 
@@ -16,13 +17,14 @@ def prompt(number, seconds=0.8):
 
 
 def order(prompts, heard, like=LIKE):
-    """The names of `prompts` in the order in which `heard` has them, each as often as it is there."""
+    """The names of `prompts` in the order in which `heard` has them, each as often as it is there to its end."""
     found = []
     for name, sound in prompts.items():
         rest = np.array(heard)
         while True:
             likeness, start = audio.placed(sound, rest)
-            if likeness < like:
+            # Almost all of a prompt is already like it; a key pressed then would cut it short.
+            if likeness < like or start + len(sound) > len(heard) + SLACK:
                 break
             found.append((start, name))
             rest[max(start, 0):start + len(sound)] = 0
