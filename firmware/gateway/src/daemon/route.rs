@@ -122,6 +122,12 @@ impl Plan {
         }
     }
 
+    /// True for a telephone of the office.
+    #[must_use]
+    pub(crate) fn is_phone(&self, line: LineId) -> bool {
+        self.line(line).is_some_and(|planned| planned.trunk.is_none())
+    }
+
     /// The number that reaches the telephone on `line` from inside.
     #[must_use]
     pub(crate) fn extension(&self, line: LineId) -> Option<String> {
