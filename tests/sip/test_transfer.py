@@ -353,6 +353,15 @@ def test_a_ringing_call_is_picked_up(office):
     over(taken, call)
 
 
+def test_a_trunk_takes_nobodys_place(office, provider):
+    """Shows: only a telephone may; the call it wants goes on."""
+    box, first, second, _ = office()
+    call, at_second = dialled(box, first, "202", second)
+    provider.call(box, "202", headers=[("Replaces", at_second.named())]).refused(403)
+    talk(call, at_second, 91)
+    over(call, at_second)
+
+
 @pytest.mark.parametrize("replaces, status", [("nothing@here;to-tag=1;from-tag=2", 481), ("nonsense", 400)])
 def test_what_is_not_there_cannot_be_taken(office, replaces, status):
     """Shows: RFC 3891, section 3."""

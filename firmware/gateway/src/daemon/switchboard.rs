@@ -424,8 +424,7 @@ impl Switchboard {
             started_unix_ms: now.unix_ms,
             origin: Origin {
                 line: self.line_name(Some(line)).to_owned(),
-                // Whoever was transferred here is not the telephone that did it.
-                extension: self.0.plan.extension(line).filter(|_| offer.origin.transferred_by.is_none()),
+                extension: self.0.plan.extension(line, &offer.origin),
                 ..*offer.origin
             },
             kept: self.kept_for(flow_at),
