@@ -508,6 +508,28 @@ class Dialog:
         assert final.status == expect, f"re-INVITE answered {final}, expected {expect}"
         return final
 
+    def refer(self, to, headers=(), expect=202, timeout=5.0):
+        """Asks the other side to call somebody else in our place (RFC 3515)."""
+        answer = self.ask("REFER", timeout, headers=[("Refer-To", to), *headers])
+        assert answer.status == expect, f"REFER answered {answer}, expected {expect}"
+        return answer
+
+    def told(self, status, timeout=10.0):
+        """The NOTIFYs arrive and are answered, up to the one that says `status`; all that they said."""
+        said = []
+        while status not in said:
+            notify = self.expect("NOTIFY", timeout)
+            self.party.send(self.party.response(notify, 200, "OK"), notify.source if self.party.transport == "udp" else None)
+            assert notify.get("event").startswith("refer") and "sipfrag" in notify.get("content-type"), notify
+            said.append(int(notify.body.split()[1]))
+            over = notify.get("subscription-state").startswith("terminated")
+            assert over == (said[-1] >= 200), f"{said}, {notify.get('subscription-state')}"
+        return said
+
+    def named(self):
+        """This dialog as a Replaces header field of the other side's names it (RFC 3891)."""
+        return f"{self.call_id};to-tag={self.remote_tag};from-tag={self.local_tag}"
+
     def ask(self, method, timeout=5.0, **parts):
         """Another request within the dialog, and its answer."""
         self.cseq += 1

@@ -45,6 +45,11 @@ pub(crate) enum Work {
     Stream,
     Detect,
     Echo,
+    /// Until the far end says what became of it.
+    Refer {
+        /// The status with which it took the request.
+        response: Option<u16>,
+    },
     Place {
         leg: LegId,
     },
@@ -116,6 +121,7 @@ impl Call {
             | Work::Feature(_)
             | Work::Stream
             | Work::Detect
+            | Work::Refer { .. }
             | Work::Place { .. }
             | Work::SendDigits { .. }
             | Work::Pause { .. }
@@ -185,9 +191,7 @@ impl Call {
                 self.run(id, on, None, Work::Detect);
                 self.outputs.push_back(CallOutput::Detect(id, on, detect));
             }
-            Action::Refer(_) => {
-                self.ended(id, Outcome::Failed(ActionFailure::NotOffered));
-            }
+            Action::Refer(to) => self.begin_refer(now, id, on, to),
             Action::SendDigits(digits) => {
                 let play = self.play(on);
                 self.run(id, on, None, Work::SendDigits { play, cancelled: false });
@@ -304,7 +308,9 @@ impl Call {
                     self.unbridge(leg, with);
                 }
             }
-            Work::Pause { .. } | Work::Detect => self.end_action(id, Outcome::Cancelled),
+            Work::Pause { .. } | Work::Detect | Work::Refer { .. } => {
+                self.end_action(id, Outcome::Cancelled);
+            }
             // Both are on their way and cannot be taken back.
             Work::Answer | Work::Release => {}
         }
@@ -391,6 +397,7 @@ impl Call {
                     | Work::Stream
                     | Work::Detect
                     | Work::Echo
+                    | Work::Refer { .. }
                     | Work::Place { .. }
                     | Work::Bridge { .. }
                     | Work::SendDigits { .. }
@@ -446,6 +453,7 @@ impl Call {
                 | Work::Stream
                 | Work::Detect
                 | Work::Echo
+                | Work::Refer { .. }
                 | Work::Place { .. }
                 | Work::Bridge { .. }
                 | Work::Pause { .. }
@@ -476,6 +484,7 @@ impl Call {
                 Some(Work::Dial(_)) => self.dial_timeout(now, id),
                 Some(Work::Meeting(_)) => self.meeting_timeout(now, id),
                 Some(Work::Echo) => self.end_echo(id, Outcome::Done),
+                Some(Work::Refer { .. }) => self.refer_late(id),
                 Some(Work::Place { leg }) => {
                     let leg = *leg;
                     self.end_action(id, Outcome::Failed(ActionFailure::NoTarget(Cause::NoAnswer)));
@@ -525,6 +534,7 @@ impl Call {
                     | Work::Prompt { .. }
                     | Work::Collect(_)
                     | Work::Detect
+                    | Work::Refer { .. }
                     | Work::Place { .. }
                     | Work::SendDigits { .. }
                     | Work::Pause { .. },
@@ -560,6 +570,7 @@ impl Running {
             | Work::Stream
             | Work::Detect
             | Work::Echo
+            | Work::Refer { .. }
             | Work::Place { .. }
             | Work::Bridge { .. }
             | Work::Pause { .. }

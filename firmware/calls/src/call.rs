@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tipring_model::call::{CallFacts, Cdr, EndedBy};
-use tipring_model::flow::{Flow, FlowInput, FlowOutput, LegEvent, Moment, Outcome, Target};
+use tipring_model::flow::{Flow, FlowInput, FlowOutput, LegEvent, Moment, Outcome, Step, Target};
 use tipring_model::line::{LineCommand, LineEvent, PlaceExtras, Supervision};
 use tipring_model::{ActionId, CallerId, Cause, Digit, LegId, PlayId, RecordId};
 
@@ -12,6 +12,7 @@ use crate::actions::{Running, Work};
 use crate::contract::{CallInput, CallOutput, Limits, MediaCommand, MediaEvent, Request};
 use crate::features::{FeatureInput, is_of_feature, owner_of};
 use crate::leg::{Leg, LegState, Purpose};
+use crate::transfer::Transfer;
 
 /// What the flow will be told next, kept until it can be called again.
 enum Told {
@@ -39,6 +40,10 @@ pub struct Call {
     pub(crate) records: u32,
     /// Recordings that the engine has not reported as over.
     pub(crate) records_open: usize,
+    /// Transfers that far ends asked for.
+    pub(crate) transfers: Vec<Transfer>,
+    /// Legs that are released at that time.
+    pub(crate) parting: Vec<(Instant, LegId)>,
     flow: Box<dyn Flow>,
     limits: Limits,
     told: VecDeque<Told>,
@@ -81,6 +86,8 @@ impl Call {
             recorded: Vec::new(),
             records: 0,
             records_open: 0,
+            transfers: Vec::new(),
+            parting: Vec::new(),
             flow,
             limits,
             told: VecDeque::new(),
@@ -187,7 +194,8 @@ impl Call {
         let of_actions = self.running.iter().filter_map(|running| running.due);
         let of_flow = if self.end.is_none() { self.flow.poll_timeout() } else { None };
         let longest = self.began + self.limits.length_max;
-        of_actions.chain(of_flow).chain(self.closes).chain([longest]).min()
+        let of_parting = self.parting.iter().map(|(at, _)| *at);
+        of_actions.chain(of_flow).chain(of_parting).chain(self.closes).chain([longest]).min()
     }
 
     // --- Beginning.
@@ -295,10 +303,7 @@ impl Call {
             FlowOutput::Reply(id, reply) => self.outputs.push_back(CallOutput::Reply(id, reply)),
             FlowOutput::Notify(notice) => self.outputs.push_back(CallOutput::Notify(notice)),
             FlowOutput::Keep { name, value } => self.outputs.push_back(CallOutput::Keep { name, value }),
-            FlowOutput::Step(step) => {
-                let after = now.instant - self.began;
-                self.outputs.push_back(CallOutput::Step { after, step });
-            }
+            FlowOutput::Step(step) => self.step(now, step),
             FlowOutput::Warn(warning) => self.outputs.push_back(CallOutput::Warn(warning)),
             FlowOutput::End { cause, label } => {
                 let first_gone = self.legs.first().is_some_and(|leg| leg.state == LegState::Gone);
@@ -308,7 +313,17 @@ impl Call {
         }
     }
 
+    pub(crate) fn step(&mut self, now: Moment, step: Step) {
+        let after = now.instant - self.began;
+        self.outputs.push_back(CallOutput::Step { after, step });
+    }
+
     // --- The end.
+
+    /// True once the legs are being released.
+    pub(crate) const fn is_ending(&self) -> bool {
+        self.end.is_some()
+    }
 
     /// Ends the call: every leg is released, and once they are gone the record is
     /// written. What comes first counts.
@@ -362,6 +377,7 @@ impl Call {
             self.finish(Cause::RecoveryOnTimer, EndedBy::Limit, "call_length".to_owned());
         }
         self.actions_timeout(now);
+        self.part(now);
         if self.end.is_none() && self.flow.poll_timeout().is_some_and(|due| due <= now.instant) {
             self.tell(now, FlowInput::Timeout);
         }
@@ -402,6 +418,10 @@ impl Call {
         let Some(leg) = self.leg_mut(id).filter(|leg| leg.is_live()) else { return };
         leg.state = LegState::Releasing;
         self.outputs.push_back(CallOutput::Line(LineCommand::Release { leg: id, cause }));
+    }
+
+    pub(crate) fn line_command(&mut self, command: LineCommand) {
+        self.outputs.push_back(CallOutput::Line(command));
     }
 
     pub(crate) fn play(&mut self, leg: LegId) -> PlayId {
@@ -448,6 +468,10 @@ impl Call {
             LineEvent::Alerting { leg, early_media } => self.leg_alerting(leg, early_media),
             LineEvent::Answered { leg, supervision, .. } => self.leg_answered(now, leg, supervision),
             LineEvent::Digit { leg, digit } => self.digit(now, leg, digit),
+            LineEvent::Refer { leg, referral } => self.refer_asked(now, leg, referral),
+            LineEvent::Transferring { leg, stage } => self.transferring(now, leg, stage),
+            LineEvent::Replaced { leg, by } => self.replaced(now, leg, &by),
+            LineEvent::Referred { leg, reply } => self.refer_replied(now, leg, reply),
             LineEvent::Released { leg, cause, status } => self.leg_released(now, leg, (cause, status)),
             // Hold is between the line and the far end; the engine hears silence.
             LineEvent::Held { .. } | LineEvent::Up | LineEvent::Down(_) | LineEvent::Offered(_) => {}
@@ -511,6 +535,7 @@ impl Call {
         leg.state = LegState::Gone;
         leg.gone = Some((now.instant, cause));
         let (purpose, peer) = (leg.purpose, leg.peer.take());
+        self.transfers_leg_gone(id);
         if let Some(peer) = peer.and_then(|peer| self.leg_mut(peer)) {
             peer.peer = None;
         }

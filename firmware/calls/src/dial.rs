@@ -437,8 +437,32 @@ impl Call {
         }
     }
 
+    /// The dial that has joined `leg` with its caller and is to be told of a REFER.
+    pub(crate) fn dial_that_takes_refer(&self, leg: LegId) -> Option<ActionId> {
+        self.running.iter().find_map(|running| {
+            let Work::Dial(dial) = &running.work else { return None };
+            let Stage::Talking { with, .. } = dial.stage else { return None };
+            (with == leg && dial.spec.takes_refer).then_some(running.id)
+        })
+    }
+
+    /// The one that answered wants somebody else in its place: it goes, and the flow decides.
+    pub(crate) fn dial_referred(&mut self, now: Moment, id: ActionId, address: String) {
+        self.talk_over(now, id, (Cause::NormalClearing, DialEnd::Target), Some(address));
+    }
+
     /// The conversation is over; the caller stays.
     pub(crate) fn talked(&mut self, now: Moment, id: ActionId, cause: Cause, by: DialEnd) {
+        self.talk_over(now, id, (cause, by), None);
+    }
+
+    fn talk_over(
+        &mut self,
+        now: Moment,
+        id: ActionId,
+        (cause, by): (Cause, DialEnd),
+        refer_to: Option<String>,
+    ) {
         let Some((dial, caller)) = self.dial(id) else { return };
         let Stage::Talking { with, target, since, record } = dial.stage else { return };
         let dialed = Dialed {
@@ -446,6 +470,7 @@ impl Call {
             talked: now.instant - since,
             leg: Some(with),
             by,
+            refer_to,
             ..Dialed::nobody(cause)
         };
         if self.leg(with).is_some_and(|leg| leg.peer == Some(caller)) || by == DialEnd::Target {

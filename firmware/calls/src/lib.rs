@@ -19,6 +19,7 @@ pub mod features;
 mod leg;
 mod meeting;
 mod record;
+mod transfer;
 
 pub use call::Call;
 pub use contract::{CallInput, CallOutput, Limits, MediaCommand, MediaEvent, Request};

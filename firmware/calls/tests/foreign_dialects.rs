@@ -77,6 +77,9 @@ fn output_text(output: &CallOutput) -> Option<String> {
             LineCommand::Alert { leg, .. } => format!("alert {leg}"),
             LineCommand::Answer { leg } => format!("answer {leg}"),
             LineCommand::SendDigits { leg, digits } => format!("digits {leg} {digits}"),
+            LineCommand::Refer { leg, to } => format!("refer {leg} {to}"),
+            LineCommand::Transfer { leg, referral, .. } => format!("transfer {leg} {}", referral.to),
+            LineCommand::EndTransfer { leg, status } => format!("end-transfer {leg} {status}"),
             LineCommand::Release { leg, cause } => format!("release {leg} {cause}"),
         },
         CallOutput::Media(leg, command) => match command {

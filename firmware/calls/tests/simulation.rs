@@ -23,7 +23,7 @@ use tipring_model::flow::{
     FlowInput, FlowOutput, LegEvent, Mailbox, MailboxPurpose, Moment, Pause, Place, Places, Record, Recorded,
     Ringback, Sides, Target,
 };
-use tipring_model::line::{LineCommand, LineEvent, Supervision};
+use tipring_model::line::{LineCommand, LineEvent, ReferReply, Referral, Supervision, TransferStage};
 use tipring_model::prompt::{Prompt, PromptSource};
 use tipring_model::{
     ActionId, CallerId, Cause, Digit, DigitSet, Digits, FetchId, LegId, Number, PlayId, RecordId,
@@ -68,7 +68,7 @@ impl Whim {
         let short = Duration::from_millis(self.random.next() % 4_000);
         let keys = [DigitSet::NONE, DigitSet::ALL, DigitSet::of("#")][self.random.below(3)];
         let prompt = Prompt { barge_in: keys, ..Prompt::once(PromptSource::Library("p".to_owned())) };
-        match self.random.below(18) {
+        match self.random.below(19) {
             0 | 1 => Action::Answer,
             2 => Action::Prompt(prompt),
             3 | 4 => Action::Collect(Collect {
@@ -121,6 +121,7 @@ impl Whim {
             }),
             13 => Action::Accept,
             14 => Action::Echo(short),
+            16 => Action::Refer(self.target()),
             _ => Action::Pause(Pause { length: short, finish: keys, keeps_key: self.random.below(2) == 0 }),
         }
     }
@@ -155,6 +156,7 @@ impl Whim {
             stops_at_refusal: coin(&mut self.random),
             record: coin(&mut self.random).then(|| self.record()),
             reports: coin(&mut self.random),
+            takes_refer: coin(&mut self.random),
             ..Dial::new(Vec::new(), [DialOrder::AllAtOnce, DialOrder::InOrder][self.random.below(2)], short)
         }
     }
@@ -257,6 +259,8 @@ struct World {
     overs: usize,
     exchange: Exchange,
     mailboxes: Vec<ActionId>,
+    /// Legs whose far ends have asked for a transfer that is under way.
+    transfers: HashSet<LegId>,
     connected: HashSet<(LegId, LegId)>,
 }
 
@@ -302,7 +306,13 @@ impl World {
                 assert!(self.legs.contains_key(&leg), "seed {seed}: {leg} released after it was gone");
                 assert!(self.released.insert(leg), "seed {seed}: {leg} released twice");
             }
-            CallOutput::Line(LineCommand::Answer { leg } | LineCommand::Alert { leg, .. }) => {
+            CallOutput::Line(LineCommand::Transfer { leg, .. }) => {
+                assert!(self.legs.contains_key(&leg), "seed {seed}: a transfer of {leg}, which is gone");
+                assert!(self.transfers.insert(leg), "seed {seed}: {leg} transferred twice at a time");
+            }
+            CallOutput::Line(
+                LineCommand::Answer { leg } | LineCommand::Alert { leg, .. } | LineCommand::Refer { leg, .. },
+            ) => {
                 assert!(self.legs.contains_key(&leg), "seed {seed}: a command for {leg}, which is gone");
             }
             CallOutput::Media(leg, command) => match command {
@@ -324,7 +334,9 @@ impl World {
             | CallOutput::Stream(..)
             | CallOutput::StopStream(_)
             | CallOutput::Echo(..) => {}
-            CallOutput::Line(LineCommand::Place { .. } | LineCommand::SendDigits { .. })
+            CallOutput::Line(
+                LineCommand::Place { .. } | LineCommand::SendDigits { .. } | LineCommand::EndTransfer { .. },
+            )
             | CallOutput::Keep { .. }
             | CallOutput::Reply(..)
             | CallOutput::Notify(_)
@@ -335,6 +347,7 @@ impl World {
 
     fn leg_gone(&mut self, leg: LegId, cause: Cause) {
         self.legs.remove(&leg);
+        self.transfers.remove(&leg);
         self.connected.retain(|(from, to)| *from != leg && *to != leg);
         self.give(CallInput::Line(LineEvent::Released { leg, cause, status: None }));
     }
@@ -359,7 +372,7 @@ impl World {
     fn step(&mut self, random: &mut Random) {
         let legs: Vec<LegId> = self.legs.keys().copied().collect();
         let leg = legs.get(random.below(legs.len().max(1))).copied();
-        match (random.below(12), leg) {
+        match (random.below(14), leg) {
             (0 | 1, Some(leg)) if !self.released.contains(&leg) => {
                 self.legs.insert(leg, true);
                 let supervision = Supervision::Signalled;
@@ -398,6 +411,24 @@ impl World {
                     _ => MailboxReply::Opened(Box::new(contents)),
                 };
                 self.give(CallInput::Mailbox(id, reply));
+            }
+            (11, Some(leg)) => {
+                let to = Number::new("203");
+                let referral = Referral { to, address: String::new(), replaces: None, by: String::new() };
+                self.give(CallInput::Line(LineEvent::Refer { leg, referral: Box::new(referral) }));
+            }
+            (12, Some(leg)) => {
+                let stage = [TransferStage::Ringing, TransferStage::Done, TransferStage::Failed(486)];
+                let stage = stage[random.below(3)];
+                if stage == TransferStage::Ringing || self.transfers.remove(&leg) {
+                    self.give(CallInput::Line(LineEvent::Transferring { leg, stage }));
+                }
+            }
+            (13, Some(leg)) => {
+                let replies = [202, 603].map(ReferReply::Answered);
+                let replies = [replies[0], replies[1], ReferReply::Ended(Some(200)), ReferReply::Ended(None)];
+                let reply = replies[random.below(4)];
+                self.give(CallInput::Line(LineEvent::Referred { leg, reply }));
             }
             (10, _) if random.below(60) == 0 => {
                 self.give(CallInput::Request(Request::HangUp(EndedBy::Operator)));
@@ -469,6 +500,7 @@ fn run(seed: u64) {
         overs: 0,
         exchange: Exchange::default(),
         mailboxes: Vec::new(),
+        transfers: HashSet::new(),
         connected: HashSet::new(),
     };
     world.give(CallInput::Start);

@@ -34,6 +34,14 @@ pub enum Command {
         /// What is new.
         update: Box<RtpUpdate>,
     },
+    /// Gives the leg another endpoint. Who hears it, what it plays and what is recorded stay as
+    /// they are, and so do the counters of the endpoint that goes.
+    Replace {
+        /// The leg.
+        leg: LegId,
+        /// Its new audio.
+        endpoint: Box<dyn Endpoint>,
+    },
     /// Lets `to` hear what `from` says, digits pressed as named events included. One
     /// way: a bridge is two of these. Payload is relayed untouched where both sides
     /// agree and nobody else needs the sound.
@@ -292,6 +300,7 @@ pub(crate) enum Spent {
     Sink(Producer<Frame>),
     Update(Box<RtpUpdate>),
     Leg(Box<Leg>),
+    Endpoint(Box<dyn Endpoint>),
 }
 
 impl From<Spent> for Returned {

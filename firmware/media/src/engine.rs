@@ -24,7 +24,7 @@ use crate::{
         dtmf_detect::{self, DtmfDetector, Heard},
         resample,
     },
-    endpoint::Received,
+    endpoint::{Endpoint, Received},
     frame::Frame,
     leg::{Leg, RECORDS_MAX, Recording},
     play::{Given, PLAYS_MAX, Playing},
@@ -330,6 +330,7 @@ impl Engine {
             Command::Attach(leg) => self.attach(now, leg.0),
             Command::Detach { leg } => self.detach(leg),
             Command::Update { leg, update } => self.update(now, leg, update),
+            Command::Replace { leg, endpoint } => self.replace(leg, endpoint),
             Command::Connect { from, to } => self.connect(from, to),
             Command::Disconnect { from, to } => self.disconnect(from, to),
             Command::Play { leg, play, source, loops } => self.play(leg, Playing::new(play, source, loops)),
@@ -403,7 +404,7 @@ impl Engine {
         }
         self.events.tell(Event::Detached {
             leg: id,
-            stats: leg.endpoint.stats(),
+            stats: leg.counted.unwrap_or_else(|| leg.endpoint.stats()),
             returned: Spent::Leg(leg).into(),
         });
     }
@@ -413,14 +414,32 @@ impl Engine {
             return self.events.refuse(id, Refusal::NoLeg, Spent::Update(update));
         };
         leg.endpoint.update(now, &mut update);
-        let rate = leg.endpoint.rate();
-        if leg.heard.rate() != rate {
-            leg.heard.reset(rate);
-            leg.heard_other.reset(rate.other());
-            leg.detector = leg.detector.take().map(|_| DtmfDetector::new(rate));
-        }
+        leg.take_rate();
         self.rewire(place);
         self.events.tell(Event::Returned(Spent::Update(update).into()));
+    }
+
+    fn replace(&mut self, id: LegId, endpoint: Box<dyn Endpoint>) {
+        let Some(place) = self.place(id) else {
+            return self.events.refuse(id, Refusal::NoLeg, Spent::Endpoint(endpoint));
+        };
+        let Some(leg) = &mut self.legs[place] else { return };
+        let quick = leg.relays_to.is_some();
+        let old = core::mem::replace(&mut leg.endpoint, endpoint);
+        leg.counted.get_or_insert_with(|| old.stats());
+        leg.events_heard = false;
+        leg.take_rate();
+        if let Some(socket) = old.socket() {
+            self.sockets.remove(socket, quick);
+        }
+        if let Some(socket) = leg.endpoint.socket() {
+            self.sockets.add(place, socket);
+            if quick {
+                self.sockets.set_quick(place, socket, true);
+            }
+        }
+        self.rewire(place);
+        self.events.tell(Event::Returned(Spent::Endpoint(old).into()));
     }
 
     fn connect(&mut self, from: LegId, to: LegId) {

@@ -11,7 +11,7 @@ use crate::{
         dtmf_detect::DtmfDetector,
         resample::{Doubler, Halver},
     },
-    endpoint::Endpoint,
+    endpoint::{Endpoint, LegStats},
     frame::{Frame, Rate},
     play::PlayQueue,
 };
@@ -34,6 +34,8 @@ pub(crate) struct Recording {
 pub(crate) struct Leg {
     pub(crate) id: LegId,
     pub(crate) endpoint: Box<dyn Endpoint>,
+    /// Counters of the endpoint that it began with, if it has another now.
+    pub(crate) counted: Option<LegStats>,
     pub(crate) plays: PlayQueue,
     pub(crate) records: [Option<Recording>; RECORDS_MAX],
     /// Places of those this leg hears, and of those that hear it.
@@ -77,6 +79,7 @@ impl Leg {
         Self {
             id,
             endpoint,
+            counted: None,
             plays: PlayQueue::default(),
             records: [const { None }; RECORDS_MAX],
             sources: Places::default(),
@@ -128,6 +131,16 @@ impl Leg {
         self.heard.clear();
         self.heard_other.reset(self.heard.rate().other());
         self.endpoint.relay_restart();
+    }
+
+    /// The endpoint may have another rate than before.
+    pub(crate) fn take_rate(&mut self) {
+        let rate = self.endpoint.rate();
+        if self.heard.rate() != rate {
+            self.heard.reset(rate);
+            self.heard_other.reset(rate.other());
+            self.detector = self.detector.take().map(|_| DtmfDetector::new(rate));
+        }
     }
 
     /// True if the leg sends something of its own accord every 20 ms.

@@ -21,6 +21,7 @@ mod endpoint;
 mod engine;
 mod frame;
 mod leg;
+mod patch;
 mod play;
 mod prompt;
 mod thread;
@@ -32,6 +33,7 @@ pub use endpoint::{Decoded, Endpoint, EventStep, LegStats, Received, RelayFormat
 pub use engine::{Counters, Engine, Limits, SLOT_MS};
 pub use frame::{FRAME_MS, FRAME_SAMPLES_MAX, Frame, Rate};
 pub use leg::{RECORDS_MAX, SOURCES_MAX};
+pub use patch::patch;
 pub use play::PLAYS_MAX;
 pub use prompt::Prompt;
 pub use thread::{Granted, MediaThread, SpawnError, ThreadCounters, ThreadOptions};

@@ -13,7 +13,7 @@ use rtrb::RingBuffer;
 use tipring_media::{
     Command, CommandSender, Endpoint, Engine, Event, EventReceiver, Frame, Limits, PLAYS_MAX, PlaySource,
     Prompt, RECORDS_MAX, Rate, Received, RecordWhat, Refusal, SOURCES_MAX, ToneSegment, ToneSpec,
-    codec::CodecId,
+    codec::CodecId, patch,
 };
 use tipring_model::{Digits, LegId, LineId, PlayId, RecordId};
 
@@ -466,4 +466,42 @@ fn silence_of_the_far_end_is_told_once() {
     assert_eq!(rig.run(1_000), ["o1.1 silent 300"]);
     rig.send(Command::Watch { leg: leg(1), silent: None });
     assert!(rig.run(1_000).is_empty());
+}
+
+/// Two calls, 1 with 2 and 3 with 4; then 2 and 3 become the ends of a patch.
+#[test]
+fn a_patch_joins_two_bridges() {
+    let mut rig = Rig::new(Limits::default());
+    let mut logs = Vec::new();
+    for (seq, rate, says) in
+        [(1, Rate::Narrow, 100), (2, Rate::Narrow, 200), (3, Rate::Wide, 300), (4, Rate::Narrow, 400)]
+    {
+        logs.push(rig.party(seq, rate, says));
+    }
+    for (a, b) in [(1, 2), (3, 4)] {
+        rig.connect(a, b);
+        rig.connect(b, a);
+    }
+    rig.run(100);
+    let last = |log: &Arc<Mutex<Log>>| log.lock().unwrap().sent.last().unwrap().1[0];
+    assert_eq!(last(&logs[0]), 200);
+    let (near, far) = patch(Rate::Narrow);
+    rig.send(Command::Replace { leg: leg(2), endpoint: near });
+    rig.send(Command::Replace { leg: leg(3), endpoint: far });
+    assert_eq!(rig.run(100), ["returned", "returned"]);
+    assert_eq!((last(&logs[0]), last(&logs[3])), (400, 100));
+    // Not a frame is lost once it runs.
+    let before = logs[0].lock().unwrap().sent.len();
+    rig.run(1_000);
+    let sent = logs[0].lock().unwrap().sent.split_off(before);
+    assert_eq!(sent.len(), 50);
+    assert!(sent.iter().all(|(_, frame)| frame.iter().all(|sample| *sample == 400)));
+    // Keys go through, and are heard as such at both ends of the way.
+    let digits = Digits::parse("5").unwrap();
+    rig.send(Command::SendDigits { leg: leg(2), play: PlayId(1), digits, on_ms: 100, gap_ms: 60 });
+    let told = rig.run(400);
+    assert_eq!(told, ["o1.3 began 5", "o1.3 digit 5", "o1.2 played 1 true 160"]);
+    rig.send(Command::Detach { leg: leg(2) });
+    rig.run(100);
+    assert_eq!(last(&logs[3]), 0);
 }

@@ -20,6 +20,7 @@ use tipring_media::{
     Command, CommandSender, Endpoint, Engine, Event, EventReceiver, Frame, Limits, PlaySource, Prompt, Rate,
     Received, RecordWhat, ToneSegment, ToneSpec,
     codec::{CODECS, CodecId},
+    patch,
     rtp::{RtpEndpoint, RtpMedia, RtpUpdate, endpoint::Events},
 };
 use tipring_model::{Digits, LegId, LineId, PlayId, RecordId};
@@ -213,13 +214,20 @@ fn life(codec: CodecId) {
     // Leg 4 now sends elsewhere, so 3 hears nothing.
     rig.send(Command::Watch { leg: leg(3), silent: Some(Duration::from_millis(100)) });
     rig.run(1_000);
+    // Two legs become the ends of a patch, and a key goes through it.
+    let (near, far) = patch(Rate::Narrow);
+    rig.send(Command::Replace { leg: leg(3), endpoint: near });
+    rig.send(Command::Replace { leg: leg(4), endpoint: far });
+    let digits = Digits::parse("5").unwrap();
+    rig.send(Command::SendDigits { leg: leg(3), play: PlayId(70), digits, on_ms: 100, gap_ms: 60 });
+    rig.run(500);
     rig.send(Command::StopPlay { leg: leg(1), play: PlayId(60) });
     for n in 1..=5 {
         rig.send(Command::Detach { leg: leg(n) });
     }
     rig.run(100);
     for (what, times) in
-        [("detached", 4), ("refused", 1), ("recorded", 1), ("played", 7), ("returned", 2), ("no media", 1)]
+        [("detached", 4), ("refused", 1), ("recorded", 1), ("played", 8), ("returned", 4), ("no media", 1)]
     {
         assert_eq!(rig.saw(what), times, "{codec:?}: {what}");
     }

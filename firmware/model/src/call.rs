@@ -53,6 +53,8 @@ pub struct Origin {
     pub source_ip: String,
     /// The number from which the call was diverted (RFC 5806, RFC 7044).
     pub diverted_from: Option<String>,
+    /// Who transferred the caller here, as a SIP address.
+    pub transferred_by: Option<String>,
     /// Header fields of the INVITE that begin with `X-`, at most 32 of at most 1,024 bytes.
     pub headers: Vec<(String, String)>,
 }

@@ -1,6 +1,7 @@
 //! The contract between a line and the calls: commands in, events out.
 
 use crate::call::Origin;
+use crate::flow::Target;
 use crate::{CallerId, Cause, Digit, Digits, LegId, Number};
 
 /// What a call asks of a line.
@@ -37,6 +38,30 @@ pub enum LineCommand {
         /// What to send.
         digits: Digits,
     },
+    /// Ask the far end of an answered leg to call somebody else in our place.
+    Refer {
+        /// The leg.
+        leg: LegId,
+        /// Whom.
+        to: Target,
+    },
+    /// Do what the far end has asked for with [`LineEvent::Refer`]: a new leg is offered that
+    /// takes the place of this one when it is answered, or the leg is joined with another.
+    Transfer {
+        /// The leg.
+        leg: LegId,
+        /// Who is shown as the caller of the new leg.
+        from: CallerId,
+        /// What was asked for.
+        referral: Box<Referral>,
+    },
+    /// Do not, and say with this SIP status how it ended.
+    EndTransfer {
+        /// The leg.
+        leg: LegId,
+        /// 200 where something else was done instead; otherwise why not.
+        status: u16,
+    },
     /// Refuse, cancel or hang up, as the leg's state demands.
     Release {
         /// Any leg of this line.
@@ -55,6 +80,39 @@ pub struct PlaceExtras {
     pub credentials: Option<(String, String)>,
     /// The telephone is asked to answer by itself.
     pub auto_answer: bool,
+}
+
+/// What the far end of a leg asks for: that somebody else take its place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Referral {
+    /// The number in the address.
+    pub to: Number,
+    /// The address, as it was given.
+    pub address: String,
+    /// Another leg of the box that is to be joined with this one's party instead.
+    pub replaces: Option<LegId>,
+    /// Who asks, as a SIP address with or without brackets.
+    pub by: String,
+}
+
+/// How a transfer that the far end asked for stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TransferStage {
+    /// The new party is alerted.
+    Ringing,
+    /// The new party is there, and the far end that asked is gone.
+    Done,
+    /// It failed, with this SIP status; the far end keeps the call if it is still there.
+    Failed(u16),
+}
+
+/// What the far end says to our [`LineCommand::Refer`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReferReply {
+    /// It took or refused the request, with this SIP status.
+    Answered(u16),
+    /// The call that it made came to this SIP status, if it says.
+    Ended(Option<u16>),
 }
 
 /// What a line reports.
@@ -95,6 +153,35 @@ pub enum LineEvent {
         leg: LegId,
         /// True while it is held.
         held: bool,
+    },
+    /// The far end asks that somebody else take its place. Answered with
+    /// [`LineCommand::Transfer`] or [`LineCommand::EndTransfer`].
+    Refer {
+        /// An answered leg.
+        leg: LegId,
+        /// Whom.
+        referral: Box<Referral>,
+    },
+    /// How that goes. Until it is done or failed the leg is there, also if its far end is not.
+    Transferring {
+        /// The leg.
+        leg: LegId,
+        /// How it stands.
+        stage: TransferStage,
+    },
+    /// Another telephone has taken the far end's place.
+    Replaced {
+        /// The leg.
+        leg: LegId,
+        /// The telephone.
+        by: CallerId,
+    },
+    /// What the far end says to [`LineCommand::Refer`]. The last is a refusal or the end.
+    Referred {
+        /// The leg.
+        leg: LegId,
+        /// What it says.
+        reply: ReferReply,
     },
     /// The leg is gone. Sent exactly once for each leg, also for one that the
     /// box released itself.

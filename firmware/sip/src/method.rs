@@ -25,9 +25,9 @@ pub enum Method {
     Message,
     /// Event subscription, RFC 6665. Known, not supported.
     Subscribe,
-    /// Event notification, RFC 6665. Known, not supported.
+    /// Event notification, RFC 6665. Supported for transfers.
     Notify,
-    /// Transfer, RFC 3515. Known, not supported.
+    /// Transfer, RFC 3515, inside a call.
     Refer,
     /// Event state publication, RFC 3903. Known, not supported.
     Publish,

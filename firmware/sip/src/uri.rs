@@ -329,7 +329,7 @@ fn unescape_bytes(text: &str) -> Vec<u8> {
     out
 }
 
-fn unescape(text: &str) -> Cow<'_, str> {
+pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return Cow::Borrowed(text);
     }

@@ -243,3 +243,65 @@ fn parsers_alone() {
     // Both sides of the border are visited.
     assert!(read > 1000 && refused > 1000, "{read} read, {refused} refused");
 }
+
+/// REFER, NOTIFY and Replaces, mutated inside a living call.
+#[test]
+fn transfers_survive_noise() {
+    let now = origin();
+    let mut ua = UserAgent::new(now, Settings::default(), [5; 32]);
+    let mut dice = Dice(123);
+    let (peer, hop) = (Peer::Trusted(2), hop(1, 2));
+    let invite = good(1)[0].replace("m1@h", "living@h");
+    ua.handle(now, Input::Received { peer, hop, bytes: invite.as_bytes() });
+    let (mut call, mut tag) = (None, String::new());
+    while let Some(output) = ua.poll() {
+        if let Output::Event(Event::Incoming(incoming)) = output {
+            call = Some(incoming.call);
+            ua.accept(now, incoming.call, SDP).unwrap();
+        } else if let Output::Send { bytes, .. } = output {
+            let message = Message::from_frame(&bytes).unwrap();
+            tag = String::from_utf8(message.to_tag().to_vec()).unwrap();
+        }
+    }
+    let call = call.unwrap();
+    let mut asked = 0;
+    let mut taken = 0;
+    for n in 2..6_000_u32 {
+        let replaces = format!("living%40h%3Bto-tag%3D{tag}%3Bfrom-tag%3Df1");
+        let (method, to_tag, extra) = match dice.below(3) {
+            0 => (
+                "REFER",
+                true,
+                format!("Refer-To: <sip:203@h;x=y?Replaces={replaces}&A=b>\r\nRefer-Sub: true\r\n"),
+            ),
+            1 => ("NOTIFY", true, "Event: refer;id=2\r\nSubscription-State: active\r\n".to_owned()),
+            _ => ("INVITE", false, format!("Replaces: living@h;to-tag={tag};from-tag=f1;early-only\r\n")),
+        };
+        let to = if to_tag { format!(";tag={tag}") } else { String::new() };
+        let id = if to_tag { "living@h".to_owned() } else { format!("n{n}@h") };
+        let mut bytes = format!(
+            "{method} sip:200@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bKx{n}\r\nMax-Forwards: 70\r\n\
+             From: <sip:100@192.0.2.2>;tag=f1\r\nTo: <sip:200@192.0.2.1>{to}\r\nCall-ID: {id}\r\nCSeq: {n} {method}\r\n\
+             Contact: <sip:100@192.0.2.2>\r\n{extra}\r\n"
+        )
+        .into_bytes();
+        if dice.below(4) > 0 {
+            mutate(&mut dice, &mut bytes);
+        }
+        ua.handle(now, Input::Received { peer, hop, bytes: &bytes });
+        while let Some(output) = ua.poll() {
+            if let Output::Event(Event::Refer { call, .. }) = output {
+                asked += 1;
+                let status = [100, 180, 200, 404, 486, 603][dice.below(6)];
+                ua.report_transfer(now, call, status).unwrap();
+            } else if let Output::Event(Event::Incoming(incoming)) = output {
+                taken += 1;
+                ua.reject(now, incoming.call, 486, "", &[]).unwrap();
+            }
+        }
+        // Some of those that are open end.
+        let _ = ua.report_transfer(now, call, 487);
+        assert!(ua.live_calls().contains(&call), "message {n}: {}", String::from_utf8_lossy(&bytes));
+    }
+    assert!(asked > 500 && taken > 10, "{asked} transfers, {taken} calls");
+}

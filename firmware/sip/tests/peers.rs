@@ -172,7 +172,7 @@ fn in_dialog_requests_need_tags_sequence_and_source() {
         (request("INFO", 5, "b7", &tag, ""), Peer::Trusted(2), vec![200]),
         (request("INFO", 4, "b8", &tag, ""), Peer::Trusted(2), vec![500]),
         (request("OPTIONS", 6, "b9", &tag, ""), Peer::Trusted(2), vec![200]),
-        (request("REFER", 7, "b10", &tag, ""), Peer::Trusted(2), vec![405]),
+        (request("REFER", 7, "b10", &tag, ""), Peer::Trusted(2), vec![400]),
         (request("PRACK", 8, "b11", &tag, ""), Peer::Trusted(2), vec![481]),
         (request("UPDATE", 9, "b12", &tag, ""), Peer::Trusted(2), vec![200]),
         (request("UPDATE", 10, "b13", &tag, "Require: timer\r\n"), Peer::Trusted(2), vec![420]),

@@ -198,7 +198,7 @@ fn cases() -> Vec<(&'static str, String, Verdict)> {
         ("CANCEL of nothing", plain(&format!("CANCEL {uri} SIP/2.0"), "CSeq: 8 CANCEL\n"), Answered(481)),
         ("ACK of nothing", plain(&format!("ACK {uri} SIP/2.0"), "CSeq: 8 ACK\n"), Silence),
         ("malformed ACK", plain(&format!("ACK {uri} SIP/2.0"), "CSeq: 8 ACK\nX : y\n"), Silence),
-        ("REFER", plain(&format!("REFER {uri} SIP/2.0"), "CSeq: 8 REFER\nRefer-To: <sip:x@y>\n"), Answered(405)),
+        ("REFER", plain(&format!("REFER {uri} SIP/2.0"), "CSeq: 8 REFER\nRefer-To: <sip:x@y>\n"), Answered(403)),
         ("MESSAGE", plain(&format!("MESSAGE {uri} SIP/2.0"), "CSeq: 8 MESSAGE\n"), Answered(405)),
         ("SUBSCRIBE", plain(&format!("SUBSCRIBE {uri} SIP/2.0"), "CSeq: 8 SUBSCRIBE\nEvent: presence\n"), Answered(405)),
         ("INVITE without Contact", plain(&format!("INVITE {uri} SIP/2.0"), "CSeq: 8 INVITE\n").replace("Contact: <sip:caller@192.0.2.2>\n", ""), Answered(400)),

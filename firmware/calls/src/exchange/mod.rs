@@ -147,6 +147,14 @@ impl Exchange {
         self.queues.iter().map(|(name, queue)| (name.as_str(), queue.len()))
     }
 
+    /// Whether the leg talks with another one out of a queue or in a room.
+    #[must_use]
+    pub fn has_company(&self, leg: LegId) -> bool {
+        let in_pair = |pair: &Pair| pair.talks && (pair.waited.leg == leg || pair.took.leg == leg);
+        let in_room = |room: &Room| room.len() > 1 && room.seats().any(|seat| seat.leg == leg);
+        self.pairs.iter().any(in_pair) || self.rooms.values().any(in_room)
+    }
+
     fn tell(&mut self, seat: Seat, event: ExchangeEvent) {
         self.outputs.push_back(ExchangeOutput::Tell(seat, event));
     }

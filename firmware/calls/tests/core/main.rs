@@ -5,4 +5,5 @@
 mod dialing;
 mod meetings;
 mod stage;
+mod transfers;
 mod voicemail;

@@ -169,12 +169,15 @@ impl Stage {
             CallOutput::Detect(id, leg, _) => format!("detect {id} {leg}"),
             CallOutput::StopStream(id) => format!("stop-stream {id}"),
             CallOutput::Echo(leg, on) => format!("echo {leg} {on}"),
+            CallOutput::Step { step, .. } => {
+                let end = if step.success { "ok" } else { "failed" };
+                format!("step {} {} {end} {}", step.command, step.path, step.reason).trim().to_owned()
+            }
             CallOutput::Media(..)
             | CallOutput::Fetch { .. }
             | CallOutput::Reply(..)
             | CallOutput::Notify(_)
             | CallOutput::Keep { .. }
-            | CallOutput::Step { .. }
             | CallOutput::Warn(_) => return,
         };
         self.said.push(line);

@@ -104,10 +104,15 @@ impl KazooFlow {
             // While a flow runs, nobody else is connected.
             return self.fail("TR-FLOW-NO-PEER");
         }
-        let target = data.filled("target").unwrap_or(&self.captures.longest).to_owned();
+        // What the vendor's own flows pass when no pattern has caught anything.
+        const NOTHING_CAUGHT: &str = "no_match";
+        let captures = data.texts("captures");
+        let caught = captures.first().copied().filter(|first| *first != NOTHING_CAUGHT);
+        let target = data.filled("target").or(caught).unwrap_or(&self.captures.longest).to_owned();
         if target.is_empty() {
             return self.fail("TR-FLOW-TARGET");
         }
+        // Attended or blind: nobody is there whom the caller could consult first.
         self.transfer_to(&target)
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Recording {
 pub(super) struct Dialing {
     pub(super) verb: Verb,
     pub(super) action: Option<(String, Method)>,
+    /// Asked instead if the callee wants to be transferred.
+    refer: Option<(String, Method)>,
     pub(super) plans: Vec<Plan>,
     pub(super) caller_id: Option<String>,
     recording: Option<Recording>,
@@ -49,6 +51,7 @@ pub(super) struct Dialing {
 /// What all kinds of Dial have in common.
 pub(super) struct Terms {
     pub(super) action: Option<(String, Method)>,
+    refer: Option<(String, Method)>,
     pub(super) ring: Duration,
     pub(super) talk: Duration,
     pub(super) hang_up: DigitSet,
@@ -84,7 +87,7 @@ impl TwimlFlow {
                 Some(_) | None => self.dial_room(now, script, verb, noun, terms, &path),
             };
         }
-        let Terms { action, ring, talk, hang_up, recording, caller_id, ringback, in_order } = terms;
+        let Terms { action, refer, ring, talk, hang_up, recording, caller_id, ringback, in_order } = terms;
         let mut targets = self.targets(script, &verb);
         let Some(caller_id) = caller_id else {
             targets.targets.clear();
@@ -103,11 +106,13 @@ impl TwimlFlow {
             talk_max: Some(talk),
             hang_up,
             reports: true,
+            takes_refer: refer.is_some(),
             ..Dial::new(Vec::new(), order, ring)
         };
         let mut dialing = Dialing {
             verb,
             action,
+            refer,
             plans: targets.plans,
             caller_id,
             recording,
@@ -131,6 +136,7 @@ impl TwimlFlow {
             // By itself it is a Dial with nothing but a queue; its own attributes are read there.
             return Terms {
                 action: None,
+                refer: None,
                 ring: Duration::from_secs(RING_SECS),
                 talk: Duration::from_secs(TALK_SECS),
                 hang_up: DigitSet::NONE,
@@ -168,9 +174,12 @@ impl TwimlFlow {
             is_country
         });
         let recording = self.dial_recording(script, &mut attributes);
+        let method = attributes.method("referMethod", self.terms.method);
+        let refer = attributes.url("referUrl", script.base.as_deref()).map(|url| (url, method));
         self.warn_all(attributes, &verb.path);
         Terms {
             action,
+            refer,
             ring: Duration::from_secs(ring),
             talk: Duration::from_secs(talk),
             hang_up: if hangs_up { DigitSet::of("*") } else { DigitSet::NONE },
@@ -328,8 +337,13 @@ impl TwimlFlow {
         }
         fields.extend(dialing.recorded.into_iter().flatten());
         self.callees.clear();
+        let mut action = dialing.action;
+        if let (Some(url), Some(to)) = (dialing.refer, dialed.refer_to) {
+            fields.push(field("ReferTransferTarget", to));
+            action = Some(url);
+        }
         let result = if dialed.answered.is_some() { Ok("completed") } else { Err(code_of(dialed.cause)) };
-        self.dial_over(now, script, dialing.verb, dialing.action, fields, result);
+        self.dial_over(now, script, dialing.verb, action, fields, result);
     }
 
     /// The caller hung up while a Dial was under way: only those who watch are told.

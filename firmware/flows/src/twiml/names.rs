@@ -177,8 +177,6 @@ impl Name {
                 | "passports"
                 | "reservationSid"
                 | "postWorkActivitySid"
-                | "referUrl"
-                | "referMethod"
         );
         let of_this = match self {
             Self::Reject => attribute == "prompt",

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use tipring_model::Cause;
 use tipring_model::fetch::Method;
-use tipring_model::flow::{Action, ActionFailure, Moment, Outcome, Target};
+use tipring_model::flow::{Action, ActionFailure, Moment, Outcome, Referred, Target};
 
 use super::attributes::{Attributes, children_named};
 use super::flow::{TwimlFlow, failure_code};
@@ -94,9 +94,10 @@ impl TwimlFlow {
     }
 
     pub(super) fn after_refer(&mut self, now: Moment, script: &mut Script, verb: Verb, outcome: &Outcome) {
-        if let Outcome::Referred(status) = outcome {
-            let result = if (200..300).contains(status) { Ok("completed") } else { Err("TR-DIAL-FAILED") };
-            self.referred(now, script, verb, Some(*status), result);
+        if let Outcome::Referred(referred) = outcome {
+            let is_done = matches!(referred.call, Some(200..=299));
+            let result = if is_done { Ok("completed") } else { Err("TR-DIAL-FAILED") };
+            self.referred(now, script, verb, Some(*referred), result);
         } else {
             self.referred(now, script, verb, None, Err(failure_code(outcome)));
         }
@@ -107,24 +108,24 @@ impl TwimlFlow {
         now: Moment,
         script: &mut Script,
         verb: Verb,
-        status: Option<u16>,
+        referred: Option<Referred>,
         result: Result<&str, &'static str>,
     ) {
         let element = Rc::clone(&verb.element);
         let mut attributes = Attributes::of(&element, Name::Refer);
         let to = self.action_of(script, &mut attributes, false);
-        let word = match status {
+        let refused = |referred: &Referred| Some(referred.response).filter(|status| *status >= 300);
+        let told = referred.and_then(|referred| referred.call.or_else(|| refused(&referred)));
+        let word = match told {
             Some(200..=299) => "completed",
             Some(486 | 600) => "busy",
             Some(487) => "no-answer",
             Some(_) | None => "failed",
         };
         let mut fields = vec![field("ReferCallStatus", word)];
-        // RFC 3515 §2.4.4: who reports on a call has accepted the request with 202.
-        if matches!(status, Some(200..=299)) {
-            fields.push(field("ReferSipResponseCode", "202"));
-        }
-        fields.extend(status.map(|status| field("NotifySipResponseCode", status.to_string())));
+        fields.extend(referred.map(|referred| field("ReferSipResponseCode", referred.response.to_string())));
+        let call = referred.and_then(|referred| referred.call);
+        fields.extend(call.map(|status| field("NotifySipResponseCode", status.to_string())));
         self.dial_over(now, script, verb, to, fields, result);
     }
 

@@ -16,7 +16,7 @@ use tipring_model::call::{CallFacts, Direction, Origin};
 use tipring_model::directory::Directory;
 use tipring_model::fetch::{FetchError, HttpRequest, HttpResponse};
 use tipring_model::flow::{Detected, Moment, Recorded, StreamEnd};
-use tipring_model::line::{LineCommand, LineEvent, Supervision};
+use tipring_model::line::{LineCommand, LineEvent, ReferReply, Supervision};
 use tipring_model::prompt::PromptSource;
 use tipring_model::settings::{Problem, RawSettings, RawValue};
 use tipring_model::{ActionId, CallId, CallerId, Cause, Digit, FetchId, LegId, LineId, Number, RecordId};
@@ -452,7 +452,18 @@ impl Simulation<'_> {
                     Coming::Line(LineEvent::Released { leg: *leg, cause: *cause, status: None }),
                 );
             }
-            LineCommand::Alert { .. } | LineCommand::Place { .. } | LineCommand::SendDigits { .. } => {}
+            LineCommand::Refer { leg, to } => {
+                self.tell("refer", &to.to_string());
+                // The far end does as it is told.
+                for reply in [ReferReply::Answered(202), ReferReply::Ended(Some(200))] {
+                    self.after(Duration::ZERO, Coming::Line(LineEvent::Referred { leg: *leg, reply }));
+                }
+            }
+            LineCommand::Alert { .. }
+            | LineCommand::Place { .. }
+            | LineCommand::SendDigits { .. }
+            | LineCommand::Transfer { .. }
+            | LineCommand::EndTransfer { .. } => {}
         }
     }
 

@@ -15,6 +15,7 @@ mod records;
 pub(crate) mod route;
 mod streams;
 mod switchboard;
+mod transfers;
 mod uploads;
 mod webhooks;
 

@@ -127,15 +127,15 @@ impl Switchboard {
         number: u32,
         leg: LegId,
         to: &Target,
-        (from, extras): (CallerId, PlaceExtras),
+        (from, mut extras): (CallerId, PlaceExtras),
     ) {
-        let arrived = {
+        let (arrived, transferred_by) = {
             let mut state = self.0.state.borrow_mut();
             state.legs.insert(leg, LegEntry { call: number, line: None, queue: PlayQueue::default() });
             let entry = state.calls.get_mut(&number);
-            entry.and_then(|entry| {
+            entry.map_or((None, None), |entry| {
                 entry.legs.push(leg);
-                entry.line
+                (entry.line, entry.call.facts().origin.transferred_by.clone())
             })
         };
         let departure = self.0.plan.departure(arrived, to);
@@ -151,6 +151,10 @@ impl Switchboard {
             Departure::Refuse(cause) => return self.leg_refused(number, leg, cause),
         };
         let Some(line) = line else { return self.leg_refused(number, leg, Cause::NoCircuit) };
+        // RFC 3892; it names addresses that are nobody's business outside the office.
+        if let (Some(by), true) = (transferred_by, self.0.plan.is_phone(line)) {
+            extras.headers.push(("Referred-By".to_owned(), by));
+        }
         {
             let mut state = self.0.state.borrow_mut();
             if let Some(entry) = state.legs.get_mut(&leg) {

@@ -1,6 +1,7 @@
 //! The dial plan: where an arriving call goes, and over which line a placed leg
 //! leaves. Pure.
 
+use tipring_model::call::Origin;
 use tipring_model::flow::Target;
 use tipring_model::{Cause, LineId, Number};
 
@@ -122,10 +123,18 @@ impl Plan {
         }
     }
 
-    /// The number that reaches the telephone on `line` from inside.
+    /// True for a telephone of the office.
     #[must_use]
-    pub(crate) fn extension(&self, line: LineId) -> Option<String> {
-        self.line(line).filter(|planned| planned.trunk.is_none())?.number.clone()
+    pub(crate) fn is_phone(&self, line: LineId) -> bool {
+        self.line(line).is_some_and(|planned| planned.trunk.is_none())
+    }
+
+    /// The number from inside of the telephone that calls on `line`. Whom it has transferred has
+    /// none: he is not that telephone, and its mailbox, say, is not his.
+    #[must_use]
+    pub(crate) fn extension(&self, line: LineId, origin: &Origin) -> Option<String> {
+        let phone = self.line(line).filter(|planned| planned.trunk.is_none())?;
+        phone.number.clone().filter(|_| origin.transferred_by.is_none())
     }
 
     fn number_departure(&self, from: Option<LineId>, number: &str) -> Departure {
@@ -259,6 +268,15 @@ mod tests {
         ] {
             assert_eq!(plan().arrival(LineId(line), &Number::new(number)), expected, "{line} {number}");
         }
+    }
+
+    #[test]
+    fn who_is_transferred_is_not_the_telephone_that_did_it() {
+        let (plain, mut transferred) = (Origin::default(), Origin::default());
+        transferred.transferred_by = Some("<sip:201@office>".to_owned());
+        assert_eq!(plan().extension(LineId(1), &plain).as_deref(), Some("201"));
+        assert_eq!(plan().extension(LineId(1), &transferred), None);
+        assert_eq!(plan().extension(LineId(0), &plain), None);
     }
 
     #[test]

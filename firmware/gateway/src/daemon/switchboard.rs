@@ -330,6 +330,18 @@ impl Switchboard {
                 self.leg_input(leg, event);
             }
             LineEvent::Alerting { leg, .. } | LineEvent::Held { leg, .. } => self.leg_input(leg, event),
+            LineEvent::Refer { leg, ref referral } => {
+                if self.may_transfer(leg, referral) {
+                    self.leg_input(leg, event);
+                }
+            }
+            LineEvent::Transferring { leg, .. } | LineEvent::Referred { leg, .. } => {
+                self.leg_input(leg, event)
+            }
+            LineEvent::Replaced { leg, .. } => {
+                self.leg_moved(line, leg);
+                self.leg_input(leg, event);
+            }
             LineEvent::Released { leg, .. } => {
                 self.leg_input(leg, event);
                 self.leg_gone(leg);
@@ -412,7 +424,7 @@ impl Switchboard {
             started_unix_ms: now.unix_ms,
             origin: Origin {
                 line: self.line_name(Some(line)).to_owned(),
-                extension: self.0.plan.extension(line),
+                extension: self.0.plan.extension(line, &offer.origin),
                 ..*offer.origin
             },
             kept: self.kept_for(flow_at),
@@ -674,6 +686,9 @@ const fn leg_of(command: &LineCommand) -> LegId {
         | LineCommand::Alert { leg, .. }
         | LineCommand::Answer { leg }
         | LineCommand::SendDigits { leg, .. }
+        | LineCommand::Refer { leg, .. }
+        | LineCommand::Transfer { leg, .. }
+        | LineCommand::EndTransfer { leg, .. }
         | LineCommand::Release { leg, .. } => *leg,
     }
 }

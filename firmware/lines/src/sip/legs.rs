@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::net::{IpAddr, UdpSocket};
 use std::time::Instant;
 
-use tipring_media::Command;
 use tipring_media::codec::{CODECS, CodecId};
 use tipring_media::rtp::endpoint::Events;
 use tipring_media::rtp::{Direction, RtpEndpoint, RtpMedia, RtpUpdate};
+use tipring_media::{Command, Rate};
 use tipring_model::{Digit, LegId, LineId};
 use tipring_sip::sdp::{self, Local, Negotiated, SdpError};
 use tipring_sip::ua::CallKey;
@@ -99,6 +99,16 @@ impl Audio {
     /// Name of the agreed codec.
     pub(super) fn codec_name(&self) -> &'static str {
         self.negotiated.as_ref().and_then(codec_of).map_or("", |codec| codec.codec().name)
+    }
+
+    /// Rate of the agreed codec.
+    pub(super) fn rate(&self) -> Rate {
+        self.negotiated.as_ref().and_then(codec_of).map_or(Rate::Narrow, |codec| codec.codec().rate)
+    }
+
+    /// The far end is another one, whose signalling comes from here.
+    pub(super) const fn moves_to(&mut self, signalling: IpAddr) {
+        self.signalling = signalling;
     }
 
     /// Gives the audio to the engine, or tells it what is new. False when the

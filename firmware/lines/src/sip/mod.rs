@@ -2,14 +2,16 @@
 //!
 //! `legs.rs` keeps legs and their session descriptions, `screening.rs` decides who
 //! is answered at all, `stack.rs` joins the two with the protocol of `tipring-sip`
-//! and owns nothing that waits; `transport.rs` owns the sockets and the clock.
+//! and owns nothing that waits; `transfers.rs` puts other parties on a leg; `transport.rs` owns the sockets and the clock.
 
 mod facts;
 mod legs;
+mod random;
 mod screening;
 mod settings;
 mod sockets;
 mod stack;
+mod transfers;
 mod transport;
 
 pub use screening::Networks;

@@ -45,6 +45,8 @@ pub struct TrunkSettings {
     pub codecs: Vec<String>,
     /// Show the caller of a forwarded call instead of the account.
     pub pass_caller_id: bool,
+    /// Do as the far end says when it asks that a call go elsewhere.
+    pub transfer: bool,
 }
 
 /// A SIP telephone that registers at the box.
@@ -141,6 +143,7 @@ impl Settings for TrunkSettings {
             default: None,
             required: false,
         },
+        toggle("transfer", "Transfers", "Let the far end transfer calls to where its own may go."),
     ];
 
     fn parse(raw: &RawSettings) -> Result<Self, Vec<FieldError>> {
@@ -183,6 +186,7 @@ impl Settings for TrunkSettings {
             md5: raw.toggle("md5").unwrap_or(false),
             peers,
             codecs,
+            transfer: raw.toggle("transfer").unwrap_or(false),
             pass_caller_id: raw.text("caller_id").map_or(!register, |shown| shown == "passed"),
         })
     }

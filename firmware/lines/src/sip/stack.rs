@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tipring_media::Command;
-use tipring_model::line::{DownReason, LineCommand, LineEvent, Offer, PlaceExtras, Supervision};
+use tipring_model::line::{DownReason, LineCommand, LineEvent, Offer, PlaceExtras, ReferReply, Supervision};
 use tipring_model::{CallerId, Cause, LegId, LineId, Number};
 use tipring_sip::auth::{Credentials, Secret};
 use tipring_sip::ua::{
@@ -17,9 +17,11 @@ use tipring_sip::{Hop, NameAddr, Transport, Uri};
 
 use super::facts::{caller_of, cause_of, credentials, headers_of, origin_of, reached_at, registering};
 use super::legs::{Audio, Legs, SipLeg, info_digit};
+use super::random::Random;
 use super::screening::{Networks, Screening};
 use super::settings::{PhoneSettings, TrunkSettings};
 use super::sockets::{LocalAddresses, RtpSockets};
+use super::transfers::Transfers;
 use crate::{LineSettings, LineStatus, MediaPort};
 
 /// What all SIP lines have in common.
@@ -63,13 +65,13 @@ pub struct SipCounters {
 }
 
 /// A trunk while the daemon runs.
-struct Trunk {
-    settings: TrunkSettings,
+pub(super) struct Trunk {
+    pub(super) settings: TrunkSettings,
     hop: Option<Hop>,
     registration: Option<RegistrationKey>,
 }
 
-enum Kind {
+pub(super) enum Kind {
     Trunk(Box<Trunk>),
     Phone(Box<PhoneSettings>),
 }
@@ -83,47 +85,19 @@ struct SipLine {
 
 /// The SIP lines, without sockets and without waiting.
 pub(super) struct Stack {
-    ua: UserAgent,
+    pub(super) ua: UserAgent,
     screening: Screening,
     lines: Vec<SipLine>,
-    legs: Legs,
+    pub(super) legs: Legs,
+    pub(super) transfers: Transfers,
     rtp: RtpSockets,
     addresses: LocalAddresses,
-    media: MediaPort,
+    pub(super) media: MediaPort,
     options: SipOptions,
     pub(super) sends: VecDeque<(Hop, Arc<[u8]>)>,
     pub(super) events: VecDeque<(LineId, LineEvent)>,
     auth_failures: u64,
-    random: Random,
-}
-
-/// Bits for SSRC and the like, asked of the system a page at a time.
-struct Random {
-    page: [u8; 1_024],
-    used: usize,
-}
-
-impl Random {
-    const fn new() -> Self {
-        Self { page: [0; 1_024], used: 1_024 }
-    }
-
-    fn next(&mut self) -> u128 {
-        const BYTES: usize = 16;
-        if self.used + BYTES > self.page.len() {
-            // The daemon has read from the same source at its start.
-            let _ = getrandom::fill(&mut self.page);
-            self.used = 0;
-        }
-        let bytes = self.page.get(self.used..self.used + BYTES).and_then(|bytes| bytes.try_into().ok());
-        self.used += BYTES;
-        bytes.map_or(0, u128::from_ne_bytes)
-    }
-
-    /// RFC 8866 §5.2 wants a number that does not repeat; 62 bits read well everywhere.
-    fn session_id(&mut self) -> u64 {
-        (self.next() as u64) >> 2
-    }
+    pub(super) random: Random,
 }
 
 impl Stack {
@@ -180,6 +154,7 @@ impl Stack {
             screening,
             lines,
             legs: Legs::default(),
+            transfers: Transfers::default(),
             rtp: RtpSockets::new(options.rtp_udp_ports),
             addresses: LocalAddresses::default(),
             media,
@@ -206,10 +181,15 @@ impl Stack {
             .collect()
     }
 
+    /// The other end, if this leg is one of a patch.
+    pub(super) fn patched(&self, leg: LegId) -> Option<LegId> {
+        self.transfers.other_end(leg)
+    }
+
     pub(super) fn counters(&self) -> SipCounters {
         let ua = self.ua.counters();
         SipCounters {
-            legs: self.legs.len(),
+            legs: self.legs.len() + self.transfers.len(),
             dialogs: self.ua.calls(),
             transactions: self.ua.transactions(),
             timers: self.ua.timers(),
@@ -336,12 +316,18 @@ impl Stack {
             LineCommand::Answer { leg } => self.answer(now, leg),
             // Digits travel in the audio path of a SIP leg.
             LineCommand::SendDigits { .. } => {}
+            LineCommand::Refer { leg, to } => self.refer(now, leg, &to),
+            LineCommand::Transfer { leg, from, referral } => self.transfer(now, leg, from, &referral),
+            LineCommand::EndTransfer { leg, status } => self.end_transfer(now, leg, status),
             LineCommand::Release { leg, cause } => self.release(now, leg, cause),
         }
         self.settle(now);
     }
 
     fn alert(&mut self, now: Instant, id: LegId, early_media: bool) {
+        if self.transfers.is_target(id) {
+            return self.transfer_rings(now, id);
+        }
         let random = self.random.next();
         let Some(leg) = self.legs.get_mut(id) else { return };
         let Some(key) = leg.keys.first().copied() else { return };
@@ -353,6 +339,9 @@ impl Stack {
     }
 
     fn answer(&mut self, now: Instant, id: LegId) {
+        if self.transfers.is_target(id) {
+            return self.transfer_answered(now, id);
+        }
         let random = self.random.next();
         let Some(leg) = self.legs.get_mut(id) else { return };
         let Some(key) = leg.keys.first().copied() else { return };
@@ -378,13 +367,16 @@ impl Stack {
         }
     }
 
-    fn report_answered(&mut self, line: LineId, leg: LegId) {
+    pub(super) fn report_answered(&mut self, line: LineId, leg: LegId) {
         let codec = self.legs.get_mut(leg).map_or("", |leg| leg.audio.codec_name());
         let supervision = Supervision::Signalled;
         self.events.push_back((line, LineEvent::Answered { leg, supervision, codec }));
     }
 
     fn release(&mut self, now: Instant, id: LegId, cause: Cause) {
+        if self.release_transferred(now, id, cause) {
+            return;
+        }
         let Some(leg) = self.legs.get_mut(id) else { return };
         leg.released.get_or_insert(cause);
         let (keys, refuses) = (leg.keys.clone(), !leg.placed && !leg.answered);
@@ -557,7 +549,11 @@ impl Stack {
                     self.events.push_back((line, LineEvent::Digit { leg, digit }));
                 }
             }
-            Event::Ended { call, reason } => self.ended(now, call, &reason),
+            Event::Ended { call, reason } => self.ended(call, &reason),
+            Event::Refer { call, referral } => self.refer_received(now, call, &referral),
+            Event::TransferLate { call } => self.transfer_late(now, call),
+            Event::ReferAnswered { call, status } => self.referred(call, ReferReply::Answered(status)),
+            Event::ReferNotified { call, status } => self.referred(call, ReferReply::Ended(status)),
             Event::Registered { registration, .. } => {
                 if let Some(id) = self.registering_line(registration) {
                     self.line_state(id, Ok(()));
@@ -633,6 +629,10 @@ impl Stack {
             return self.refuse(now, incoming.call, 404);
         };
         let Some(line) = self.lines.get_mut(at) else { return };
+        if let Some(replaced) = incoming.replaces {
+            let line = line.id;
+            return self.take_place(now, incoming, line, replaced);
+        }
         let codecs = match &line.kind {
             Kind::Trunk(trunk) => trunk.settings.codecs.clone(),
             Kind::Phone(phone) => phone.codecs.clone(),
@@ -640,9 +640,7 @@ impl Stack {
         let from = match &line.kind {
             Kind::Trunk(_) => caller_of(incoming),
             // What a telephone says of itself is not believed.
-            Kind::Phone(phone) => {
-                CallerId { number: Some(Number::new(&phone.number)), name: phone.display_name.clone() }
-            }
+            Kind::Phone(phone) => phone_caller(phone),
         };
         line.legs_offered = line.legs_offered.wrapping_add(1);
         let (line_id, seq) = (line.id, line.legs_offered);
@@ -681,7 +679,22 @@ impl Stack {
         self.events.push_back((line_id, LineEvent::Offered(offer)));
     }
 
-    fn refuse(&mut self, now: Instant, call: CallKey, status: u16) {
+    /// A name for a leg that arrives on a line.
+    pub(super) fn next_offered(&mut self, line: LineId) -> Option<LegId> {
+        let line = self.lines.iter_mut().find(|known| known.id == line)?;
+        line.legs_offered = line.legs_offered.wrapping_add(1);
+        Some(LegId::offered(line.id, line.legs_offered))
+    }
+
+    pub(super) fn kind_of(&self, line: LineId) -> Option<&Kind> {
+        self.lines.iter().find(|known| known.id == line).map(|line| &line.kind)
+    }
+
+    pub(super) fn realm(&self) -> &str {
+        &self.options.realm
+    }
+
+    pub(super) fn refuse(&mut self, now: Instant, call: CallKey, status: u16) {
         // It fails only for a call that has just ended.
         let _ = self.ua.reject(now, call, status, "", &[]);
     }
@@ -762,7 +775,7 @@ impl Stack {
         }
     }
 
-    fn ended(&mut self, _now: Instant, call: CallKey, reason: &EndReason) {
+    fn ended(&mut self, call: CallKey, reason: &EndReason) {
         let Some((id, leg)) = self.legs.drop_key(call) else { return };
         let cause = cause_of(reason);
         if let EndReason::Refused { status, .. } = reason {
@@ -774,13 +787,24 @@ impl Stack {
             return; // Other contacts still ring, or one of them has answered.
         }
         let cause = leg.released.or(leg.refusal).unwrap_or(cause);
-        let (line, status) = (leg.line, leg.status.filter(|_| leg.released.is_none()));
-        let attached = self.legs.remove(id).is_some_and(|leg| leg.audio.is_attached());
-        if attached {
+        let status = leg.status.filter(|_| leg.released.is_none());
+        if !self.stays_vacant(id, cause) {
+            self.leg_over(id, cause, status);
+        }
+    }
+
+    pub(super) fn leg_over(&mut self, id: LegId, cause: Cause, status: Option<u16>) {
+        let Some(leg) = self.legs.remove(id) else { return };
+        if leg.audio.is_attached() {
             self.media.send(Command::Detach { leg: id });
         }
-        self.events.push_back((line, LineEvent::Released { leg: id, cause, status }));
+        self.events.push_back((leg.line, LineEvent::Released { leg: id, cause, status }));
     }
+}
+
+/// Who a telephone is.
+pub(super) fn phone_caller(phone: &PhoneSettings) -> CallerId {
+    CallerId { number: Some(Number::new(&phone.number)), name: phone.display_name.clone() }
 }
 
 /// How long a stopping daemon waits for its registrations to be taken back.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tipring_model::LineId;
 use tipring_model::line::{LineCommand, LineEvent};
+use tipring_model::{LegId, LineId};
 use tipring_sip::message::{Frame, StreamFramer};
 use tipring_sip::{Hop, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -165,6 +165,12 @@ impl SipLines {
     #[must_use]
     pub fn status(&self) -> Vec<LineStatus> {
         self.0.stack.borrow().status(Instant::now())
+    }
+
+    /// The leg of another call that speaks on this one, after a transfer.
+    #[must_use]
+    pub fn patched(&self, leg: LegId) -> Option<LegId> {
+        self.0.stack.borrow().patched(leg)
     }
 
     /// Counts.

@@ -43,7 +43,8 @@ pub enum Action {
     Echo(Duration),
     /// Listen for what kind of party it is; runs beside other actions.
     Detect(Detect),
-    /// Ask the far end of the leg to call somebody else instead (RFC 3515).
+    /// Ask the far end of the leg to call somebody else instead (RFC 3515). If it did, the
+    /// leg is released five seconds later.
     Refer(Target),
     /// Send digits to the far end.
     SendDigits(Digits),
@@ -164,6 +165,9 @@ pub struct Dial {
     /// The flow is told about the leg of each target: that it was placed, and all
     /// that follows.
     pub reports: bool,
+    /// If the one that answered asks to be transferred, that ends the dial, and the flow
+    /// decides; otherwise the box does it, and the dial goes on.
+    pub takes_refer: bool,
 }
 
 impl Dial {
@@ -184,6 +188,7 @@ impl Dial {
             stops_at_refusal: false,
             record: None,
             reports: false,
+            takes_refer: false,
         }
     }
 }

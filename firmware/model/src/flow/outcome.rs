@@ -29,9 +29,8 @@ pub enum Outcome {
     Streamed(StreamEnd),
     /// What was heard by [`Action::Detect`].
     Detected(Detected),
-    /// What the far end said to [`Action::Refer`]: the SIP status of the call that it
-    /// made instead, or of its refusal.
-    Referred(u16),
+    /// What the far end said to [`Action::Refer`](super::Action::Refer).
+    Referred(Referred),
     /// The flow cancelled it.
     Cancelled,
     /// The leg was released first.
@@ -88,13 +87,33 @@ pub struct Dialed {
     pub by: DialEnd,
     /// The SIP status that says why nobody answered, if the last refusal came by SIP.
     pub status: Option<u16>,
+    /// Whom the one that answered wants in its place ([`Dial::takes_refer`](super::Dial)), as a
+    /// SIP address. It is gone, and the caller is still there.
+    pub refer_to: Option<String>,
+}
+
+/// What the far end said to [`Action::Refer`](super::Action::Refer).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Referred {
+    /// The SIP status with which it took or refused the request; 408 for silence.
+    pub response: u16,
+    /// The SIP status of the call that it made, if it took the request and told.
+    pub call: Option<u16>,
 }
 
 impl Dialed {
     /// Nobody answered.
     #[must_use]
     pub const fn nobody(cause: Cause) -> Self {
-        Self { answered: None, cause, talked: Duration::ZERO, leg: None, by: DialEnd::Nobody, status: None }
+        Self {
+            answered: None,
+            cause,
+            talked: Duration::ZERO,
+            leg: None,
+            by: DialEnd::Nobody,
+            status: None,
+            refer_to: None,
+        }
     }
 }
 

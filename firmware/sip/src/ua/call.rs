@@ -49,6 +49,8 @@ pub(super) enum Stage {
     ByeAfterAck,
     /// BYE sent.
     Ending,
+    /// Over; what became of the transfer that the peer asked for is still to be reported.
+    Reporting,
 }
 
 /// Our 2xx to an INVITE until its ACK comes.
@@ -102,6 +104,9 @@ pub(super) struct Call {
     /// Our last ACK and its CSeq, for repeated 2xx.
     pub(super) ack: Option<(u32, Arc<[u8]>)>,
     pub(super) digest: Option<Box<DigestClient>>,
+    /// A REFER of ours is under way, to this address.
+    pub(super) refers: bool,
+    pub(super) refer_target: Box<str>,
     pub(super) timers: [Option<Instant>; CALL_TIMERS.len()],
 }
 
@@ -133,6 +138,8 @@ impl Call {
             own_offer: None,
             ack: None,
             digest: None,
+            refers: false,
+            refer_target: Box::default(),
             timers: [None; CALL_TIMERS.len()],
         }
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::call::{CallTimer, FORKS_MAX, Stage};
 use super::event::{CallKey, EndReason, Event, Peer};
+use super::transfer::SUPPORTED;
 use super::{Owner, SDP, UserAgent, q850_cause, sdp_of};
 use crate::dialog::{Dialog, write_cseq, write_via};
 use crate::header::HeaderName;
@@ -43,6 +44,7 @@ impl UserAgent {
         write_cseq(w, placed.seq, Method::Invite);
         w.header("Contact", &call.contact);
         w.header("Allow", allow);
+        w.header("Supported", SUPPORTED);
         for (name, value) in authorize.iter().flatten() {
             w.header(name, value);
         }
@@ -87,6 +89,8 @@ impl UserAgent {
             Owner::Info(key) if status == 481 || status == 408 => {
                 self.lost(now, key, EndReason::Lost);
             }
+            Owner::Refer(key) => self.refer_response(now, key, status, &response),
+            Owner::Notify(key) if status >= 200 => self.notify_answered(key, status),
             Owner::Register(key) if status >= 200 => {
                 self.registration_answered(now, key, &response);
             }
@@ -95,6 +99,7 @@ impl UserAgent {
             }
             Owner::Bye(_)
             | Owner::Info(_)
+            | Owner::Notify(_)
             | Owner::Register(_)
             | Owner::Probe(_)
             | Owner::Served(_)
@@ -135,7 +140,7 @@ impl UserAgent {
     }
 
     /// Takes a 401 or 407; true when the request should be sent again.
-    fn challenged(&mut self, key: CallKey, status: u16, response: &Message) -> bool {
+    pub(super) fn challenged(&mut self, key: CallKey, status: u16, response: &Message) -> bool {
         if status != 401 && status != 407 {
             if let Some(digest) = self.calls.get(key).and_then(|c| c.digest.as_mut()) {
                 digest.settled();
@@ -165,7 +170,7 @@ impl UserAgent {
             (300..=699, Stage::Placed) => self.refused(now, key, status, response),
             (300..=699, Stage::Cancelling) => self.free(key),
             (_, Stage::Offered | Stage::Placed | Stage::Cancelling | Stage::Up)
-            | (_, Stage::ByeAfterAck | Stage::Ending) => {}
+            | (_, Stage::ByeAfterAck | Stage::Ending | Stage::Reporting) => {}
         }
     }
 

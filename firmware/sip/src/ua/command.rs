@@ -136,11 +136,12 @@ impl UserAgent {
                 }
                 self.event(ended);
                 self.drop_peer_offer(now, key);
+                self.drop_refer(now, key);
                 if !waits {
                     self.send_bye(now, key, cause);
                 }
             }
-            Stage::Cancelling | Stage::ByeAfterAck | Stage::Ending => {
+            Stage::Cancelling | Stage::ByeAfterAck | Stage::Ending | Stage::Reporting => {
                 return Err(CommandError::NoCall);
             }
         }
@@ -299,7 +300,7 @@ impl UserAgent {
             .filter(|&key| {
                 self.calls.get(key).is_some_and(|c| match c.stage {
                     Stage::Offered | Stage::Placed | Stage::Up => true,
-                    Stage::Cancelling | Stage::ByeAfterAck | Stage::Ending => false,
+                    Stage::Cancelling | Stage::ByeAfterAck | Stage::Ending | Stage::Reporting => false,
                 })
             })
             .collect()

@@ -92,6 +92,31 @@ pub struct Incoming {
     pub request: Arc<Message>,
     /// Its request-URI.
     pub target: Uri,
+    /// The call whose place it is to take (RFC 3891): one that is answered, or that is placed
+    /// from here and rings.
+    pub replaces: Option<CallKey>,
+}
+
+/// Whom a peer asks us to call in its place. See [`Event::Refer`].
+#[derive(Clone, Debug)]
+pub struct Referral {
+    /// The address: `sip`, `sips` or `tel`.
+    pub target: Uri,
+    /// The call that is to be replaced with it.
+    pub replaces: Replaced,
+    /// Who says that he refers (RFC 3892), as it stands in the request.
+    pub referred_by: Option<String>,
+}
+
+/// The call that a [`Referral`] names by its dialog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// None.
+    Nothing,
+    /// One of this user agent.
+    Call(CallKey),
+    /// One that is not here.
+    Unknown,
 }
 
 /// Why a call ended.
@@ -196,7 +221,36 @@ pub enum Event {
         /// The body.
         body: Box<[u8]>,
     },
-    /// A call is over; exactly once for each. Its key is dead.
+    /// The peer asks us to call somebody else in its place (RFC 3515). Answer with
+    /// `report_transfer`.
+    Refer {
+        /// The call.
+        call: CallKey,
+        /// Whom.
+        referral: Box<Referral>,
+    },
+    /// A transfer that the peer asked for has taken [`TRANSFER_MAX`](super::TRANSFER_MAX), and
+    /// the peer has been told that it failed.
+    TransferLate {
+        /// The call, which may have ended.
+        call: CallKey,
+    },
+    /// The peer took or refused our REFER.
+    ReferAnswered {
+        /// The call.
+        call: CallKey,
+        /// The status; 408 for silence.
+        status: u16,
+    },
+    /// What came of our REFER that the peer took.
+    ReferNotified {
+        /// The call.
+        call: CallKey,
+        /// The status of the call that the peer made; `None` if it does not say.
+        status: Option<u16>,
+    },
+    /// A call is over; exactly once for each. Its key is dead, except for the reports of a
+    /// transfer.
     Ended {
         /// The call.
         call: CallKey,

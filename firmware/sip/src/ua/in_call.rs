@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::call::{CallTimer, OwnOffer, PeerOffer, Stage, Unconfirmed};
 use super::event::{CallKey, EndReason, Event, Peer};
 use super::serve::required;
+use super::transfer::SUPPORTED;
 use super::{Answer, INFO_TYPES, Owner, SDP, UserAgent, q850_cause, sdp_of};
 use crate::dialog::Fit;
 use crate::header::HeaderName;
@@ -67,6 +68,8 @@ impl UserAgent {
                 let answer = Answer { status: 200, headers: &headers, ..Answer::default() };
                 self.answer(now, transaction, &hop, &request, answer);
             }
+            Some(Method::Refer) => self.refer_received(now, key, transaction, &hop, request),
+            Some(Method::Notify) => self.notify_received(now, key, transaction, &hop, &request),
             Some(Method::Info) => self.info_received(now, key, transaction, &hop, &request),
             Some(Method::Options) => self.answer_options(now, transaction, &hop, &request),
             Some(Method::Prack) => {
@@ -78,8 +81,6 @@ impl UserAgent {
                 | Method::Register
                 | Method::Message
                 | Method::Subscribe
-                | Method::Notify
-                | Method::Refer
                 | Method::Publish
                 | Method::Other,
             )
@@ -99,7 +100,12 @@ impl UserAgent {
         request: &Message,
     ) {
         let tag = self.stateless_tag(request);
-        let headers = [("Allow", self.allow()), ("Accept", SDP), ("Accept-Encoding", "identity")];
+        let headers = [
+            ("Allow", self.allow()),
+            ("Accept", SDP),
+            ("Accept-Encoding", "identity"),
+            ("Supported", SUPPORTED),
+        ];
         let answer = Answer { status: 200, tag: &tag, headers: &headers, ..Answer::default() };
         self.answer(now, transaction, hop, request, answer);
     }
@@ -107,6 +113,7 @@ impl UserAgent {
     fn bye(&mut self, now: Instant, key: CallKey, transaction: TransactionId, hop: &Hop, request: &Message) {
         self.answer(now, transaction, hop, request, Answer { status: 200, ..Answer::default() });
         self.drop_peer_offer(now, key);
+        self.drop_refer(now, key);
         let Some(call) = self.calls.get(key) else { return };
         match call.stage {
             Stage::Offered => {
@@ -128,7 +135,7 @@ impl UserAgent {
             }
             // Both hung up: ours is answered by the peer or times out.
             Stage::ByeAfterAck => self.free(key),
-            Stage::Ending => {}
+            Stage::Ending | Stage::Reporting => {}
         }
     }
 
@@ -163,7 +170,7 @@ impl UserAgent {
             // Our own offer is open in a call we place; the peer's in one we are offered.
             Stage::Placed => Some((491, &[][..])),
             Stage::Offered => Some((500, &retry[..])),
-            Stage::Cancelling | Stage::ByeAfterAck | Stage::Ending => Some((487, &[][..])),
+            Stage::Cancelling | Stage::ByeAfterAck | Stage::Ending | Stage::Reporting => Some((487, &[][..])),
         };
         if let Some((status, headers)) = refusal {
             let answer = Answer { status, headers, ..Answer::default() };
@@ -190,7 +197,7 @@ impl UserAgent {
         let understood = INFO_TYPES.contains(&content_type.as_str());
         let alive = self.calls.get(key).is_some_and(|c| match c.stage {
             Stage::Offered | Stage::Placed | Stage::Up => true,
-            Stage::Cancelling | Stage::ByeAfterAck | Stage::Ending => false,
+            Stage::Cancelling | Stage::ByeAfterAck | Stage::Ending | Stage::Reporting => false,
         });
         let accept = [("Accept", "application/dtmf-relay, application/dtmf")];
         let packages = [("Recv-Info", "")];
@@ -220,7 +227,7 @@ impl UserAgent {
     ) {
         let Some(call) = self.calls.get(key) else { return };
         let (hop, contact, tag) = (call.hop, call.contact.clone(), lex::hex16(call.local_tag));
-        let headers = [("Contact", &*contact), ("Allow", self.allow())];
+        let headers = [("Contact", &*contact), ("Allow", self.allow()), ("Supported", SUPPORTED)];
         let answer = Answer {
             status: 200,
             reason: "",
@@ -259,7 +266,7 @@ impl UserAgent {
                 self.event(Event::Confirmed { call: key, sdp });
             }
             Stage::ByeAfterAck => self.send_bye(now, key, None),
-            Stage::Offered | Stage::Placed | Stage::Cancelling | Stage::Ending => {}
+            Stage::Offered | Stage::Placed | Stage::Cancelling | Stage::Ending | Stage::Reporting => {}
         }
     }
 
@@ -283,7 +290,8 @@ impl UserAgent {
                 match stage {
                     Stage::Up => self.lost(now, key, EndReason::NotConfirmed),
                     Stage::ByeAfterAck => self.send_bye(now, key, None),
-                    Stage::Offered | Stage::Placed | Stage::Cancelling | Stage::Ending => {}
+                    Stage::Offered | Stage::Placed | Stage::Cancelling | Stage::Ending | Stage::Reporting => {
+                    }
                 }
             }
             CallTimer::Glare => self.send_own_offer(now, key),
@@ -312,6 +320,7 @@ impl UserAgent {
         }
         self.event(Event::Ended { call: key, reason });
         self.drop_peer_offer(now, key);
+        self.drop_refer(now, key);
         self.send_bye(now, key, None);
     }
 

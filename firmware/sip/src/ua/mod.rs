@@ -12,7 +12,7 @@
 //! A call that was hung up here is over for the application at once; what is still to be said to
 //! the peer (CANCEL, ACK, BYE) goes on inside.
 //!
-//! Deliberately absent: transfer, subscriptions, messages, reliable provisional answers, session
+//! Deliberately absent: subscriptions other than a transfer's, messages, reliable provisional answers, session
 //! timers, DNS. Requests for the absent are answered 405, 420 or 481 as RFC 3261 wants.
 
 mod call;
@@ -23,12 +23,14 @@ mod in_call;
 mod phones;
 mod registering;
 mod serve;
+mod transfer;
 
 pub use registering::REGISTRATIONS_MAX;
+pub use transfer::TRANSFER_MAX;
 
 pub use event::{
     CallKey, CommandError, Counters, EndReason, Event, Incoming, Input, Invite, Output, Peer, PhoneAccount,
-    PhoneSettings, ProbeKey, RegistrationKey, Settings,
+    PhoneSettings, ProbeKey, Referral, RegistrationKey, Replaced, Settings,
 };
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -38,6 +40,7 @@ use std::time::Instant;
 
 use call::{CALL_TIMERS, Call, CallTimer, Calls, Stage};
 use phones::Phones;
+use transfer::Transfer;
 
 use crate::dialog::Dialog;
 use crate::header::HeaderName;
@@ -52,8 +55,8 @@ use crate::transaction::{Seeded, TransactionId, TransactionLayer, TransactionOut
 /// Bodies of an INFO that are understood.
 pub const INFO_TYPES: [&str; 2] = ["application/dtmf-relay", "application/dtmf"];
 
-const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE";
-const ALLOW_WITH_REGISTER: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REGISTER";
+const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, NOTIFY";
+const ALLOW_WITH_REGISTER: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, NOTIFY, REGISTER";
 const SDP: &str = "application/sdp";
 
 /// Whose a transaction is.
@@ -71,6 +74,10 @@ enum Owner {
     Bye(CallKey),
     /// Our INFO.
     Info(CallKey),
+    /// Our REFER.
+    Refer(CallKey),
+    /// A report on the transfer that the peer asked for.
+    Notify(CallKey),
     Register(RegistrationKey),
     Probe(ProbeKey),
     /// Nobody waits for the outcome.
@@ -104,6 +111,9 @@ pub struct UserAgent {
     timers: TimerQueue<(CallKey, CallTimer)>,
     registrations: BTreeMap<RegistrationKey, Registration>,
     registration_timers: TimerQueue<RegistrationKey>,
+    /// Transfers that peers asked for, by their calls.
+    transfers: BTreeMap<CallKey, Transfer>,
+    transfer_timers: TimerQueue<CallKey>,
     next_number: u32,
     phones: Option<Phones>,
     writer: Writer,
@@ -137,6 +147,8 @@ impl UserAgent {
             timers: TimerQueue::new(),
             registrations: BTreeMap::new(),
             registration_timers: TimerQueue::new(),
+            transfers: BTreeMap::new(),
+            transfer_timers: TimerQueue::new(),
             next_number: 0,
             phones,
             writer: Writer::new(),
@@ -170,6 +182,7 @@ impl UserAgent {
             self.transactions.poll_timeout(),
             self.timers.next(),
             self.registration_timers.next(),
+            self.transfer_timers.next(),
             self.phones.as_ref().and_then(Phones::poll_timeout),
         ]
         .into_iter()
@@ -189,10 +202,13 @@ impl UserAgent {
         self.transactions.len()
     }
 
-    /// Timers running, of transactions, calls and registrations.
+    /// Timers running, of transactions, calls, registrations and transfers.
     #[must_use]
     pub fn timers(&self) -> usize {
-        self.transactions.timers() + self.timers.len() + self.registration_timers.len()
+        self.transactions.timers()
+            + self.timers.len()
+            + self.registration_timers.len()
+            + self.transfer_timers.len()
     }
 
     /// Counts since the start.
@@ -240,6 +256,7 @@ impl UserAgent {
         while let Some(key) = self.registration_timers.pop_due(now) {
             self.registration_due(now, key);
         }
+        self.transfers_due(now);
         self.phones_due(now);
     }
 
@@ -261,12 +278,15 @@ impl UserAgent {
             Owner::Invite(key) => match self.calls.get(key).map(|c| c.stage) {
                 Some(Stage::Placed) => self.end(key, EndReason::Unreachable),
                 Some(Stage::Cancelling) => self.free(key),
-                Some(Stage::Offered | Stage::Up | Stage::ByeAfterAck | Stage::Ending) | None => {}
+                Some(Stage::Offered | Stage::Up | Stage::ByeAfterAck | Stage::Ending | Stage::Reporting)
+                | None => {}
             },
             Owner::OwnOffer(key) => self.lost(now, key, EndReason::Lost),
             Owner::Bye(key) => self.free(key),
             Owner::Register(key) => self.registration_silent(now, key),
             Owner::Probe(probe) => self.event(Event::Probed { probe, status: None }),
+            Owner::Refer(key) => self.refer_answered(key, 408),
+            Owner::Notify(key) => self.notify_answered(key, 481),
             Owner::Served(_) | Owner::PeerOffer(_) | Owner::Info(_) | Owner::Nobody => {}
         }
     }
@@ -286,6 +306,8 @@ impl UserAgent {
             | Owner::PeerOffer(_)
             | Owner::Bye(_)
             | Owner::Info(_)
+            | Owner::Refer(_)
+            | Owner::Notify(_)
             | Owner::Register(_)
             | Owner::Probe(_)
             | Owner::Nobody => {}
@@ -319,8 +341,11 @@ impl UserAgent {
         self.free(key);
     }
 
-    /// Forgets a call whose end the application knows.
+    /// Forgets a call whose end the application knows, unless it has still to report.
     fn free(&mut self, key: CallKey) {
+        if self.stays_to_report(key) {
+            return;
+        }
         let Some(mut call) = self.calls.remove(key) else { return };
         self.tags.remove(&call.local_tag);
         for timer in CALL_TIMERS {
@@ -469,6 +494,7 @@ pub fn phrase(status: u16) -> &'static str {
         486 => "Busy Here",
         487 => "Request Terminated",
         488 => "Not Acceptable Here",
+        489 => "Bad Event",
         491 => "Request Pending",
         493 => "Undecipherable",
         500 => "Server Internal Error",

@@ -82,6 +82,8 @@ impl UserAgent {
             | Owner::OwnOffer(_)
             | Owner::Bye(_)
             | Owner::Info(_)
+            | Owner::Refer(_)
+            | Owner::Notify(_)
             | Owner::Register(_)
             | Owner::Probe(_)
             | Owner::Nobody => None,
@@ -146,7 +148,11 @@ impl UserAgent {
                     self.not_allowed(peer, &hop, &request);
                 }
             }
-            Some(Method::Bye | Method::Info | Method::Update | Method::Prack) => {
+            Some(Method::Refer) => {
+                // RFC 3515 §2.4.2: only within a call is it known who may ask for what.
+                self.answer_once(peer, &hop, &request, Answer { status: 403, ..Answer::default() });
+            }
+            Some(Method::Bye | Method::Info | Method::Update | Method::Prack | Method::Notify) => {
                 self.counters.strangers += 1;
                 self.answer_once(peer, &hop, &request, Answer { status: 481, ..Answer::default() });
             }
@@ -155,8 +161,6 @@ impl UserAgent {
                 | Method::Cancel
                 | Method::Message
                 | Method::Subscribe
-                | Method::Notify
-                | Method::Refer
                 | Method::Publish
                 | Method::Other,
             )
@@ -251,6 +255,13 @@ impl UserAgent {
             self.overloaded(peer, &hop, &request);
             return;
         }
+        let replaces = match self.call_replaced_by(&request) {
+            Ok(replaces) => replaces,
+            Err(status) => {
+                self.answer_once(peer, &hop, &request, Answer { status, ..Answer::default() });
+                return;
+            }
+        };
         let tag = self.random.next_u64();
         let seq = (self.random.next_u64() & 0xffff) as u32;
         let Ok(dialog) = Dialog::callee(&request, &lex::hex16(tag), seq) else {
@@ -272,14 +283,27 @@ impl UserAgent {
         self.transactions.set_owner(transaction, Owner::Served(key));
         self.set_timer(key, CallTimer::Trying, Some(now + TRYING_AFTER));
         let Opening { target, account } = opening;
-        self.event(Event::Incoming(Box::new(Incoming { call: key, peer, account, hop, request, target })));
+        self.event(Event::Incoming(Box::new(Incoming {
+            call: key,
+            peer,
+            account,
+            hop,
+            request,
+            target,
+            replaces,
+        })));
     }
 }
 
-/// The option tags a request requires, none of which is supported here; `None` without any.
+/// The option tags a request requires and that are not supported here; `None` without any.
 pub(super) fn required(request: &Message) -> Option<String> {
     let mut list = String::new();
-    for tag in request.values(HeaderName::Require) {
+    let supported = |tag: &&[u8]| match request.method() {
+        Some(Method::Invite) => tag.eq_ignore_ascii_case(b"replaces"),
+        Some(Method::Refer) => tag.eq_ignore_ascii_case(b"norefersub"),
+        Some(_) | None => false,
+    };
+    for tag in request.values(HeaderName::Require).filter(|tag| !supported(tag)) {
         if !list.is_empty() {
             list.push_str(", ");
         }

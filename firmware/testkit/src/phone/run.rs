@@ -337,11 +337,18 @@ impl Run {
                 self.sound.end();
                 self.event(PhoneEvent::Ended(words(&reason)));
             }
+            Event::Refer { call, .. } => {
+                // This telephone does as it is told by its user alone.
+                let _ = self.ua.report_transfer(now, call, 603);
+            }
             Event::Registered { expires, .. } => self.event(PhoneEvent::Registered(expires)),
             Event::RegistrationFailed { status, .. } => self.event(PhoneEvent::NotRegistered(status)),
             Event::Progress { .. }
             | Event::Answered { .. }
             | Event::Ended { .. }
+            | Event::TransferLate { .. }
+            | Event::ReferAnswered { .. }
+            | Event::ReferNotified { .. }
             | Event::Confirmed { .. }
             | Event::OfferAnswered { .. }
             | Event::OfferRefused { .. }

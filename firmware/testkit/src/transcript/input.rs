@@ -6,7 +6,7 @@ use tipring_model::call::{Direction, Origin};
 use tipring_model::fetch::{FetchError, HttpResponse, Method};
 use tipring_model::flow::{
     ActionFailure, Announcement, CollectEnd, Collected, Detected, DialEnd, Dialed, Left, LeftBy, LegEvent,
-    MailboxEnd, Message, Outcome, QueueEnd, QueueEvent, Queued, Recorded, RoomEvent, StreamEnd,
+    MailboxEnd, Message, Outcome, QueueEnd, QueueEvent, Queued, Recorded, Referred, RoomEvent, StreamEnd,
 };
 use tipring_model::line::Supervision;
 use tipring_model::{ActionId, Cause, Digit, Digits, FetchId, LegId, LineId, MessageId};
@@ -111,6 +111,7 @@ fn started(words: &[&str]) -> Input {
         request_uri: format!("{to}@box.test"),
         source_ip: "192.0.2.7".to_owned(),
         diverted_from: value(words, "diverted").map(str::to_owned),
+        transferred_by: None,
         headers: words
             .iter()
             .filter(|word| word.starts_with("X-"))
@@ -236,6 +237,7 @@ fn outcome(words: &[&str]) -> Outcome {
                     (Some(key), _) => DialEnd::Key(digit(key)),
                 },
                 status: value(words, "status").and_then(|status| status.parse().ok()),
+                refer_to: value(words, "refer-to").map(str::to_owned),
             })
         }
         // `left key=* stayed=1000ms`, `left ended stayed=1000ms`, `left full`
@@ -277,7 +279,11 @@ fn outcome(words: &[&str]) -> Outcome {
             "nothing" => Detected::Nothing,
             other => panic!("not what can be heard: {other}"),
         }),
-        "referred" => Outcome::Referred(word(words, 1).parse().unwrap_or(0)),
+        // `referred 202 200`, `referred 603`
+        "referred" => Outcome::Referred(Referred {
+            response: word(words, 1).parse().unwrap_or(0),
+            call: words.get(2).and_then(|status| status.parse().ok()),
+        }),
         "cancelled" => Outcome::Cancelled,
         "leg-gone" => Outcome::LegGone,
         "failed" => Outcome::Failed(failure(&words[1..])),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use tipring_model::fetch::HttpRequest;
 use tipring_model::flow::{
     Action, CollectEnd, Conference, Detected, DialOrder, DialTarget, FlowOutput, LeftBy, MailboxEnd,
-    MailboxPurpose, Outcome, QueueEnd, Record, Ringback, Sides, StreamEnd, Target,
+    MailboxPurpose, Outcome, QueueEnd, Record, Referred, Ringback, Sides, StreamEnd, Target,
 };
 use tipring_model::prompt::{CallTone, Gender, Prompt, PromptSource};
 use tipring_model::{DigitSet, LegId};
@@ -135,7 +135,11 @@ fn action_text(action: &Action) -> String {
                 let _ = write!(text, " talk={}ms", talk_max.as_millis());
             }
             keys(&mut text, "hang-up", dial.hang_up);
-            for (is_set, word) in [(dial.stops_at_refusal, " one-refusal"), (dial.reports, " reports")] {
+            for (is_set, word) in [
+                (dial.stops_at_refusal, " one-refusal"),
+                (dial.reports, " reports"),
+                (dial.takes_refer, " takes-refer"),
+            ] {
                 if is_set {
                     text.push_str(word);
                 }
@@ -389,7 +393,8 @@ pub fn outcome_text(outcome: &Outcome) -> String {
         Outcome::Streamed(StreamEnd::Closed) => "streamed closed".to_owned(),
         Outcome::Streamed(StreamEnd::Failed) => "streamed failed".to_owned(),
         Outcome::Detected(heard) => format!("detected {}", detected(*heard)),
-        Outcome::Referred(status) => format!("referred {status}"),
+        Outcome::Referred(Referred { response, call: Some(call) }) => format!("referred {response} {call}"),
+        Outcome::Referred(Referred { response, call: None }) => format!("referred {response}"),
         Outcome::Cancelled => "cancelled".to_owned(),
         Outcome::LegGone => "leg-gone".to_owned(),
         Outcome::Failed(failure) => format!("failed {}", failure.code()),
