@@ -16,6 +16,7 @@ use crate::features::voicemail::VoiceMail;
 use crate::features::{Feature, FeatureInput, Ids};
 use crate::leg::{LegState, Purpose};
 use crate::meeting::MeetingWork;
+use crate::page::PageWork;
 use crate::record::RecordWork;
 
 /// One action under way.
@@ -40,6 +41,7 @@ pub(crate) enum Work {
     Record(RecordWork),
     Dial(Box<DialWork>),
     Meeting(Box<MeetingWork>),
+    Page(Box<PageWork>),
     Feature(Box<dyn Feature>),
     /// Until the shell says that it is over.
     Stream,
@@ -86,6 +88,8 @@ const fn needs(action: &Action) -> Needs {
         | Action::Bridge(_)
         | Action::Conference(_)
         | Action::Enqueue(_)
+        | Action::PickUp(_)
+        | Action::Page(_)
         | Action::Mailbox(_)
         | Action::Stream(_)
         | Action::Echo(_)
@@ -99,7 +103,13 @@ const fn needs(action: &Action) -> Needs {
 const fn joins(action: &Action) -> bool {
     matches!(
         action,
-        Action::Dial(_) | Action::Bridge(_) | Action::Conference(_) | Action::Enqueue(_) | Action::Echo(_)
+        Action::Dial(_)
+            | Action::Bridge(_)
+            | Action::Conference(_)
+            | Action::Enqueue(_)
+            | Action::PickUp(_)
+            | Action::Page(_)
+            | Action::Echo(_)
     )
 }
 
@@ -108,6 +118,7 @@ impl Call {
     fn is_taken(&self, leg: LegId) -> bool {
         let together = |running: &Running| match &running.work {
             Work::Dial(_) | Work::Meeting(_) | Work::Echo => running.leg == Some(leg),
+            Work::Page(page) => running.leg == Some(leg) || page.has(leg),
             Work::Bridge { with } => running.leg == Some(leg) || *with == leg,
             Work::Answer
             | Work::Prompt { .. }
@@ -169,6 +180,8 @@ impl Call {
             Action::Bridge(with) => self.begin_bridge(id, on, with),
             Action::Conference(spec) => self.begin_conference(now, id, on, spec),
             Action::Enqueue(spec) => self.begin_enqueue(now, id, on, spec),
+            Action::PickUp(wanted) => self.begin_pick_up(now, id, on, wanted),
+            Action::Page(spec) => self.begin_page(now, id, on, spec),
             Action::Echo(length) => {
                 self.run(id, on, Some(now.instant + length), Work::Echo);
                 self.outputs.push_back(CallOutput::Echo(on, true));
@@ -289,6 +302,7 @@ impl Call {
             }
             Work::Dial(_) => self.cancel_dial(now, id),
             Work::Meeting(_) => self.end_meeting(id, Outcome::Cancelled),
+            Work::Page(_) => self.end_page(id, Outcome::Cancelled),
             Work::Feature(_) => self.feature_input(now, id, FeatureInput::Stop(Outcome::Cancelled)),
             Work::Echo => self.end_echo(id, Outcome::Cancelled),
             Work::Stream => self.outputs.push_back(CallOutput::StopStream(id)),
@@ -387,6 +401,7 @@ impl Call {
                     | Work::Record(_)
                     | Work::Dial(_)
                     | Work::Meeting(_)
+                    | Work::Page(_)
                     | Work::Feature(_)
                     | Work::Stream
                     | Work::Detect
@@ -442,6 +457,7 @@ impl Call {
             Some(
                 Work::Answer
                 | Work::Record(_)
+                | Work::Page(_)
                 | Work::Feature(_)
                 | Work::Stream
                 | Work::Detect
@@ -475,6 +491,7 @@ impl Call {
                 }
                 Some(Work::Dial(_)) => self.dial_timeout(now, id),
                 Some(Work::Meeting(_)) => self.meeting_timeout(now, id),
+                Some(Work::Page(_)) => self.page_timeout(now, id),
                 Some(Work::Echo) => self.end_echo(id, Outcome::Done),
                 Some(Work::Place { leg }) => {
                     let leg = *leg;
@@ -512,6 +529,7 @@ impl Call {
                 Some(Work::Record(_)) => {}
                 Some(Work::Dial(_)) => self.dial_caller_gone(now, id),
                 Some(Work::Meeting(_)) => self.end_meeting(id, Outcome::LegGone),
+                Some(Work::Page(_)) => self.end_page(id, Outcome::LegGone),
                 Some(Work::Feature(_)) => self.feature_input(now, id, FeatureInput::Stop(Outcome::LegGone)),
                 Some(Work::Echo) => self.end_echo(id, Outcome::LegGone),
                 Some(Work::Stream) => {
@@ -556,6 +574,7 @@ impl Running {
             Work::Meeting(meeting) => meeting.plays(play),
             Work::Answer
             | Work::Record(_)
+            | Work::Page(_)
             | Work::Feature(_)
             | Work::Stream
             | Work::Detect

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tipring_model::call::{CallFacts, Cdr, EndedBy};
-use tipring_model::flow::{Flow, FlowInput, FlowOutput, LegEvent, Moment, Outcome, Target};
+use tipring_model::flow::{Flow, FlowInput, FlowOutput, LegEvent, Moment, Outcome, Step, Target};
 use tipring_model::line::{LineCommand, LineEvent, PlaceExtras, Supervision};
 use tipring_model::{ActionId, CallerId, Cause, Digit, LegId, PlayId, RecordId};
 
@@ -295,10 +295,7 @@ impl Call {
             FlowOutput::Reply(id, reply) => self.outputs.push_back(CallOutput::Reply(id, reply)),
             FlowOutput::Notify(notice) => self.outputs.push_back(CallOutput::Notify(notice)),
             FlowOutput::Keep { name, value } => self.outputs.push_back(CallOutput::Keep { name, value }),
-            FlowOutput::Step(step) => {
-                let after = now.instant - self.began;
-                self.outputs.push_back(CallOutput::Step { after, step });
-            }
+            FlowOutput::Step(step) => self.step(now, step),
             FlowOutput::Warn(warning) => self.outputs.push_back(CallOutput::Warn(warning)),
             FlowOutput::End { cause, label } => {
                 let first_gone = self.legs.first().is_some_and(|leg| leg.state == LegState::Gone);
@@ -306,6 +303,12 @@ impl Call {
                 self.finish(cause, by, label);
             }
         }
+    }
+
+    /// Writes down what happened.
+    pub(crate) fn step(&mut self, now: Moment, step: Step) {
+        let after = now.instant - self.began;
+        self.outputs.push_back(CallOutput::Step { after, step });
     }
 
     // --- The end.
@@ -475,7 +478,7 @@ impl Call {
                 self.target_alerting(action, id, early_media);
             }
             Purpose::Own(_) if !alerting => self.leg_event(id, LegEvent::Alerting),
-            Purpose::First | Purpose::Own(_) => {}
+            Purpose::First | Purpose::Paged(_) | Purpose::Own(_) => {}
         }
     }
 
@@ -499,6 +502,7 @@ impl Call {
                 self.report_target(action, id, LegEvent::Answered(supervision));
                 self.target_answered(now, action, id);
             }
+            Purpose::Paged(action) => self.paged_answered(now, action, id),
             Purpose::Own(action) => {
                 self.leg_event(id, LegEvent::Answered(supervision));
                 self.placed_leg_answered(action);
@@ -523,6 +527,7 @@ impl Call {
                 self.report_target(action, id, LegEvent::Released(cause));
                 self.target_released(now, action, id, (cause, status));
             }
+            Purpose::Paged(action) => self.paged_released(now, action, id, cause),
             Purpose::First => {
                 self.leg_event(id, LegEvent::Released(cause));
             }

@@ -27,14 +27,14 @@ pub(crate) struct MeetingWork {
     record: Option<RecordId>,
 }
 
-enum Kind {
+pub(crate) enum Kind {
     Room(Box<Conference>),
     Waits,
     Takes { hang_up: DigitSet, talk_max: Option<Duration> },
 }
 
 impl MeetingWork {
-    const fn new(kind: Kind, since: Instant) -> Self {
+    pub(crate) const fn new(kind: Kind, since: Instant) -> Self {
         Self { kind, since, play: None, talks: None, record: None }
     }
 
@@ -63,7 +63,7 @@ impl MeetingWork {
 }
 
 impl Call {
-    fn ask_exchange(&mut self, id: ActionId, leg: LegId, request: ExchangeRequest) {
+    pub(crate) fn ask_exchange(&mut self, id: ActionId, leg: LegId, request: ExchangeRequest) {
         let seat = Seat { call: self.number, action: id, leg };
         self.outputs.push_back(CallOutput::Exchange(seat, request));
     }
@@ -136,6 +136,9 @@ impl Call {
 
     /// What the exchange says.
     pub(crate) fn exchange_event(&mut self, now: Moment, id: ActionId, event: ExchangeEvent) {
+        if let Some(Work::Dial(_)) = self.work_of(id) {
+            return self.dial_exchange_event(now, id, event);
+        }
         let Some((meeting, leg)) = self.meeting(id) else { return };
         match event {
             ExchangeEvent::Room(event) => {
@@ -196,6 +199,12 @@ impl Call {
                 }
             }
             ExchangeEvent::Parted => self.parted(now, id, DialEnd::Target),
+            ExchangeEvent::Takes { at, from } => self.takes(now, &at, &from),
+            ExchangeEvent::Nobody => {
+                self.meeting_over(id, Outcome::Dialed(Dialed::nobody(Cause::Unallocated)));
+            }
+            // Only calls that ring are picked up.
+            ExchangeEvent::PickedUp { .. } => {}
         }
     }
 

@@ -184,7 +184,7 @@ fn run(
                 let digits = Digits::parse(["", "1", "12", "#"][random.below(4)]).unwrap();
                 let outcome = if let Action::Collect(_) = action {
                     Outcome::Collected(Collected { digits, by: CollectEnd::Timeout })
-                } else if let Action::Dial(_) = action {
+                } else if let Action::Dial(_) | Action::PickUp(_) | Action::Page(_) = action {
                     let answered = (random.below(2) == 0).then_some(0);
                     Outcome::Dialed(Dialed { answered, ..Dialed::nobody(Cause::Busy) })
                 } else if let Action::Record(_) = action {

@@ -4,5 +4,6 @@
 
 mod dialing;
 mod meetings;
+mod office;
 mod stage;
 mod voicemail;

@@ -241,18 +241,6 @@ impl KazooFlow {
         self.ring_self_answering(endpoints, RING)
     }
 
-    pub(super) fn page_group(&mut self, data: Data<'_>) -> Next {
-        let items: Vec<Item> = data
-            .value("endpoints")
-            .map_or(&[][..], Json::items)
-            .iter()
-            .filter_map(|json| self.listed_item(json))
-            .collect();
-        let wish = Wish { ignores_forward: true, ..Wish::default() };
-        let endpoints = self.endpoints_of(items, wish);
-        self.ring_self_answering(endpoints, timeout(data, Duration::from_secs(5)))
-    }
-
     fn ring_self_answering(&mut self, mut endpoints: Vec<Endpoint>, ring_max: Duration) -> Next {
         for endpoint in &mut endpoints {
             endpoint.target.auto_answer = true;
@@ -314,7 +302,7 @@ impl KazooFlow {
     }
 
     /// Header fields for the telephones: what they show or how they ring.
-    fn headers(&self, data: Data<'_>) -> Vec<(String, String)> {
+    pub(super) fn headers(&self, data: Data<'_>) -> Vec<(String, String)> {
         let mut headers = Vec::new();
         let kind = if self.caller_extension().is_some() { "internal" } else { "external" };
         let ringtone = data.inside("ringtones", "ringtones.").filled(kind).map(str::to_owned);

@@ -39,7 +39,7 @@ impl KazooFlow {
     }
 
     /// The caller is nobody whom the box knows, or this cannot be done.
-    fn not_possible(&mut self, code: &'static str) -> Next {
+    pub(super) fn not_possible(&mut self, code: &'static str) -> Next {
         self.fault = Some(code);
         if let Some(next) = self.answer_first() {
             return next;
@@ -208,10 +208,6 @@ impl KazooFlow {
     }
 
     // --- What the box has no means for.
-
-    pub(super) fn pick_up(&mut self) -> Next {
-        self.not_possible("TR-FLOW-NOT-OFFERED")
-    }
 
     pub(super) fn manual_presence(&mut self) -> Next {
         self.fail("TR-FLOW-NOT-OFFERED")

@@ -105,6 +105,8 @@ pub(super) enum Then {
     RoomPin(u32),
     Detected,
     Parked(Parked),
+    PickedUp,
+    Paged,
     Temporal,
     Forward(Box<AskForward>),
     Disa(Box<Disa>),
@@ -468,7 +470,9 @@ impl KazooFlow {
             Module::FaxDetect => self.fax_detect(data),
             Module::FlushDtmf => self.flush_dtmf(data),
             Module::Group => self.group(data),
-            Module::GroupPickup | Module::GroupPickupFeature | Module::Intercept => self.pick_up(),
+            module @ (Module::GroupPickup | Module::GroupPickupFeature | Module::Intercept) => {
+                self.pick_up(data, module)
+            }
             Module::Hangup => Next::Over(Cause::NormalClearing, "hangup"),
             Module::Intercom => self.intercom(),
             Module::Language => self.set_language(data),
@@ -554,6 +558,8 @@ impl KazooFlow {
             Then::RoomPin(tries) => self.room_pin(tries, &outcome),
             Then::Detected => Self::detected(&outcome),
             Then::Parked(parked) => self.unparked(parked, &outcome),
+            Then::PickedUp => self.picked_up(&outcome),
+            Then::Paged => self.paged(&outcome),
             Then::Temporal => self.temporal_chosen(&outcome),
             Then::Forward(ask) => self.forward_asked(*ask, &outcome),
             Then::Disa(disa) => self.disa_collected(&disa, &outcome),

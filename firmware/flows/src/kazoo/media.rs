@@ -40,7 +40,7 @@ impl Language {
 }
 
 /// Built-in prompts, by the names that the platform gives them.
-const WORDS: [(&str, &str); 28] = [
+const WORDS: [(&str, &str); 29] = [
     ("agent-invalid_choice", "That is not possible."),
     ("cf-enter_number", "Please enter the number for your calls, and press pound."),
     ("cf-main_menu_active", "Forwarding is on. Press 1 to switch it off, or 2 to change the number."),
@@ -65,6 +65,7 @@ const WORDS: [(&str, &str); 28] = [
     ("menu-transferring_call", "Please hold while you are connected."),
     ("fault-can_not_complete_at_this_time", "This is not possible now."),
     ("followme-accept", "You have a call. Press 1 to take it."),
+    ("pickup-no_channels", "There is no call to pick up."),
     ("park-not_found", "There is no call in that place."),
     ("temporal-menu", "Press 1 to switch on, 2 to switch off, or 3 to follow the calendar."),
     ("vm-goodbye", "Goodbye."),

@@ -34,6 +34,11 @@ pub enum Action {
     /// Wait in a queue until somebody takes the leg out ([`Target::Queue`]), and
     /// talk with him. Other actions may run on the leg while it waits.
     Enqueue(Enqueue),
+    /// Take a call that rings at another telephone: its caller talks with this leg. Ends
+    /// like a [`Dial`], at once with [`Cause::Unallocated`] if nothing rings there.
+    PickUp(PickUp),
+    /// Speak to several telephones at once.
+    Page(Page),
     /// Leave a message in a mailbox, or listen to those in it.
     Mailbox(Mailbox),
     /// Exchange the leg's audio with a server over a WebSocket; runs beside other
@@ -352,6 +357,33 @@ pub struct Places {
     pub first: u32,
     /// Highest.
     pub last: u32,
+}
+
+/// See [`Action::PickUp`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PickUp {
+    /// Numbers of the telephones whose calls may be taken. Of several calls, the one that
+    /// has rung longest is.
+    pub at: Vec<String>,
+    /// If none rings, a caller who talks with one of these telephones is taken from it.
+    pub answered: bool,
+}
+
+/// See [`Action::Page`]. It ends like a [`Dial`]: when the leg or all others have hung up,
+/// when its time is over, or when nobody has answered.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Page {
+    /// Whom to reach; they are asked to answer by themselves. Their `delay`, `ring_max` and
+    /// `held` have no effect.
+    pub targets: Vec<DialTarget>,
+    /// Everybody hears everybody; else all hear this leg alone, and it hears nobody.
+    pub two_way: bool,
+    /// How long the telephones may take to answer. Who answers after others joins them.
+    pub ring_max: Duration,
+    /// Longest page, from the first answer.
+    pub length_max: Duration,
+    /// Who is shown as the caller; `None` passes the caller on.
+    pub caller_id: Option<CallerId>,
 }
 
 /// See [`Action::Mailbox`].

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use tipring_model::fetch::HttpRequest;
 use tipring_model::flow::{
     Action, CollectEnd, Conference, Detected, DialOrder, DialTarget, FlowOutput, LeftBy, MailboxEnd,
-    MailboxPurpose, Outcome, QueueEnd, Record, Ringback, Sides, StreamEnd, Target,
+    MailboxPurpose, Outcome, Page, QueueEnd, Record, Ringback, Sides, StreamEnd, Target,
 };
 use tipring_model::prompt::{CallTone, Gender, Prompt, PromptSource};
 use tipring_model::{DigitSet, LegId};
@@ -150,6 +150,11 @@ fn action_text(action: &Action) -> String {
                 .map_or(String::new(), |places| format!(" places={}-{}", places.first, places.last));
             format!("enqueue {} max={}{places}", enqueue.queue, enqueue.waiting_max)
         }
+        Action::PickUp(wanted) => {
+            let answered = if wanted.answered { " answered" } else { "" };
+            format!("pick-up at={}{answered}", wanted.at.join(","))
+        }
+        Action::Page(page) => page_text(page),
         Action::Mailbox(mailbox) => {
             let purpose = match mailbox.purpose {
                 MailboxPurpose::Leave => "leave",
@@ -200,6 +205,22 @@ fn action_text(action: &Action) -> String {
         }
         Action::Release(cause) => format!("release {cause}"),
     }
+}
+
+fn page_text(page: &Page) -> String {
+    let mut text = "page".to_owned();
+    for target in &page.targets {
+        let _ = write!(text, " {}", dial_target_text(target));
+    }
+    let (ring, length) = (page.ring_max.as_millis(), page.length_max.as_millis());
+    let _ = write!(text, " ring={ring}ms max={length}ms");
+    if let Some(caller) = &page.caller_id {
+        let _ = write!(text, " from={}", caller.number_or_anonymous());
+    }
+    if page.two_way {
+        text.push_str(" both-ways");
+    }
+    text
 }
 
 fn conference_text(conference: &Conference) -> String {
