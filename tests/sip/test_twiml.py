@@ -742,6 +742,42 @@ def test_two_callers_meet_in_a_room(starts, app, provider):
     all_signed(app)
 
 
+def test_a_coach_is_heard_by_his_agent_alone(starts, app, provider):
+    """Shows: the call of another caller is coached; nobody hears who is on hold, and the application is told of that."""
+    room = {"beep": False, "wait_url": "", "status_callback": "/conference", "status_callback_event": "join hold"}
+
+    def enters(seen):
+        fields = dict(seen.form)
+        response = app.response()
+        joined = [r.fields["CallSid"] for r in app.seen("/conference")]
+        response.dial().conference("sales", **room, **({"coach": joined[0]} if fields["From"].endswith("103") else {}))
+        return response
+
+    app.documents["/voice"] = enters
+    box = starts()
+    members = []
+    for user in ("15550101", "15550102", "15550103"):
+        members.append(provider.call(box, "100", user=user).answered())
+        until(lambda: len(app.seen("/conference")) == len(members), 5, "who joined")
+    agent, customer, coach = members
+    assert [r.fields["Coaching"] for r in app.seen("/conference")] == ["false", "false", "true"]
+    hint, words = audio.voice(1.5, seed=95), audio.voice(1.5, seed=96)
+    coach.rtp.say(hint)
+    until(lambda: audio.likeness(hint[3200:], agent.rtp.heard()) >= 0.9, 3, "the hint")
+    assert audio.likeness(hint[3200:], customer.rtp.heard()) < 0.5
+    customer.reinvite("sendonly")
+    until(lambda: [r.fields["Hold"] for r in app.seen("/conference") if r.fields["StatusCallbackEvent"] == "participant-hold"] == ["true"], 5, "the hold")
+    customer.rtp.say(words)
+    assert audio.likeness(words[3200:], agent.rtp.heard()) < 0.5
+    customer.reinvite("sendrecv")
+    until(lambda: app.seen("/conference")[-1].fields["StatusCallbackEvent"] == "participant-unhold", 5, "the end of the hold")
+    customer.rtp.say(words)
+    until(lambda: audio.likeness(words[3200:], agent.rtp.heard()) >= 0.9, 3, "the customer's words")
+    for member in members:
+        member.hang_up()
+    all_signed(app)
+
+
 def test_a_queue_is_heard_waiting_and_answered(starts, app, provider):
     """Shows: waitUrl with its fields, Dial Queue takes the caller out, both speak, QueueResult=bridged."""
     waits, takes = app.response(), app.response()

@@ -452,8 +452,8 @@ impl Call {
             LineEvent::Answered { leg, supervision, .. } => self.leg_answered(now, leg, supervision),
             LineEvent::Digit { leg, digit } => self.digit(now, leg, digit),
             LineEvent::Released { leg, cause, status } => self.leg_released(now, leg, (cause, status)),
-            // Hold is between the line and the far end; the engine hears silence.
-            LineEvent::Held { .. } | LineEvent::Up | LineEvent::Down(_) | LineEvent::Offered(_) => {}
+            LineEvent::Held { leg, held } => self.leg_held(leg, held),
+            LineEvent::Up | LineEvent::Down(_) | LineEvent::Offered(_) => {}
         }
     }
 

@@ -145,7 +145,10 @@ fn meanwhile(flow: &mut dyn Flow, clock: &Clock, random: &mut Random, id: Action
             leg_event(FIRST, LegEvent::Queue(QueueEvent::Called { announce, by }));
         }
     } else if let Action::Conference(_) = action {
-        leg_event(FIRST, LegEvent::Room(RoomEvent::Entered { members: 1, began: random.below(2) == 0 }));
+        let (began, coached) = (random.below(2) == 0, random.below(2) == 0);
+        leg_event(FIRST, LegEvent::Room(RoomEvent::Entered { members: 1, began, coached }));
+        leg_event(FIRST, LegEvent::Room(RoomEvent::Records));
+        leg_event(FIRST, LegEvent::Held(random.below(2) == 0));
         leg_event(FIRST, LegEvent::Room(RoomEvent::Began));
     }
 }

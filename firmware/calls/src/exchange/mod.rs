@@ -46,6 +46,8 @@ pub enum ExchangeRequest {
         /// What the one who waits should hear before.
         announce: Option<Announcement>,
     },
+    /// The leg is on hold, and nobody in its room hears it; or no longer.
+    Hold(bool),
     /// The leg was called out of the queue, or picked up, and is ready.
     Ready,
     /// The leg rings these telephones, or talks with one of them, and may be taken from
@@ -152,6 +154,11 @@ impl Exchange {
             ExchangeRequest::Enter(spec) => self.enter(seat, *spec),
             ExchangeRequest::Wait(spec) => self.wait(now, seat, &spec),
             ExchangeRequest::Take { queue, announce } => self.take(now, seat, &queue, announce),
+            ExchangeRequest::Hold(held) => {
+                for room in self.rooms.values_mut() {
+                    room.hold(seat, held, &mut self.outputs);
+                }
+            }
             ExchangeRequest::Ready => self.ready(seat),
             ExchangeRequest::Rings { at, answered, from } => self.rings(Rung { seat, at, answered, from }),
             ExchangeRequest::PickUp { wanted, who } => self.pick_up(seat, &wanted, who),

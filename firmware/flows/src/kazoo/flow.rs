@@ -101,8 +101,10 @@ pub(super) enum Then {
     Bridged(Box<Bridge>),
     Mailbox,
     Room,
-    /// The PIN of a room, asked this often before.
+    /// The PIN of a room, asked this often.
     RoomPin(u32),
+    /// The number of a room, asked this often.
+    RoomNumber(u32),
     Detected,
     Parked(Parked),
     PickedUp,
@@ -141,6 +143,10 @@ pub(super) struct KazooFlow {
     /// What phones show about the call.
     pub(super) alert_info: Option<String>,
     pub(super) after_bridge: Option<(String, Option<String>)>,
+    /// The stored room that the caller enters.
+    pub(super) room: Option<String>,
+    /// The language that counts again after the room.
+    pub(super) language_before: Option<Language>,
     /// Recipients who learn of the call if it is missed.
     pub(super) missed: Option<serde_json::Value>,
     /// Somebody was reached, or a message was left.
@@ -180,6 +186,8 @@ impl KazooFlow {
             channel_vars: Vec::new(),
             alert_info: None,
             after_bridge: None,
+            room: None,
+            language_before: None,
             missed: None,
             served: false,
             ringback: None,
@@ -556,6 +564,7 @@ impl KazooFlow {
             Then::Mailbox => self.mailbox_closed(&outcome),
             Then::Room => self.left_room(&outcome),
             Then::RoomPin(tries) => self.room_pin(tries, &outcome),
+            Then::RoomNumber(tries) => self.room_number(tries, &outcome),
             Then::Detected => Self::detected(&outcome),
             Then::Parked(parked) => self.unparked(parked, &outcome),
             Then::PickedUp => self.picked_up(&outcome),

@@ -40,7 +40,7 @@ impl Language {
 }
 
 /// Built-in prompts, by the names that the platform gives them.
-const WORDS: [(&str, &str); 29] = [
+const WORDS: [(&str, &str); 31] = [
     ("agent-invalid_choice", "That is not possible."),
     ("cf-enter_number", "Please enter the number for your calls, and press pound."),
     ("cf-main_menu_active", "Forwarding is on. Press 1 to switch it off, or 2 to change the number."),
@@ -48,6 +48,8 @@ const WORDS: [(&str, &str); 29] = [
     ("cf-now_forwarded_to", "Your calls are forwarded."),
     ("cf-disabled", "Your calls are no longer forwarded."),
     ("conf-enter_conf_pin", "Please enter the PIN of the conference, and press pound."),
+    ("conf-enter_conf_number", "Please enter the number of the conference, and press pound."),
+    ("conf-bad_conf", "There is no such conference."),
     ("conf-bad_pin", "That PIN is wrong."),
     ("conf-welcome", "Welcome to the conference."),
     ("conf-full", "The conference is full."),

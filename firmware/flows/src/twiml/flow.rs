@@ -475,6 +475,7 @@ impl TwimlFlow {
             LegEvent::Answered(_) => self.now_answered(now),
             LegEvent::Room(event) => self.room_event(now, event),
             LegEvent::Queue(event) => self.queue_event(now, event),
+            LegEvent::Held(held) => self.caller_held(now, held),
             LegEvent::Placed { .. } | LegEvent::Alerting | LegEvent::Digit(_) => {}
         }
     }

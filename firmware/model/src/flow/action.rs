@@ -307,11 +307,16 @@ pub struct Place {
     pub ring_max: Duration,
 }
 
+/// Most members of a room: the box mixes no more voices for one ear.
+pub const ROOM_MEMBERS_MAX: usize = 40;
+
 /// See [`Action::Conference`].
 #[derive(Clone, PartialEq, Debug)]
 pub struct Conference {
     /// Name of the room; there is one of each name on the box.
     pub room: String,
+    /// The flow's own name for this member, by which others can coach him; may be empty.
+    pub name: String,
     /// The others do not hear this one.
     pub muted: bool,
     /// This one does not hear the others.
@@ -327,14 +332,15 @@ pub struct Conference {
     /// What is played, over and over, while the room has not begun; nothing leaves that
     /// to the flow ([`RoomEvent`](super::RoomEvent)).
     pub wait: Option<PromptSource>,
-    /// Most members; with more nobody gets in. 2 to 16.
+    /// Most members; with more nobody gets in. 2 to [`ROOM_MEMBERS_MAX`].
     pub members_max: usize,
     /// Keys by which this one leaves.
     pub leave: DigitSet,
-    /// Only this leg of a member hears this one.
-    pub coaches: Option<LegId>,
-    /// Record the whole room from its beginning; the first member's word counts.
-    pub record: Option<Record>,
+    /// Only the member of this name hears this one; nobody does while he is not there.
+    pub coaches: Option<String>,
+    /// The flow would record the room: one such member at a time is told to
+    /// ([`RoomEvent::Records`](super::RoomEvent::Records)).
+    pub records: bool,
 }
 
 /// See [`Action::Enqueue`].

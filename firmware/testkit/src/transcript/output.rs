@@ -225,6 +225,9 @@ fn page_text(page: &Page) -> String {
 
 fn conference_text(conference: &Conference) -> String {
     let mut text = format!("conference \"{}\" max={}", conference.room, conference.members_max);
+    if !conference.name.is_empty() {
+        let _ = write!(text, " name={}", conference.name);
+    }
     for (is_set, word) in [
         (conference.muted, " muted"),
         (conference.deaf, " deaf"),
@@ -241,11 +244,11 @@ fn conference_text(conference: &Conference) -> String {
         let _ = write!(text, " wait={}", source_text(wait));
     }
     keys(&mut text, "leave", conference.leave);
-    if let Some(leg) = conference.coaches {
-        let _ = write!(text, " coaches={leg}");
+    if let Some(name) = &conference.coaches {
+        let _ = write!(text, " coaches={name}");
     }
-    if let Some(record) = &conference.record {
-        let _ = write!(text, " record={}", record.tag);
+    if conference.records {
+        text.push_str(" records");
     }
     text
 }
