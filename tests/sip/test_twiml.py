@@ -132,6 +132,27 @@ def test_a_wrong_token_is_refused_and_leads_to_the_fallback(starts, app, server,
     assert heard(call) == ["fallback"]
 
 
+def test_a_server_that_takes_no_connection_is_given_up_soon(starts, app, server, provider):
+    """Shows: `#ct=` bounds the wait for a connection alone, and the fallback is asked after a second attempt."""
+    server.flow("/fallback", f"<Play>{app.sound('fallback')}</Play>")
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        waiting = [socket.socket() for _ in range(4)]      # what the queue of the socket does not hold is not answered
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(address)
+        url = "http://{}:{}/voice#ct=200".format(*address)
+        began = time.monotonic()
+        call = provider.call(starts(url=url, allow=["{}:{}".format(*address)], fallback_url=server.url("/fallback")), "100").answered()
+        call.hung_up()
+        assert heard(call) == ["fallback"]
+        assert time.monotonic() - began < 8, "as long as without it"
+        for one in waiting:
+            one.close()
+
+
 def test_a_wrong_token_without_a_fallback_ends_the_call(starts, app, provider):
     """Shows: nothing of the application is heard, and no telephone is there to ring."""
     app.documents["/voice"] = plays(app, "wrong")

@@ -191,6 +191,12 @@ impl Exchange {
         self.rooms.iter().map(|(name, room)| (name.as_str(), room.len()))
     }
 
+    /// Calls that ring, or are answered, where others could take them.
+    #[must_use]
+    pub fn takeable(&self) -> usize {
+        self.rung.len()
+    }
+
     /// Queues with those who wait, for those who look on.
     pub fn queues(&self) -> impl Iterator<Item = (&str, usize)> {
         self.queues.iter().map(|(name, queue)| (name.as_str(), queue.len()))

@@ -43,6 +43,8 @@ pub(super) fn request(
         redirects_max: REDIRECTS_MAX,
         body_max_bytes: ANSWER_BYTES_MAX,
         cuts_body: false,
+        connect: None,
+        moves_fields: true,
     })
 }
 
@@ -67,6 +69,8 @@ pub(super) fn hangup(settings: &Settings, facts: &CallFacts, caller: &CallerId) 
         redirects_max: REDIRECTS_MAX,
         body_max_bytes: ANSWER_BYTES_MAX,
         cuts_body: true,
+        connect: None,
+        moves_fields: false,
     };
     Some(Notice { topic: "call.state", request, is_last: true })
 }

@@ -29,9 +29,12 @@ pub fn write_output(text: &mut String, output: &FlowOutput, first: LegId) {
                 REDIRECTS_DEFAULT => String::new(),
                 other => format!(" redirects={other}"),
             };
+            let connect =
+                request.connect.map_or(String::new(), |wait| format!(" connect={}ms", wait.as_millis()));
+            let moves = if request.moves_fields && request.body.is_some() { " moves-fields" } else { "" };
             let _ = writeln!(
                 text,
-                "< fetch {id} {} {} timeout={timeout}ms{total}{redirects}",
+                "< fetch {id} {} {} timeout={timeout}ms{total}{connect}{redirects}{moves}",
                 request.method, request.url
             );
             request_lines(text, request);
