@@ -209,3 +209,42 @@ def test_nobody_can_be_paged(office, desk):
     second.expect_call().ring().cancelled(8)
     call.hung_up()
     assert "response" in [step["command"] for step in box.cdr()["steps"]]
+
+
+# ------------------------------------------------------------------ parked calls
+
+
+def test_a_parked_call_comes_back(office, provider, desk):
+    """Shows: a call that 201 has let go is parked; nobody fetches it, and 201 rings and speaks with the caller again."""
+    talks = node("after_bridge", action="transfer", data="700", then=RINGS)
+    box = office(callflow(talks, "100"), callflow(node("park", default_ringback_timeout=1500, default_callback_timeout=10_000), "700"))
+    front = desk(box, "201")
+    caller = provider.call(box, "100")
+    talking = front.expect_call().ring().answer()
+    caller.answered()
+    hears(talking, caller)
+    talking.hang_up()
+    caller.rtp.wait_loud()
+    back = front.expect_call(8).ring().answer()
+    hears(back, caller)
+    caller.hang_up()
+    back.hung_up()
+
+
+def test_a_parked_call_that_is_fetched_does_not_come_back(office, provider, desk):
+    """Shows: 202 fetches it from its place, and 201 is left in peace."""
+    talks = node("after_bridge", action="transfer", data="700", then=RINGS)
+    fetches = callflow(node("park", action="retrieve"), patterns=["^\\*4([0-9]+)$"])
+    box = office(callflow(talks, "100"), callflow(node("park", slot="5", default_ringback_timeout=2500), "700"), fetches)
+    front, other = desk(box, "201"), desk(box, "202")
+    caller = provider.call(box, "100")
+    talking = front.expect_call().ring().answer()
+    caller.answered()
+    hears(talking, caller)
+    talking.hang_up()
+    caller.rtp.wait_loud()
+    fetcher = dials(other, box, "*45").answered()
+    hears(fetcher, caller)
+    front.expect_nothing(lambda message: message.method == "INVITE", 3)
+    fetcher.hang_up()
+    caller.hung_up()

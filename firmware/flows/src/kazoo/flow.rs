@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use tipring_model::call::CallFacts;
 use tipring_model::fetch::HttpRequest;
 use tipring_model::flow::{
-    Action, Flow, FlowInput, FlowOutput, LegEvent, Message, Moment, Notice, Outcome, Pause, Reply, Step,
-    Warning,
+    Action, Flow, FlowInput, FlowOutput, LegEvent, Message, Moment, Notice, Outcome, Pause, QueueEvent,
+    Reply, Step, Warning,
 };
 use tipring_model::id::LineId;
 use tipring_model::prompt::{Prompt, PromptSource};
@@ -26,7 +26,7 @@ use super::lists::Spelling;
 use super::media::Language;
 use super::menu::Menu;
 use super::number::{Disa, OwnNumber};
-use super::park::Parked;
+use super::park::{Parked, RingBack};
 use super::parse::{Node, Picked, Tree};
 use super::pattern::Captures;
 use super::pivot::Asking;
@@ -143,6 +143,11 @@ pub(super) struct KazooFlow {
     /// What phones show about the call.
     pub(super) alert_info: Option<String>,
     pub(super) after_bridge: Option<(String, Option<String>)>,
+    /// The telephone with which the caller talked last.
+    pub(super) talked_with: Option<String>,
+    pub(super) ring_back: RingBack,
+    /// The number that the caller has dialled within the flow.
+    pub(super) dialled: Option<String>,
     /// The stored room that the caller enters.
     pub(super) room: Option<String>,
     /// The language that counts again after the room.
@@ -186,6 +191,9 @@ impl KazooFlow {
             channel_vars: Vec::new(),
             alert_info: None,
             after_bridge: None,
+            talked_with: None,
+            ring_back: RingBack::default(),
+            dialled: None,
             room: None,
             language_before: None,
             missed: None,
@@ -459,7 +467,7 @@ impl KazooFlow {
         match node.module {
             Module::AfterBridge => self.after_bridge(data),
             Module::Answer => self.answer(),
-            Module::AudioMacro => self.audio_macro(data),
+            Module::AudioMacro => self.audio_macro(now, data),
             Module::BranchBnumber => self.branch_bnumber(data),
             Module::BranchVariable => self.branch_variable(data),
             Module::CallForward => self.call_forward(data),
@@ -491,7 +499,7 @@ impl KazooFlow {
             Module::Noop => Next::on(),
             Module::Offnet | Module::Resources => self.resources(data),
             Module::PageGroup => self.page_group(data),
-            Module::Park => self.park(data),
+            Module::Park => self.park(now, data),
             Module::Pivot => self.pivot(now, &node),
             Module::Play => self.play(data),
             Module::PrependCid => self.prepend_cid(data),
@@ -543,11 +551,11 @@ impl KazooFlow {
         if let Outcome::Failed(failure) = &outcome {
             self.fault = Some(failure.code());
         }
-        let next = self.resume(then, outcome);
+        let next = self.resume(now, then, outcome);
         self.run(now, next);
     }
 
-    fn resume(&mut self, then: Then, outcome: Outcome) -> Next {
+    fn resume(&mut self, now: Moment, then: Then, outcome: Outcome) -> Next {
         match then {
             Then::Answered if outcome == Outcome::Done => {
                 self.now_answered();
@@ -560,7 +568,7 @@ impl KazooFlow {
             Then::Collected => self.collected(&outcome),
             Then::Menu(menu) => self.menu_collected(menu, &outcome),
             Then::GreetingRecorded(menu) => self.greeting_recorded(menu, &outcome),
-            Then::Bridged(bridge) => self.bridged(&bridge, &outcome),
+            Then::Bridged(bridge) => self.bridged(now, &bridge, &outcome),
             Then::Mailbox => self.mailbox_closed(&outcome),
             Then::Room => self.left_room(&outcome),
             Then::RoomPin(tries) => self.room_pin(tries, &outcome),
@@ -604,6 +612,12 @@ impl KazooFlow {
             Waiting::Pivot { until, asking, .. } if until <= now.instant => {
                 let next = self.pivot_answered(now, *asking, Err(tipring_model::fetch::FetchError::Timeout));
                 self.run(now, next);
+            }
+            Waiting::Action(id, Then::Parked(Parked::Waits)) => {
+                if self.ring_back.due.is_some_and(|due| due <= now.instant) {
+                    self.unpark(id);
+                }
+                self.waiting = Waiting::Action(id, Then::Parked(Parked::Waits));
             }
             other @ (Waiting::Nothing
             | Waiting::Action(..)
@@ -671,6 +685,9 @@ impl Flow for KazooFlow {
             FlowInput::Ended(id, outcome) => self.ended(now, id, outcome),
             FlowInput::Leg(leg, LegEvent::Released(cause)) if leg == self.leg => self.end(cause, "caller"),
             FlowInput::Leg(leg, LegEvent::Answered(_)) if leg == self.leg => self.now_answered(),
+            FlowInput::Leg(leg, LegEvent::Queue(QueueEvent::Position { place, .. })) if leg == self.leg => {
+                self.ring_back.place = place;
+            }
             FlowInput::Leg(leg, event) => self.target_event(leg, &event),
             FlowInput::Fetched(id, answer) => self.fetched(now, id, answer),
             FlowInput::Message(id, message) => self.message(id, message),
@@ -686,6 +703,7 @@ impl Flow for KazooFlow {
         match &self.waiting {
             Waiting::Pivot { until, .. } => Some(*until),
             Waiting::Twiml(run) => run.poll_timeout(),
+            Waiting::Action(_, Then::Parked(Parked::Waits)) => self.ring_back.due,
             Waiting::Nothing | Waiting::Action(..) | Waiting::Ended => None,
         }
     }

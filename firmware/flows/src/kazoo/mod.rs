@@ -26,6 +26,7 @@ mod pickup;
 mod pivot;
 mod record;
 mod rules;
+mod say;
 mod settings;
 mod stored;
 mod temporal;

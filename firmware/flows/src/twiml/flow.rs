@@ -37,6 +37,8 @@ pub struct TwimlFlow {
     pub(super) answered_at: Option<Instant>,
     pub(super) scripts: Vec<Script>,
     pub(super) callees: Vec<Callee>,
+    /// The leg that answered last, and its number.
+    pub(super) other_leg: Option<(LegId, String)>,
     pub(super) detections: Vec<Detection>,
     pub(super) recordings: Vec<Background>,
     pub(super) streams: Vec<Beside>,
@@ -73,6 +75,7 @@ impl TwimlFlow {
             answered_at: None,
             scripts: Vec::new(),
             callees: Vec::new(),
+            other_leg: None,
             detections: Vec::new(),
             recordings: Vec::new(),
             streams: Vec::new(),
