@@ -33,11 +33,12 @@ def dials(party, box, number):
 
 
 def hears(who, says, words=WORDS):
-    """One speaks, the other hears it."""
-    since = len(who.rtp.heard())
-    says.rtp.say(words)
-    until(lambda: audio.likeness(words, who.rtp.heard()[since:]) > LIKE, 5,
-          lambda: f"the words (like them: {audio.likeness(words, who.rtp.heard()[since:]):.3f} of {len(who.rtp.heard()) - since} samples)")
+    """One speaks, again if the other was connected only after the first word; the other hears it all."""
+    def heard():
+        since = len(who.rtp.heard())
+        says.rtp.say(words)
+        return until(lambda: len(who.rtp.heard()) - since > len(words), what="what was said") and audio.likeness(words, who.rtp.heard()[since:])
+    until(lambda: heard() > LIKE, 10, "the words")
 
 
 def silent(who, says):

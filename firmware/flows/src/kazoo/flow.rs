@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use tipring_model::call::CallFacts;
 use tipring_model::fetch::HttpRequest;
 use tipring_model::flow::{
-    Action, Flow, FlowInput, FlowOutput, LegEvent, Message, Moment, Notice, Outcome, Pause, QueueEvent,
-    Reply, Step, Warning,
+    Action, Flow, FlowInput, FlowOutput, LegEvent, Message, Moment, Notice, Outcome, Pause, Reply, Step,
+    Warning,
 };
 use tipring_model::id::LineId;
 use tipring_model::prompt::{Prompt, PromptSource};
@@ -685,9 +685,7 @@ impl Flow for KazooFlow {
             FlowInput::Ended(id, outcome) => self.ended(now, id, outcome),
             FlowInput::Leg(leg, LegEvent::Released(cause)) if leg == self.leg => self.end(cause, "caller"),
             FlowInput::Leg(leg, LegEvent::Answered(_)) if leg == self.leg => self.now_answered(),
-            FlowInput::Leg(leg, LegEvent::Queue(QueueEvent::Position { place, .. })) if leg == self.leg => {
-                self.ring_back.place = place;
-            }
+            FlowInput::Leg(leg, LegEvent::Queue(event)) if leg == self.leg => self.ring_back.hear(&event),
             FlowInput::Leg(leg, event) => self.target_event(leg, &event),
             FlowInput::Fetched(id, answer) => self.fetched(now, id, answer),
             FlowInput::Message(id, message) => self.message(id, message),

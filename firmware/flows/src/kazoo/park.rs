@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use tipring_model::ActionId;
 use tipring_model::flow::{
-    Action, Dial, DialOrder, Enqueue, FlowOutput, Moment, Outcome, Places, QueueEnd, Queued, Ringback, Target,
+    Action, Dial, DialOrder, Enqueue, FlowOutput, Moment, Outcome, Places, QueueEnd, QueueEvent, Queued,
+    Ringback, Target,
 };
 use tipring_model::prompt::{Prompt, PromptSource};
 
@@ -45,6 +46,17 @@ pub(super) struct RingBack {
     /// The place of the call.
     pub(super) place: Option<u32>,
     music: Option<ActionId>,
+}
+
+impl RingBack {
+    /// What happens to the parked call.
+    pub(super) fn hear(&mut self, event: &QueueEvent) {
+        match event {
+            QueueEvent::Position { place, .. } => self.place = *place,
+            // Somebody has fetched it.
+            QueueEvent::Called { .. } => self.due = None,
+        }
+    }
 }
 
 impl KazooFlow {
