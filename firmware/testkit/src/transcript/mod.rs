@@ -52,6 +52,8 @@ pub fn office() -> Directory {
         pin: pin.map(text),
         asks_pin: false,
         greeting: None,
+        skips_greeting: false,
+        newest_first: false,
         skips_instructions: false,
         announces_only: false,
         operator: None,
