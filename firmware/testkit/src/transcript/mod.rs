@@ -218,6 +218,10 @@ fn drain(flow: &mut dyn Flow, record: &mut dyn FnMut(&FlowOutput)) {
 }
 
 fn raw_value(text: &str) -> RawValue {
+    // `[a,b]` is a list.
+    if let Some(list) = text.strip_prefix('[').and_then(|list| list.strip_suffix(']')) {
+        return RawValue::List(list.split(',').map(str::to_owned).collect());
+    }
     match text {
         "true" => RawValue::Toggle(true),
         "false" => RawValue::Toggle(false),
