@@ -480,7 +480,7 @@ impl KazooFlow {
             Module::DeadAir | Module::WaitForHangup => self.dead_air(),
             Module::Device => self.device(data),
             Module::Directory => self.spell(data),
-            Module::Disa => self.disa(data),
+            Module::Disa => self.disa(now, data),
             Module::DoNotDisturb => self.do_not_disturb(data),
             Module::DynamicCid => self.dynamic_cid(data),
             Module::FaxDetect => self.fax_detect(data),
@@ -579,7 +579,7 @@ impl KazooFlow {
             Then::Paged => self.paged(&outcome),
             Then::Temporal => self.temporal_chosen(&outcome),
             Then::Forward(ask) => self.forward_asked(*ask, &outcome),
-            Then::Disa(disa) => self.disa_collected(&disa, &outcome),
+            Then::Disa(disa) => self.disa_collected(now, &disa, &outcome),
             Then::OwnNumber(number) => self.own_number_collected(*number, &outcome),
             Then::Spelling(spelling) => self.spelled(*spelling, &outcome),
         }
@@ -612,6 +612,13 @@ impl KazooFlow {
             Waiting::Pivot { until, asking, .. } if until <= now.instant => {
                 let next = self.pivot_answered(now, *asking, Err(tipring_model::fetch::FetchError::Timeout));
                 self.run(now, next);
+            }
+            Waiting::Action(id, Then::Disa(mut disa)) => {
+                if disa.due.is_some_and(|due| due <= now.instant) {
+                    disa.due = None;
+                    self.push(FlowOutput::Cancel(id));
+                }
+                self.waiting = Waiting::Action(id, Then::Disa(disa));
             }
             Waiting::Action(id, Then::Parked(Parked::Waits)) => {
                 if self.ring_back.due.is_some_and(|due| due <= now.instant) {
@@ -702,6 +709,7 @@ impl Flow for KazooFlow {
             Waiting::Pivot { until, .. } => Some(*until),
             Waiting::Twiml(run) => run.poll_timeout(),
             Waiting::Action(_, Then::Parked(Parked::Waits)) => self.ring_back.due,
+            Waiting::Action(_, Then::Disa(disa)) => disa.due,
             Waiting::Nothing | Waiting::Action(..) | Waiting::Ended => None,
         }
     }

@@ -1,10 +1,10 @@
 //! Modules that ask for a number and go on with it: disa, dynamic_cid.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tipring_model::DigitSet;
-use tipring_model::flow::{Action, Collect, Outcome};
+use tipring_model::flow::{Action, Collect, Moment, Outcome};
 use tipring_model::prompt::{CallTone, Prompt, PromptSource};
 
 use super::collect::{BETWEEN, DIGITS_MAX};
@@ -22,10 +22,15 @@ const FIRST: Duration = Duration::from_secs(10);
 /// Entries of one list that are looked at.
 const ENTRIES_MAX: usize = 2_000;
 
+/// How long a caller who presses nothing hears dial tone.
+const TONE_MAX: Duration = Duration::from_secs(60);
+
 /// A caller who wants to dial from inside.
 pub(super) struct Disa {
     /// Tries for the PIN that are left; none once it is known.
     pin_tries: Option<u64>,
+    /// When he has heard dial tone for long enough.
+    pub(super) due: Option<Instant>,
 }
 
 /// A caller who chooses the number that he shows.
@@ -55,7 +60,7 @@ impl KazooFlow {
 
     // --- disa
 
-    pub(super) fn disa(&mut self, data: Data<'_>) -> Next {
+    pub(super) fn disa(&mut self, now: Moment, data: Data<'_>) -> Next {
         if let Some(next) = self.answer_first() {
             return next;
         }
@@ -63,30 +68,30 @@ impl KazooFlow {
             let tries = data.count("retries").unwrap_or(3).clamp(1, TRIES_MAX);
             return self.ask_disa_pin(data, tries);
         }
-        self.ask_disa_number(data)
+        self.ask_disa_number(now, data)
     }
 
     fn ask_disa_pin(&mut self, data: Data<'_>, tries: u64) -> Next {
         let sound = self.prompt("disa-enter_pin");
-        let disa = Disa { pin_tries: Some(tries) };
+        let disa = Disa { pin_tries: Some(tries), due: None };
         self.ask_number(sound, DIGITS_MAX, data.count("interdigit"), Then::Disa(Box::new(disa)))
     }
 
-    fn ask_disa_number(&mut self, data: Data<'_>) -> Next {
+    fn ask_disa_number(&mut self, now: Moment, data: Data<'_>) -> Next {
         let rings = data.text("preconnect_audio") == Some("ringing");
         let sound = PromptSource::Tone(if rings { CallTone::Ringback } else { CallTone::Dial });
         let most = data.count("max_digits").unwrap_or(15);
-        let disa = Disa { pin_tries: None };
+        let disa = Disa { pin_tries: None, due: Some(now.instant + TONE_MAX) };
         self.ask_number(sound, most, data.count("interdigit"), Then::Disa(Box::new(disa)))
     }
 
-    pub(super) fn disa_collected(&mut self, disa: &Disa, outcome: &Outcome) -> Next {
+    pub(super) fn disa_collected(&mut self, now: Moment, disa: &Disa, outcome: &Outcome) -> Next {
         let (Outcome::Collected(collected), Some(node)) = (outcome, self.node()) else { return Next::on() };
         let data = node.data();
         let digits = collected.digits.to_string();
         if let Some(tries) = disa.pin_tries {
             if data.filled("pin") == Some(digits.as_str()) {
-                return self.ask_disa_number(data);
+                return self.ask_disa_number(now, data);
             }
             if tries > 1 {
                 return self.ask_disa_pin(data, tries - 1);
