@@ -763,6 +763,33 @@ def test_two_callers_meet_in_a_room(starts, app, provider):
     all_signed(app)
 
 
+def test_a_room_is_recorded_while_anybody_is_in_it(starts, app, provider):
+    """Shows: when the member on whose call it is recorded leaves, the next goes on; each part is told of."""
+    response = app.response()
+    response.dial().conference("board", beep=False, wait_url="", record="record-from-start", recording_status_callback="/recorded",
+                               status_callback="/conference", status_callback_event="join")
+    app.documents["/voice"] = response
+    box = starts()
+    members = []
+    for user in ("15550101", "15550102"):
+        members.append(provider.call(box, "100", user=user).answered())
+        until(lambda: len(app.seen("/conference")) == len(members), 5, "who joined")
+    first, second = members
+    early, late = audio.voice(1.5, seed=97), audio.voice(1.5, seed=98)
+    second.rtp.say(early)
+    first.hang_up()
+    until(lambda: len(app.seen("/recorded")) == 1, 5, "the first part")
+    second.rtp.say(late)
+    second.hang_up()
+    until(lambda: len(app.seen("/recorded")) == 2, 5, "the second part")
+    told = [request.fields for request in app.seen("/recorded")]
+    assert [part["RecordingStatus"] for part in told] == ["completed", "completed"]
+    assert told[0]["ConferenceSid"] == told[1]["ConferenceSid"] and told[0]["RecordingSid"] != told[1]["RecordingSid"]
+    sounds = [audio.read_wav(box.data / "recordings" / part["RecordingUrl"].rsplit("/", 1)[1])[0] for part in told]
+    assert audio.likeness(early[3200:], sounds[0]) >= 0.9 and audio.likeness(late[3200:], sounds[1]) >= 0.9
+    box.wait_idle()
+
+
 def test_a_coach_is_heard_by_his_agent_alone(starts, app, provider):
     """Shows: the call of another caller is coached; nobody hears who is on hold, and the application is told of that."""
     room = {"beep": False, "wait_url": "", "status_callback": "/conference", "status_callback_event": "join hold"}
