@@ -175,6 +175,24 @@ def test_a_bad_answer_goes_on_with_the_option(starts, server, provider, case):
     assert len(server.seen("/script")) == (6 if case == "a loop of redirects" else 1)
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_post_that_is_redirected(starts, server, provider, status):
+    """Shows: 301, 302 and 303 make a GET of it with the same fields in the query, 307 and 308 leave it as it is."""
+    server.answer("/old", Answer(status=status, headers=[("Location", "/script?a=1")]))
+    server.answer("/script", Answer(f"<Response>{plays('found')}<Hangup/></Response>"))
+    call = provider.call(starts(ivr([asks(server.url("/old"), "POST")])), "100").answered()
+    call.hung_up()
+    [first], [second] = server.seen("/old"), server.seen("/script")
+    sent = first.body.decode()
+    if status < 304:
+        assert second.method == "GET" and second.body == b"" and second.query[0] == ("a", "1")
+        assert [name for name, _ in second.query][1:] == [part.split("=")[0] for part in sent.split("&")]
+        assert dict(second.query)["CallerIDNum"] == "15550100"
+    else:
+        assert second.method == "POST" and second.body.decode() == sent and second.query == [("a", "1")]
+    assert heard(call) == ["found"]
+
+
 def test_a_bad_answer_with_nothing_after_it_hangs_up(starts, server, provider):
     """Shows: the IVR's default."""
     server.answer("/script", BAD_ANSWERS["unclosed"])

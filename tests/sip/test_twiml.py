@@ -132,6 +132,27 @@ def test_a_wrong_token_is_refused_and_leads_to_the_fallback(starts, app, server,
     assert heard(call) == ["fallback"]
 
 
+def test_a_server_that_takes_no_connection_is_given_up_soon(starts, app, server, provider):
+    """Shows: `#ct=` bounds the wait for a connection alone, and the fallback is asked after a second attempt."""
+    server.flow("/fallback", f"<Play>{app.sound('fallback')}</Play>")
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        waiting = [socket.socket() for _ in range(4)]      # what the queue of the socket does not hold is not answered
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(address)
+        url = "http://{}:{}/voice#ct=200".format(*address)
+        began = time.monotonic()
+        call = provider.call(starts(url=url, allow=["{}:{}".format(*address)], fallback_url=server.url("/fallback")), "100").answered()
+        call.hung_up()
+        assert heard(call) == ["fallback"]
+        assert time.monotonic() - began < 8, "as long as without it"
+        for one in waiting:
+            one.close()
+
+
 def test_a_wrong_token_without_a_fallback_ends_the_call(starts, app, provider):
     """Shows: nothing of the application is heard, and no telephone is there to ring."""
     app.documents["/voice"] = plays(app, "wrong")
@@ -739,6 +760,69 @@ def test_two_callers_meet_in_a_room(starts, app, provider):
     one.hang_up()
     two.hang_up()
     until(lambda: any(r.fields.get("StatusCallbackEvent") == "conference-end" for r in app.seen("/conference")), 5, "the end of the room")
+    all_signed(app)
+
+
+def test_a_room_is_recorded_while_anybody_is_in_it(starts, app, provider):
+    """Shows: when the member on whose call it is recorded leaves, the next goes on; each part is told of."""
+    response = app.response()
+    response.dial().conference("board", beep=False, wait_url="", record="record-from-start", recording_status_callback="/recorded",
+                               status_callback="/conference", status_callback_event="join")
+    app.documents["/voice"] = response
+    box = starts()
+    members = []
+    for user in ("15550101", "15550102"):
+        members.append(provider.call(box, "100", user=user).answered())
+        until(lambda: len(app.seen("/conference")) == len(members), 5, "who joined")
+    first, second = members
+    early, late = audio.voice(1.5, seed=97), audio.voice(1.5, seed=98)
+    second.rtp.say(early)
+    first.hang_up()
+    until(lambda: len(app.seen("/recorded")) == 1, 5, "the first part")
+    second.rtp.say(late)
+    second.hang_up()
+    until(lambda: len(app.seen("/recorded")) == 2, 5, "the second part")
+    told = [request.fields for request in app.seen("/recorded")]
+    assert [part["RecordingStatus"] for part in told] == ["completed", "completed"]
+    assert told[0]["ConferenceSid"] == told[1]["ConferenceSid"] and told[0]["RecordingSid"] != told[1]["RecordingSid"]
+    sounds = [audio.read_wav(box.data / "recordings" / part["RecordingUrl"].rsplit("/", 1)[1])[0] for part in told]
+    assert audio.likeness(early[3200:], sounds[0]) >= 0.9 and audio.likeness(late[3200:], sounds[1]) >= 0.9
+    box.wait_idle()
+
+
+def test_a_coach_is_heard_by_his_agent_alone(starts, app, provider):
+    """Shows: the call of another caller is coached; nobody hears who is on hold, and the application is told of that."""
+    room = {"beep": False, "wait_url": "", "status_callback": "/conference", "status_callback_event": "join hold"}
+
+    def enters(seen):
+        fields = dict(seen.form)
+        response = app.response()
+        joined = [r.fields["CallSid"] for r in app.seen("/conference")]
+        response.dial().conference("sales", **room, **({"coach": joined[0]} if fields["From"].endswith("103") else {}))
+        return response
+
+    app.documents["/voice"] = enters
+    box = starts()
+    members = []
+    for user in ("15550101", "15550102", "15550103"):
+        members.append(provider.call(box, "100", user=user).answered())
+        until(lambda: len(app.seen("/conference")) == len(members), 5, "who joined")
+    agent, customer, coach = members
+    assert [r.fields["Coaching"] for r in app.seen("/conference")] == ["false", "false", "true"]
+    hint, words = audio.voice(1.5, seed=95), audio.voice(1.5, seed=96)
+    coach.rtp.say(hint)
+    until(lambda: audio.likeness(hint[3200:], agent.rtp.heard()) >= 0.9, 3, "the hint")
+    assert audio.likeness(hint[3200:], customer.rtp.heard()) < 0.5
+    customer.reinvite("sendonly")
+    until(lambda: [r.fields["Hold"] for r in app.seen("/conference") if r.fields["StatusCallbackEvent"] == "participant-hold"] == ["true"], 5, "the hold")
+    customer.rtp.say(words)
+    assert audio.likeness(words[3200:], agent.rtp.heard()) < 0.5
+    customer.reinvite("sendrecv")
+    until(lambda: app.seen("/conference")[-1].fields["StatusCallbackEvent"] == "participant-unhold", 5, "the end of the hold")
+    customer.rtp.say(words)
+    until(lambda: audio.likeness(words[3200:], agent.rtp.heard()) >= 0.9, 3, "the customer's words")
+    for member in members:
+        member.hang_up()
     all_signed(app)
 
 

@@ -16,6 +16,7 @@ use crate::features::voicemail::VoiceMail;
 use crate::features::{Feature, FeatureInput, Ids};
 use crate::leg::{LegState, Purpose};
 use crate::meeting::MeetingWork;
+use crate::page::PageWork;
 use crate::record::RecordWork;
 
 /// One action under way.
@@ -40,6 +41,7 @@ pub(crate) enum Work {
     Record(RecordWork),
     Dial(Box<DialWork>),
     Meeting(Box<MeetingWork>),
+    Page(Box<PageWork>),
     Feature(Box<dyn Feature>),
     /// Until the shell says that it is over.
     Stream,
@@ -91,6 +93,8 @@ const fn needs(action: &Action) -> Needs {
         | Action::Bridge(_)
         | Action::Conference(_)
         | Action::Enqueue(_)
+        | Action::PickUp(_)
+        | Action::Page(_)
         | Action::Mailbox(_)
         | Action::Stream(_)
         | Action::Echo(_)
@@ -104,7 +108,13 @@ const fn needs(action: &Action) -> Needs {
 const fn joins(action: &Action) -> bool {
     matches!(
         action,
-        Action::Dial(_) | Action::Bridge(_) | Action::Conference(_) | Action::Enqueue(_) | Action::Echo(_)
+        Action::Dial(_)
+            | Action::Bridge(_)
+            | Action::Conference(_)
+            | Action::Enqueue(_)
+            | Action::PickUp(_)
+            | Action::Page(_)
+            | Action::Echo(_)
     )
 }
 
@@ -113,6 +123,7 @@ impl Call {
     fn is_taken(&self, leg: LegId) -> bool {
         let together = |running: &Running| match &running.work {
             Work::Dial(_) | Work::Meeting(_) | Work::Echo => running.leg == Some(leg),
+            Work::Page(page) => running.leg == Some(leg) || page.has(leg),
             Work::Bridge { with } => running.leg == Some(leg) || *with == leg,
             Work::Answer
             | Work::Prompt { .. }
@@ -175,6 +186,8 @@ impl Call {
             Action::Bridge(with) => self.begin_bridge(id, on, with),
             Action::Conference(spec) => self.begin_conference(now, id, on, spec),
             Action::Enqueue(spec) => self.begin_enqueue(now, id, on, spec),
+            Action::PickUp(wanted) => self.begin_pick_up(now, id, on, wanted),
+            Action::Page(spec) => self.begin_page(now, id, on, spec),
             Action::Echo(length) => {
                 self.run(id, on, Some(now.instant + length), Work::Echo);
                 self.outputs.push_back(CallOutput::Echo(on, true));
@@ -293,6 +306,7 @@ impl Call {
             }
             Work::Dial(_) => self.cancel_dial(now, id),
             Work::Meeting(_) => self.end_meeting(id, Outcome::Cancelled),
+            Work::Page(_) => self.end_page(id, Outcome::Cancelled),
             Work::Feature(_) => self.feature_input(now, id, FeatureInput::Stop(Outcome::Cancelled)),
             Work::Echo => self.end_echo(id, Outcome::Cancelled),
             Work::Stream => self.outputs.push_back(CallOutput::StopStream(id)),
@@ -393,6 +407,7 @@ impl Call {
                     | Work::Record(_)
                     | Work::Dial(_)
                     | Work::Meeting(_)
+                    | Work::Page(_)
                     | Work::Feature(_)
                     | Work::Stream
                     | Work::Detect
@@ -449,6 +464,7 @@ impl Call {
             Some(
                 Work::Answer
                 | Work::Record(_)
+                | Work::Page(_)
                 | Work::Feature(_)
                 | Work::Stream
                 | Work::Detect
@@ -483,6 +499,7 @@ impl Call {
                 }
                 Some(Work::Dial(_)) => self.dial_timeout(now, id),
                 Some(Work::Meeting(_)) => self.meeting_timeout(now, id),
+                Some(Work::Page(_)) => self.page_timeout(now, id),
                 Some(Work::Echo) => self.end_echo(id, Outcome::Done),
                 Some(Work::Refer { .. }) => self.refer_late(id),
                 Some(Work::Place { leg }) => {
@@ -521,6 +538,7 @@ impl Call {
                 Some(Work::Record(_)) => {}
                 Some(Work::Dial(_)) => self.dial_caller_gone(now, id),
                 Some(Work::Meeting(_)) => self.end_meeting(id, Outcome::LegGone),
+                Some(Work::Page(_)) => self.end_page(id, Outcome::LegGone),
                 Some(Work::Feature(_)) => self.feature_input(now, id, FeatureInput::Stop(Outcome::LegGone)),
                 Some(Work::Echo) => self.end_echo(id, Outcome::LegGone),
                 Some(Work::Stream) => {
@@ -566,6 +584,7 @@ impl Running {
             Work::Meeting(meeting) => meeting.plays(play),
             Work::Answer
             | Work::Record(_)
+            | Work::Page(_)
             | Work::Feature(_)
             | Work::Stream
             | Work::Detect

@@ -313,6 +313,7 @@ impl Call {
         }
     }
 
+    /// Writes down what happened.
     pub(crate) fn step(&mut self, now: Moment, step: Step) {
         let after = now.instant - self.began;
         self.outputs.push_back(CallOutput::Step { after, step });
@@ -473,8 +474,8 @@ impl Call {
             LineEvent::Replaced { leg, by } => self.replaced(now, leg, &by),
             LineEvent::Referred { leg, reply } => self.refer_replied(now, leg, reply),
             LineEvent::Released { leg, cause, status } => self.leg_released(now, leg, (cause, status)),
-            // Hold is between the line and the far end; the engine hears silence.
-            LineEvent::Held { .. } | LineEvent::Up | LineEvent::Down(_) | LineEvent::Offered(_) => {}
+            LineEvent::Held { leg, held } => self.leg_held(leg, held),
+            LineEvent::Up | LineEvent::Down(_) | LineEvent::Offered(_) => {}
         }
     }
 
@@ -499,7 +500,7 @@ impl Call {
                 self.target_alerting(action, id, early_media);
             }
             Purpose::Own(_) if !alerting => self.leg_event(id, LegEvent::Alerting),
-            Purpose::First | Purpose::Own(_) => {}
+            Purpose::First | Purpose::Paged(_) | Purpose::Own(_) => {}
         }
     }
 
@@ -523,6 +524,7 @@ impl Call {
                 self.report_target(action, id, LegEvent::Answered(supervision));
                 self.target_answered(now, action, id);
             }
+            Purpose::Paged(action) => self.paged_answered(now, action, id),
             Purpose::Own(action) => {
                 self.leg_event(id, LegEvent::Answered(supervision));
                 self.placed_leg_answered(action);
@@ -548,6 +550,7 @@ impl Call {
                 self.report_target(action, id, LegEvent::Released(cause));
                 self.target_released(now, action, id, (cause, status));
             }
+            Purpose::Paged(action) => self.paged_released(now, action, id, cause),
             Purpose::First => {
                 self.leg_event(id, LegEvent::Released(cause));
             }

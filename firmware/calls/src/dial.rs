@@ -12,6 +12,7 @@ use tipring_model::{ActionId, Cause, Digit, LegId, PlayId, RecordId};
 use crate::actions::Work;
 use crate::call::Call;
 use crate::contract::{CallOutput, MediaCommand};
+use crate::exchange::ExchangeRequest;
 use crate::leg::{LegState, Purpose};
 
 /// Rounds do not follow each other faster: targets that refuse at once are not flooded.
@@ -21,29 +22,32 @@ const HELD_MAX: Duration = Duration::from_secs(300);
 
 /// A dial under way.
 pub(crate) struct DialWork {
-    spec: Dial,
+    pub(crate) spec: Dial,
     /// Rounds begun.
     round: u32,
     began: Instant,
     /// Targets that are to be rung, and when.
-    waiting: Vec<(Instant, usize)>,
-    ringing: Vec<Ringing>,
+    pub(crate) waiting: Vec<(Instant, usize)>,
+    pub(crate) ringing: Vec<Ringing>,
     /// The most telling refusal so far, and its SIP status.
     refusal: Option<(Cause, Option<u16>)>,
     ringback: Option<PlayId>,
-    early: Option<LegId>,
-    stage: Stage,
+    pub(crate) early: Option<LegId>,
+    pub(crate) stage: Stage,
+    /// Where the exchange knows the call to be, so that others can take it; whether one of
+    /// these telephones has answered.
+    pub(crate) rung: (Vec<String>, bool),
 }
 
 /// A leg that rings.
-struct Ringing {
-    leg: LegId,
-    target: usize,
+pub(crate) struct Ringing {
+    pub(crate) leg: LegId,
+    pub(crate) target: usize,
     until: Instant,
 }
 
 #[derive(Clone, Copy)]
-enum Stage {
+pub(crate) enum Stage {
     Ringing,
     /// A target answered, and the flow has not accepted it.
     Held {
@@ -62,6 +66,13 @@ enum Stage {
         since: Instant,
         record: Option<RecordId>,
     },
+    /// Somebody of another call has taken the caller from where this one rang.
+    PickedUp {
+        target: usize,
+        /// Since when the caller talks.
+        since: Option<Instant>,
+        record: Option<RecordId>,
+    },
 }
 
 impl DialWork {
@@ -76,6 +87,7 @@ impl DialWork {
             ringback: None,
             early: None,
             stage: Stage::Ringing,
+            rung: (Vec::new(), false),
         }
     }
 
@@ -91,7 +103,8 @@ impl DialWork {
 
     /// True if the caller ends the conversation with this key.
     pub(crate) fn ends_with(&self, key: Digit) -> bool {
-        matches!(self.stage, Stage::Talking { .. }) && self.spec.hang_up.contains(key)
+        matches!(self.stage, Stage::Talking { .. } | Stage::PickedUp { since: Some(_), .. })
+            && self.spec.hang_up.contains(key)
     }
 
     fn refused(&mut self, cause: Cause, status: Option<u16>) {
@@ -125,8 +138,10 @@ impl DialWork {
                 next.chain(self.ringing.iter().map(|one| one.until)).chain(self.round_ends()).min()
             }
             Stage::Held { until, .. } => Some(until),
-            Stage::Answering { .. } => None,
-            Stage::Talking { since, .. } => self.spec.talk_max.map(|longest| since + longest),
+            Stage::Answering { .. } | Stage::PickedUp { since: None, .. } => None,
+            Stage::Talking { since, .. } | Stage::PickedUp { since: Some(since), .. } => {
+                self.spec.talk_max.map(|longest| since + longest)
+            }
         }
     }
 }
@@ -175,7 +190,7 @@ impl Call {
         self.dial_settled(now, id);
     }
 
-    fn dial(&mut self, id: ActionId) -> Option<(&mut DialWork, LegId)> {
+    pub(crate) fn dial(&mut self, id: ActionId) -> Option<(&mut DialWork, LegId)> {
         let running = self.running.iter_mut().find(|running| running.id == id)?;
         match (&mut running.work, running.leg) {
             (Work::Dial(dial), Some(caller)) => Some((dial, caller)),
@@ -183,7 +198,9 @@ impl Call {
         }
     }
 
-    fn dial_timer(&mut self, id: ActionId) {
+    /// What the dial waits for has changed.
+    pub(crate) fn dial_changed(&mut self, id: ActionId) {
+        self.tell_rung(id);
         let Some(running) = self.running.iter_mut().find(|running| running.id == id) else { return };
         if let Work::Dial(dial) = &running.work {
             running.due = dial.due();
@@ -198,7 +215,7 @@ impl Call {
             let (_, target) = dial.waiting.remove(at);
             self.ring(now, id, target);
         }
-        self.dial_timer(id);
+        self.dial_changed(id);
     }
 
     fn ring(&mut self, now: Moment, id: ActionId, at: usize) {
@@ -281,7 +298,7 @@ impl Call {
         }
     }
 
-    fn stop_ringback(&mut self, id: ActionId) {
+    pub(crate) fn stop_ringback(&mut self, id: ActionId) {
         let Some((dial, caller)) = self.dial(id) else { return };
         if let Some(play) = dial.ringback {
             self.media(caller, MediaCommand::StopPlay(play));
@@ -308,7 +325,7 @@ impl Call {
             dial.ringing.drain(..).map(|one| one.leg).filter(|leg| *leg != with).collect();
         dial.waiting.clear();
         let early = dial.early.take().filter(|leg| *leg != with);
-        self.dial_timer(id);
+        self.dial_changed(id);
         for leg in others {
             self.release(leg, Cause::AnsweredElsewhere);
         }
@@ -331,12 +348,12 @@ impl Call {
         if let Some((dial, _)) = self.dial(id) {
             dial.stage = Stage::Answering { with: leg, target };
         }
-        self.dial_timer(id);
+        self.dial_changed(id);
         self.answer_dialing(now, id);
         true
     }
 
-    fn answer_dialing(&mut self, now: Moment, id: ActionId) {
+    pub(crate) fn answer_dialing(&mut self, now: Moment, id: ActionId) {
         self.stop_ringback(id);
         let Some((_, caller)) = self.dial(id) else { return };
         match self.leg(caller).map(|leg| leg.state) {
@@ -352,7 +369,8 @@ impl Call {
     pub(crate) fn caller_answered(&mut self, now: Moment, caller: LegId, how: Supervision) {
         let waiting = self.running.iter().find(|running| {
             running.leg == Some(caller)
-                && matches!(&running.work, Work::Dial(dial) if matches!(dial.stage, Stage::Answering { .. }))
+                && matches!(&running.work, Work::Dial(dial)
+                    if matches!(dial.stage, Stage::Answering { .. } | Stage::PickedUp { .. }))
         });
         if let Some(id) = waiting.map(|running| running.id) {
             self.connect_dialed(now, id);
@@ -363,6 +381,9 @@ impl Call {
 
     fn connect_dialed(&mut self, now: Moment, id: ActionId) {
         let Some((dial, caller)) = self.dial(id) else { return };
+        if let Stage::PickedUp { .. } = dial.stage {
+            return self.ask_exchange(id, caller, ExchangeRequest::Ready);
+        }
         let Stage::Answering { with, target } = dial.stage else { return };
         let record = dial.spec.record.clone();
         let listens = !dial.spec.hang_up.is_empty();
@@ -374,7 +395,7 @@ impl Call {
         if let Some((dial, _)) = self.dial(id) {
             dial.stage = Stage::Talking { with, target, since: now.instant, record };
         }
-        self.dial_timer(id);
+        self.dial_changed(id);
     }
 
     pub(crate) fn target_released(
@@ -421,11 +442,12 @@ impl Call {
                     by: DialEnd::Target,
                     ..Dialed::nobody(cause)
                 };
-                self.end_action(id, Outcome::Dialed(dialed));
+                self.end_dial(id, Outcome::Dialed(dialed));
             }
             Stage::Talking { with, .. } if with == leg => self.talked(now, id, cause, DialEnd::Target),
             // One that lost the race, or was let go by us.
-            Stage::Held { .. } | Stage::Answering { .. } | Stage::Talking { .. } => {}
+            Stage::Held { .. } | Stage::Answering { .. } | Stage::Talking { .. } | Stage::PickedUp { .. } => {
+            }
         }
     }
 
@@ -464,6 +486,9 @@ impl Call {
         refer_to: Option<String>,
     ) {
         let Some((dial, caller)) = self.dial(id) else { return };
+        if let Stage::PickedUp { .. } = dial.stage {
+            return self.parted_from_taker(now, id, by);
+        }
         let Stage::Talking { with, target, since, record } = dial.stage else { return };
         let dialed = Dialed {
             answered: Some(target),
@@ -478,7 +503,7 @@ impl Call {
         }
         self.release(with, cause);
         self.stop_record(record.map(|record| (caller, record)));
-        self.end_action(id, Outcome::Dialed(dialed));
+        self.end_dial(id, Outcome::Dialed(dialed));
     }
 
     /// Nobody is left who could answer in this round: begins the next, or ends.
@@ -494,7 +519,7 @@ impl Call {
         }
         let (cause, status) = dial.refusal.unwrap_or((Cause::Unspecified, None));
         self.stop_ringback(id);
-        self.end_action(id, Outcome::Dialed(Dialed { status, ..Dialed::nobody(cause) }));
+        self.end_dial(id, Outcome::Dialed(Dialed { status, ..Dialed::nobody(cause) }));
     }
 
     pub(crate) fn dial_timeout(&mut self, now: Moment, id: ActionId) {
@@ -503,7 +528,9 @@ impl Call {
             Stage::Ringing => {}
             Stage::Held { with, .. } => return self.release(with, Cause::RecoveryOnTimer),
             Stage::Answering { .. } => return,
-            Stage::Talking { .. } => return self.talked(now, id, Cause::NormalClearing, DialEnd::Limit),
+            Stage::Talking { .. } | Stage::PickedUp { .. } => {
+                return self.talked(now, id, Cause::NormalClearing, DialEnd::Limit);
+            }
         }
         let is_over = dial.round_ends().is_some_and(|ends| ends <= now.instant);
         if is_over {
@@ -545,6 +572,7 @@ impl Call {
                 legs.push(with);
                 record
             }
+            Stage::PickedUp { record, .. } => record,
         };
         for leg in legs {
             if self.leg(leg).is_some_and(|leg| leg.peer == Some(caller)) {
@@ -558,12 +586,24 @@ impl Call {
 
     pub(crate) fn dial_caller_gone(&mut self, _now: Moment, id: ActionId) {
         self.release_dialed(id, Cause::NormalClearing);
-        self.end_action(id, Outcome::LegGone);
+        self.end_dial(id, Outcome::LegGone);
     }
 
     pub(crate) fn cancel_dial(&mut self, _now: Moment, id: ActionId) {
         self.release_dialed(id, Cause::Cancelled);
-        self.end_action(id, Outcome::Cancelled);
+        self.end_dial(id, Outcome::Cancelled);
+    }
+
+    /// The dial is over, and nobody can take its caller any more.
+    pub(crate) fn end_dial(&mut self, id: ActionId, outcome: Outcome) {
+        let known = self.dial(id).map(|(dial, caller)| {
+            let is_known = !dial.rung.0.is_empty() || matches!(dial.stage, Stage::PickedUp { .. });
+            (is_known, caller)
+        });
+        if let Some((true, caller)) = known {
+            self.ask_exchange(id, caller, ExchangeRequest::Leave);
+        }
+        self.end_action(id, outcome);
     }
 }
 

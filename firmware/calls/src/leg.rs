@@ -35,6 +35,8 @@ pub(crate) enum Purpose {
     First,
     /// A target of this Dial.
     Dialed(ActionId),
+    /// A target of this Page.
+    Paged(ActionId),
     /// Placed by the flow for its own use.
     Own(ActionId),
 }

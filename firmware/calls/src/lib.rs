@@ -18,6 +18,8 @@ pub mod exchange;
 pub mod features;
 mod leg;
 mod meeting;
+mod page;
+mod pickup;
 mod record;
 mod transfer;
 

@@ -8,7 +8,7 @@ use tipring_model::flow::{
     QueueEnd, QueueEvent, Queued, Ringback, RoomEvent, Target,
 };
 use tipring_model::prompt::{Beep, PromptSource};
-use tipring_model::{ActionId, Cause, Digit, DigitSet, LegId, PlayId, RecordId};
+use tipring_model::{ActionId, Cause, Digit, DigitSet, LegId, PlayId};
 
 use crate::actions::Work;
 use crate::call::Call;
@@ -24,18 +24,17 @@ pub(crate) struct MeetingWork {
     play: Option<PlayId>,
     /// With whom the leg talks, and since when.
     talks: Option<(LegId, Instant)>,
-    record: Option<RecordId>,
 }
 
-enum Kind {
+pub(crate) enum Kind {
     Room(Box<Conference>),
     Waits,
     Takes { hang_up: DigitSet, talk_max: Option<Duration> },
 }
 
 impl MeetingWork {
-    const fn new(kind: Kind, since: Instant) -> Self {
-        Self { kind, since, play: None, talks: None, record: None }
+    pub(crate) const fn new(kind: Kind, since: Instant) -> Self {
+        Self { kind, since, play: None, talks: None }
     }
 
     pub(crate) fn plays(&self, play: PlayId) -> bool {
@@ -63,7 +62,7 @@ impl MeetingWork {
 }
 
 impl Call {
-    fn ask_exchange(&mut self, id: ActionId, leg: LegId, request: ExchangeRequest) {
+    pub(crate) fn ask_exchange(&mut self, id: ActionId, leg: LegId, request: ExchangeRequest) {
         let seat = Seat { call: self.number, action: id, leg };
         self.outputs.push_back(CallOutput::Exchange(seat, request));
     }
@@ -136,25 +135,21 @@ impl Call {
 
     /// What the exchange says.
     pub(crate) fn exchange_event(&mut self, now: Moment, id: ActionId, event: ExchangeEvent) {
+        if let Some(Work::Dial(_)) = self.work_of(id) {
+            return self.dial_exchange_event(now, id, event);
+        }
         let Some((meeting, leg)) = self.meeting(id) else { return };
         match event {
             ExchangeEvent::Room(event) => {
                 let Kind::Room(spec) = &meeting.kind else { return };
-                let (wait, record) = (spec.wait.clone(), spec.record.clone());
+                let wait = spec.wait.clone();
                 match event {
-                    RoomEvent::Entered { members, began } => {
-                        if !began {
-                            self.play_waiting(id, leg, wait);
-                        }
-                        if let Some(record) = record.filter(|_| members == 1) {
-                            let record = self.start_record(leg, &record);
-                            if let Some((meeting, _)) = self.meeting(id) {
-                                meeting.record = Some(record);
-                            }
-                        }
-                    }
+                    RoomEvent::Entered { began: false, .. } => self.play_waiting(id, leg, wait),
                     RoomEvent::Began => self.stop_waiting(id),
-                    RoomEvent::Joined { .. } | RoomEvent::Parted { .. } => {}
+                    RoomEvent::Entered { began: true, .. }
+                    | RoomEvent::Records
+                    | RoomEvent::Joined { .. }
+                    | RoomEvent::Parted { .. } => {}
                 }
                 self.leg_event(leg, LegEvent::Room(event));
             }
@@ -196,6 +191,12 @@ impl Call {
                 }
             }
             ExchangeEvent::Parted => self.parted(now, id, DialEnd::Target),
+            ExchangeEvent::Takes { at, from } => self.takes(now, &at, &from),
+            ExchangeEvent::Nobody => {
+                self.meeting_over(id, Outcome::Dialed(Dialed::nobody(Cause::Unallocated)));
+            }
+            // Only calls that ring are picked up.
+            ExchangeEvent::PickedUp { .. } => {}
         }
     }
 
@@ -285,9 +286,20 @@ impl Call {
 
     fn meeting_over(&mut self, id: ActionId, outcome: Outcome) {
         self.stop_waiting(id);
-        let Some((meeting, leg)) = self.meeting(id) else { return };
-        let record = meeting.record;
-        self.stop_record(record.map(|record| (leg, record)));
         self.end_action(id, outcome);
+    }
+
+    /// The far end put a leg on hold, or took it back.
+    pub(crate) fn leg_held(&mut self, leg: LegId, held: bool) {
+        let in_room = self.running.iter().find(|running| {
+            running.leg == Some(leg)
+                && matches!(&running.work, Work::Meeting(meeting) if matches!(meeting.kind, Kind::Room(_)))
+        });
+        if let Some(id) = in_room.map(|running| running.id) {
+            self.ask_exchange(id, leg, ExchangeRequest::Hold(held));
+        }
+        if self.leg(leg).is_some() {
+            self.leg_event(leg, LegEvent::Held(held));
+        }
     }
 }

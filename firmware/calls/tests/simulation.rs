@@ -13,20 +13,20 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tipring_calls::exchange::{Exchange, ExchangeOutput};
+use tipring_calls::exchange::{Exchange, ExchangeEvent, ExchangeOutput, ExchangeRequest, Seat};
 use tipring_calls::features::mailbox::{MailboxContents, MailboxReply};
 use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEvent, Request};
 use tipring_model::call::{CallFacts, Direction, EndedBy, Origin};
 use tipring_model::fetch::{FetchError, HttpRequest, Method};
 use tipring_model::flow::{
     Action, ActionFailure, Announcement, Collect, Conference, Dial, DialOrder, DialTarget, Enqueue, Flow,
-    FlowInput, FlowOutput, LegEvent, Mailbox, MailboxPurpose, Moment, Pause, Place, Places, Record, Recorded,
-    Ringback, Sides, Target,
+    FlowInput, FlowOutput, LegEvent, Mailbox, MailboxPurpose, Moment, Page, Pause, PickUp, Place, Places,
+    Record, Recorded, Ringback, Sides, Target,
 };
 use tipring_model::line::{LineCommand, LineEvent, ReferReply, Referral, Supervision, TransferStage};
 use tipring_model::prompt::{Prompt, PromptSource};
 use tipring_model::{
-    ActionId, CallerId, Cause, Digit, DigitSet, Digits, FetchId, LegId, Number, PlayId, RecordId,
+    ActionId, CallerId, Cause, Digit, DigitSet, Digits, FetchId, LegId, LineId, Number, PlayId, RecordId,
 };
 use tipring_testkit::Clock;
 use tipring_testkit::random::Random;
@@ -41,6 +41,9 @@ struct Seen {
     running: HashSet<ActionId>,
     is_over: bool,
 }
+
+/// A leg of another call, which takes calls and rings.
+const NEIGHBOUR: Seat = Seat { call: 99, action: ActionId(1), leg: LegId::offered(LineId(1), 1) };
 
 /// A program that does whatever comes into its mind.
 struct Whim {
@@ -68,7 +71,7 @@ impl Whim {
         let short = Duration::from_millis(self.random.next() % 4_000);
         let keys = [DigitSet::NONE, DigitSet::ALL, DigitSet::of("#")][self.random.below(3)];
         let prompt = Prompt { barge_in: keys, ..Prompt::once(PromptSource::Library("p".to_owned())) };
-        match self.random.below(19) {
+        match self.random.below(21) {
             0 | 1 => Action::Answer,
             2 => Action::Prompt(prompt),
             3 | 4 => Action::Collect(Collect {
@@ -103,8 +106,9 @@ impl Whim {
                 wait: (self.random.below(2) == 0).then_some(PromptSource::Music),
                 members_max: 2 + self.random.below(3),
                 leave: keys,
-                coaches: None,
-                record: (self.random.below(2) == 0).then(|| self.record()),
+                name: "m".to_owned(),
+                coaches: (self.random.below(4) == 0).then(|| "m".to_owned()),
+                records: self.random.below(2) == 0,
             }),
             12 => Action::Enqueue(Enqueue {
                 queue: "q".to_owned(),
@@ -119,9 +123,17 @@ impl Whim {
                 is_owner: self.random.below(2) == 0,
                 language: "en-US".to_owned(),
             }),
+            16 => Action::PickUp(PickUp { at: vec!["201".to_owned()], answered: self.random.below(2) == 0 }),
+            17 => Action::Page(Page {
+                targets: (0..self.random.below(5)).map(|_| DialTarget::new(self.target())).collect(),
+                two_way: self.random.below(2) == 0,
+                ring_max: short,
+                length_max: short,
+                caller_id: None,
+            }),
             13 => Action::Accept,
             14 => Action::Echo(short),
-            16 => Action::Refer(self.target()),
+            18 => Action::Refer(self.target()),
             _ => Action::Pause(Pause { length: short, finish: keys, keeps_key: self.random.below(2) == 0 }),
         }
     }
@@ -185,6 +197,8 @@ impl Whim {
                     redirects_max: 0,
                     body_max_bytes: 1,
                     cuts_body: false,
+                    connect: None,
+                    moves_fields: false,
                 };
                 self.outputs.push_back(FlowOutput::Fetch {
                     id: FetchId(self.fetches),
@@ -274,6 +288,12 @@ impl World {
             }
             match self.exchange.poll() {
                 None => break,
+                Some(ExchangeOutput::Tell(seat, event)) if seat == NEIGHBOUR => {
+                    // Whoever is picked up answers at once.
+                    if let ExchangeEvent::PickedUp { .. } = event {
+                        self.exchange.handle(self.clock.now().instant, seat, ExchangeRequest::Ready);
+                    }
+                }
                 Some(ExchangeOutput::Tell(seat, event)) => {
                     self.call.handle(self.clock.now(), CallInput::Exchange(seat.action, event));
                 }
@@ -284,7 +304,7 @@ impl World {
     }
 
     fn connect(&mut self, from: LegId, to: LegId) {
-        for leg in [from, to] {
+        for leg in [from, to].into_iter().filter(|leg| *leg != NEIGHBOUR.leg) {
             assert!(self.legs.contains_key(&leg), "seed {}: {leg} connected after it was gone", self.seed);
         }
         self.connected.insert((from, to));
@@ -292,7 +312,8 @@ impl World {
 
     fn disconnect(&mut self, from: LegId, to: LegId) {
         let was = self.connected.remove(&(from, to));
-        let gone = !self.legs.contains_key(&from) || !self.legs.contains_key(&to);
+        let is_there = |leg: &LegId| self.legs.contains_key(leg) || *leg == NEIGHBOUR.leg;
+        let gone = !is_there(&from) || !is_there(&to);
         assert!(was || gone, "seed {}: {from} was not connected to {to}", self.seed);
     }
 
@@ -372,7 +393,7 @@ impl World {
     fn step(&mut self, random: &mut Random) {
         let legs: Vec<LegId> = self.legs.keys().copied().collect();
         let leg = legs.get(random.below(legs.len().max(1))).copied();
-        match (random.below(14), leg) {
+        match (random.below(16), leg) {
             (0 | 1, Some(leg)) if !self.released.contains(&leg) => {
                 self.legs.insert(leg, true);
                 let supervision = Supervision::Signalled;
@@ -430,6 +451,22 @@ impl World {
                 let reply = replies[random.below(4)];
                 self.give(CallInput::Line(LineEvent::Referred { leg, reply }));
             }
+            (14, Some(leg)) => {
+                let held = random.below(2) == 0;
+                self.give(CallInput::Line(LineEvent::Held { leg, held }));
+            }
+            (15, _) => {
+                let at = vec!["201".to_owned()];
+                let request = match random.below(3) {
+                    0 => ExchangeRequest::PickUp {
+                        wanted: PickUp { at, answered: random.below(2) == 0 },
+                        who: CallerId::default(),
+                    },
+                    1 => ExchangeRequest::Rings { at, answered: false, from: CallerId::default() },
+                    _ => ExchangeRequest::Leave,
+                };
+                self.neighbour(request);
+            }
             (10, _) if random.below(60) == 0 => {
                 self.give(CallInput::Request(Request::HangUp(EndedBy::Operator)));
             }
@@ -445,8 +482,16 @@ impl World {
         }
     }
 
+    /// The neighbour asks for something, and everybody hears of it.
+    fn neighbour(&mut self, request: ExchangeRequest) {
+        self.exchange.handle(self.clock.now().instant, NEIGHBOUR, request);
+        let nothing = LineEvent::Alerting { leg: LegId::placed(99, 1), early_media: false };
+        self.give(CallInput::Line(nothing));
+    }
+
     /// Everything comes to its end.
     fn finish(&mut self) {
+        self.neighbour(ExchangeRequest::Leave);
         while let Some(leg) = self.legs.keys().next().copied() {
             self.leg_gone(leg, Cause::NormalClearing);
         }
@@ -513,6 +558,7 @@ fn run(seed: u64) {
     world.finish();
     assert_eq!(world.overs, 1, "seed {seed}: the call has {} records", world.overs);
     assert!(world.call.poll_timeout().is_none(), "seed {seed}: a timer outlives the call");
+    assert_eq!(world.exchange.takeable(), 0, "seed {seed}: a call that is over can be taken");
     assert_eq!(world.exchange.rooms().count(), 0, "seed {seed}: somebody is left in a room");
     assert_eq!(world.exchange.queues().map(|(_, waiting)| waiting).sum::<usize>(), 0, "seed {seed}");
 }

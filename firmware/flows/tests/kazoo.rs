@@ -10,6 +10,7 @@ use tipring_flows::dialect;
 use tipring_model::call::{CallFacts, Direction, Origin};
 use tipring_model::fetch::HttpResponse;
 use tipring_model::flow::{Flow, FlowInput, FlowOutput};
+use tipring_model::prompt::PromptSource;
 use tipring_model::settings::{RawSettings, RawValue};
 use tipring_model::{CallId, CallerId, LegId, LineId, Number};
 use tipring_testkit::Clock;
@@ -173,4 +174,29 @@ fn a_document_has_at_most_five_hundred_patterns() {
     assert!(start(&document(500)).is_ok());
     let errors = start(&document(501)).err().unwrap();
     assert!(errors.len() == 1 && errors[0].contains(": TR-FLOW-TREE"), "{errors:?}");
+}
+
+#[test]
+fn a_mailbox_of_the_account_is_greeted_as_it_says() {
+    let document = r#"{
+        "media": [{"id": "hello", "media_source": "tts", "tts": {"text": "Hello"}}],
+        "vmboxes": [
+            {"id": "a", "mailbox": "801", "media": {"unavailable": "https://app.test/a.wav"}},
+            {"id": "b", "mailbox": "802", "media": {"unavailable": "hello"}, "skip_greeting": true},
+            {"id": "c", "mailbox": "803", "media": {"unavailable": "own"}, "oldest_message_first": true},
+            {"id": "d", "mailbox": "804", "media": {"unavailable": "/somewhere/else"}}
+        ],
+        "callflows": []
+    }"#;
+    let mut settings = RawSettings::new();
+    settings.set("document", RawValue::Text(document.to_owned()));
+    let program = (dialect("kazoo").unwrap().open)(&settings, &Rc::default()).unwrap();
+    let boxes = program.mailboxes();
+    let greeting = |at: usize| boxes[at].greeting.clone();
+    assert_eq!(greeting(0), Some(PromptSource::Url("https://app.test/a.wav".to_owned())));
+    assert!(matches!(greeting(1), Some(PromptSource::Speech(speech)) if speech.text == "Hello"));
+    assert_eq!(greeting(2), Some(PromptSource::Library("own".to_owned())));
+    assert_eq!(greeting(3), None);
+    assert_eq!(boxes.iter().map(|one| one.skips_greeting).collect::<Vec<_>>(), [false, true, false, false]);
+    assert_eq!(boxes.iter().map(|one| one.newest_first).collect::<Vec<_>>(), [true, true, false, true]);
 }

@@ -145,7 +145,10 @@ fn meanwhile(flow: &mut dyn Flow, clock: &Clock, random: &mut Random, id: Action
             leg_event(FIRST, LegEvent::Queue(QueueEvent::Called { announce, by }));
         }
     } else if let Action::Conference(_) = action {
-        leg_event(FIRST, LegEvent::Room(RoomEvent::Entered { members: 1, began: random.below(2) == 0 }));
+        let (began, coached) = (random.below(2) == 0, random.below(2) == 0);
+        leg_event(FIRST, LegEvent::Room(RoomEvent::Entered { members: 1, began, coached }));
+        leg_event(FIRST, LegEvent::Room(RoomEvent::Records));
+        leg_event(FIRST, LegEvent::Held(random.below(2) == 0));
         leg_event(FIRST, LegEvent::Room(RoomEvent::Began));
     }
 }
@@ -184,7 +187,7 @@ fn run(
                 let digits = Digits::parse(["", "1", "12", "#"][random.below(4)]).unwrap();
                 let outcome = if let Action::Collect(_) = action {
                     Outcome::Collected(Collected { digits, by: CollectEnd::Timeout })
-                } else if let Action::Dial(_) = action {
+                } else if let Action::Dial(_) | Action::PickUp(_) | Action::Page(_) = action {
                     let answered = (random.below(2) == 0).then_some(0);
                     Outcome::Dialed(Dialed { answered, ..Dialed::nobody(Cause::Busy) })
                 } else if let Action::Record(_) = action {

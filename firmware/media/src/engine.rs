@@ -470,6 +470,8 @@ impl Engine {
             self.rephase(hearer);
         }
         self.rewire(hearer);
+        // Whoever heard the speaker alone until now no longer does.
+        self.rewire(speaker);
     }
 
     fn disconnect(&mut self, from: LegId, to: LegId) {

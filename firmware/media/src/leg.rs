@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Speakers that one leg can hear, and hearers that one leg can have.
-pub const SOURCES_MAX: usize = 16;
+pub const SOURCES_MAX: usize = 40;
 /// Recordings that one leg can have at once.
 pub const RECORDS_MAX: usize = 2;
 
@@ -161,10 +161,16 @@ impl Leg {
 }
 
 /// A short list of places in the engine's table.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct Places {
     places: [u32; SOURCES_MAX],
     count: usize,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { places: [0; SOURCES_MAX], count: 0 }
+    }
 }
 
 impl Places {

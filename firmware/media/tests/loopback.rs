@@ -320,6 +320,49 @@ fn a_relayed_bridge_is_exact_to_the_bit_and_a_tapped_one_still_heard() {
     }
 }
 
+/// One speaks and another hears it packet by packet; a third who comes later hears it, too,
+/// though nobody hears him.
+#[test]
+fn a_listener_joins_a_relayed_path() {
+    let mut rig = Rig::new();
+    let (speaker, now) = (socket(), rig.now);
+    let hearers = [socket(), socket()];
+    let at = socket();
+    let to_box = at.local_addr().unwrap();
+    let mut near = media(CodecId::Pcmu, &speaker, true);
+    near.jitter.start_ms = 20;
+    rig.send(FAR, Command::attach(leg(1), RtpEndpoint::new(at, near, 1, now).unwrap()));
+    for (n, hearer) in (2..).zip(&hearers) {
+        hearer.set_nonblocking(true).unwrap();
+        let far = media(CodecId::Pcmu, hearer, true);
+        rig.send(FAR, Command::attach(leg(n), RtpEndpoint::new(socket(), far, n.into(), now).unwrap()));
+    }
+    let mut loud = [[0; 2]; 2];
+    for (stage, joins) in [2, 3].into_iter().enumerate() {
+        rig.send(FAR, Command::Connect { from: leg(1), to: leg(joins) });
+        for n in 0..50u16 {
+            let n = n + 50 * stage as u16;
+            let mut packet = vec![0x80, 0];
+            packet.extend(n.to_be_bytes());
+            packet.extend((u32::from(n) * 160).to_be_bytes());
+            packet.extend(0xfeed_beefu32.to_be_bytes());
+            packet.extend([0x10; 160]);
+            speaker.send_to(&packet, to_box).unwrap();
+            rig.run(20);
+            for (hearer, loud) in hearers.iter().zip(&mut loud[stage]) {
+                let mut datagram = [0; 2_000];
+                while let Ok((bytes, _)) = hearer.recv_from(&mut datagram) {
+                    *loud +=
+                        usize::from(datagram[12..bytes].iter().filter(|byte| **byte == 0x10).count() > 80);
+                }
+            }
+        }
+    }
+    let [[first, nobody], both] = loud;
+    assert!(first >= 45 && nobody == 0, "{loud:?}");
+    assert!(both.iter().all(|heard| *heard >= 40), "{loud:?}");
+}
+
 /// A digit pressed on one leg reaches a leg that speaks another codec, as an event or,
 /// where none are negotiated, as sound.
 #[test]

@@ -2,6 +2,7 @@
 //! the configuration says who they are.
 
 use crate::CallerId;
+use crate::prompt::PromptSource;
 
 /// Everything that flows can name.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -75,8 +76,12 @@ pub struct MailboxEntry {
     pub pin: Option<String>,
     /// The PIN is asked for even on the owner's telephone.
     pub asks_pin: bool,
-    /// What callers hear: an audio file of the box's prompts. None: built-in words.
-    pub greeting: Option<String>,
+    /// What callers hear. None: built-in words.
+    pub greeting: Option<PromptSource>,
+    /// Callers hear no greeting, only what to do and the tone.
+    pub skips_greeting: bool,
+    /// Of messages, the newest is heard first.
+    pub newest_first: bool,
     /// Callers are not told what to do.
     pub skips_instructions: bool,
     /// Callers hear the greeting and cannot speak.

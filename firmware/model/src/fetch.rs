@@ -64,6 +64,11 @@ pub struct HttpRequest {
     pub timeout: Duration,
     /// Longest time for all hops together; none leaves each its full time.
     pub total: Option<Duration>,
+    /// Longest time for connecting, of each hop; none leaves it the time of the hop.
+    pub connect: Option<Duration>,
+    /// A redirect that makes a GET of the request (301 to 303 after POST) takes the fields of its
+    /// form along in the query; otherwise they stay behind with the body.
+    pub moves_fields: bool,
     /// How many redirects are followed.
     pub redirects_max: u8,
     /// Longest answer body that is read, after content decoding, in bytes.

@@ -24,7 +24,7 @@ impl Prompt {
 }
 
 /// Where the audio of a prompt comes from.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PromptSource {
     /// An audio file fetched over HTTP, and cached.
     Url(String),

@@ -208,6 +208,8 @@ impl Stored {
                 redirects_max: self.redirects_max,
                 body_max_bytes: self.body_max_bytes,
                 cuts_body: true,
+                connect: None,
+                moves_fields: false,
                 total: None,
             },
         })
@@ -301,6 +303,8 @@ pub(crate) mod tests {
                 redirects_max: 5,
                 body_max_bytes: 4_096,
                 cuts_body: true,
+                connect: None,
+                moves_fields: false,
                 total: None,
             },
         }

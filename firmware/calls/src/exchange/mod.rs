@@ -1,15 +1,18 @@
-//! Where calls meet: rooms, and queues with their car parks. There is one exchange on the
-//! box; calls ask it for a seat, and it says who hears whom.
+//! Where calls meet: rooms, queues with their car parks, and calls that ring and are taken
+//! by others. There is one exchange on the box; calls ask it for a seat, and it says who
+//! hears whom.
 
+mod pickup;
 mod queue;
 mod room;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use tipring_model::flow::{Announcement, Conference, Enqueue, QueueEvent, RoomEvent};
-use tipring_model::{ActionId, LegId};
+use tipring_model::flow::{Announcement, Conference, Enqueue, PickUp, QueueEvent, RoomEvent};
+use tipring_model::{ActionId, CallerId, LegId};
 
+use pickup::Rung;
 use queue::Queue;
 use room::Room;
 
@@ -43,8 +46,27 @@ pub enum ExchangeRequest {
         /// What the one who waits should hear before.
         announce: Option<Announcement>,
     },
-    /// The leg was called out of the queue and is ready.
+    /// The leg is on hold, and nobody in its room hears it; or no longer.
+    Hold(bool),
+    /// The leg was called out of the queue, or picked up, and is ready.
     Ready,
+    /// The leg rings these telephones, or talks with one of them, and may be taken from
+    /// there. What was said before counts no longer; none takes it back.
+    Rings {
+        /// Their numbers.
+        at: Vec<String>,
+        /// One has answered.
+        answered: bool,
+        /// Who calls there.
+        from: CallerId,
+    },
+    /// Connect the leg with a call at one of these telephones.
+    PickUp {
+        /// What is looked for.
+        wanted: PickUp,
+        /// Who takes it.
+        who: CallerId,
+    },
     /// The leg leaves, wherever it is.
     Leave,
 }
@@ -64,6 +86,22 @@ pub enum ExchangeEvent {
     Ended,
     /// For the flow, about a queue.
     Queue(QueueEvent),
+    /// The call of the leg is taken by another, which waits until it is ready.
+    PickedUp {
+        /// Where it rang.
+        at: String,
+        /// Who takes it.
+        who: CallerId,
+    },
+    /// The leg takes a call, and waits until that is ready.
+    Takes {
+        /// Where it rang.
+        at: String,
+        /// Who called there.
+        from: CallerId,
+    },
+    /// There is no call to be picked up. The seat is gone.
+    Nobody,
     /// The leg now talks with this one.
     Connected(LegId),
     /// It no longer does. The seat is gone.
@@ -91,7 +129,7 @@ pub enum ExchangeOutput {
     },
 }
 
-/// Two legs out of a queue that talk, or are about to.
+/// Two legs of which one was taken out of a queue or picked up, and that talk or are about to.
 struct Pair {
     waited: Seat,
     took: Seat,
@@ -104,6 +142,8 @@ pub struct Exchange {
     rooms: BTreeMap<String, Room>,
     queues: BTreeMap<String, Queue>,
     pairs: Vec<Pair>,
+    /// What rings, in the order in which it began.
+    rung: Vec<Rung>,
     outputs: VecDeque<ExchangeOutput>,
 }
 
@@ -114,7 +154,14 @@ impl Exchange {
             ExchangeRequest::Enter(spec) => self.enter(seat, *spec),
             ExchangeRequest::Wait(spec) => self.wait(now, seat, &spec),
             ExchangeRequest::Take { queue, announce } => self.take(now, seat, &queue, announce),
+            ExchangeRequest::Hold(held) => {
+                for room in self.rooms.values_mut() {
+                    room.hold(seat, held, &mut self.outputs);
+                }
+            }
             ExchangeRequest::Ready => self.ready(seat),
+            ExchangeRequest::Rings { at, answered, from } => self.rings(Rung { seat, at, answered, from }),
+            ExchangeRequest::PickUp { wanted, who } => self.pick_up(seat, &wanted, who),
             ExchangeRequest::Leave => self.leave(now, seat),
         }
         self.rooms.retain(|_, room| !room.is_empty());
@@ -131,7 +178,9 @@ impl Exchange {
         let rooms = self.rooms.values().flat_map(Room::seats);
         let queues = self.queues.values().flat_map(Queue::seats);
         let pairs = self.pairs.iter().flat_map(|pair| [pair.waited, pair.took]);
-        let seats: Vec<Seat> = rooms.chain(queues).chain(pairs).filter(|seat| seat.call == call).collect();
+        let rung = self.rung.iter().map(|rung| rung.seat);
+        let seats: Vec<Seat> =
+            rooms.chain(queues).chain(pairs).chain(rung).filter(|seat| seat.call == call).collect();
         for seat in seats {
             self.handle(now, seat, ExchangeRequest::Leave);
         }
@@ -140,6 +189,12 @@ impl Exchange {
     /// Rooms with their members, for those who look on.
     pub fn rooms(&self) -> impl Iterator<Item = (&str, usize)> {
         self.rooms.iter().map(|(name, room)| (name.as_str(), room.len()))
+    }
+
+    /// Calls that ring, or are answered, where others could take them.
+    #[must_use]
+    pub fn takeable(&self) -> usize {
+        self.rung.len()
     }
 
     /// Queues with those who wait, for those who look on.
@@ -236,6 +291,7 @@ impl Exchange {
         for queue in self.queues.values_mut() {
             queue.leave(now, seat, &mut self.outputs);
         }
+        self.rung.retain(|rung| rung.seat != seat);
         let Some(at) = self.pairs.iter().position(|pair| pair.waited == seat || pair.took == seat) else {
             return;
         };

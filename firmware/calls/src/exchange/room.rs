@@ -12,22 +12,27 @@ use super::{ExchangeEvent, ExchangeOutput, Seat};
 pub(super) struct Room {
     members: Vec<Member>,
     began: bool,
+    /// The member on whose leg it is recorded.
+    recorder: Option<Seat>,
 }
 
 struct Member {
     seat: Seat,
+    name: String,
+    held: bool,
+    records: bool,
     muted: bool,
     deaf: bool,
     ends: bool,
     tone_out: bool,
-    coaches: Option<LegId>,
+    coaches: Option<String>,
 }
 
 impl Member {
     /// Whether `other` hears this one.
     fn is_heard_by(&self, other: &Self) -> bool {
-        let meant = self.coaches.is_none_or(|leg| leg == other.seat.leg);
-        !self.muted && !other.deaf && meant && self.seat != other.seat
+        let meant = self.coaches.as_ref().is_none_or(|name| *name == other.name);
+        !self.muted && !self.held && !other.deaf && meant && self.seat != other.seat
     }
 }
 
@@ -50,6 +55,9 @@ impl Room {
         }
         let member = Member {
             seat,
+            name: spec.name,
+            held: false,
+            records: spec.records,
             muted: spec.muted,
             deaf: spec.deaf,
             ends: spec.ends,
@@ -57,6 +65,8 @@ impl Room {
             coaches: spec.coaches,
         };
         let members = self.members.len() + 1;
+        let coaches = member.coaches.as_ref();
+        let coached = coaches.is_none_or(|name| self.members.iter().any(|other| other.name == *name));
         let begins_now = spec.begins && !self.began;
         for other in &self.members {
             let event = ExchangeEvent::Room(RoomEvent::Joined { members });
@@ -67,8 +77,9 @@ impl Room {
         }
         self.members.push(member);
         let began = self.began || begins_now;
-        let entered = ExchangeEvent::Room(RoomEvent::Entered { members, began });
+        let entered = ExchangeEvent::Room(RoomEvent::Entered { members, began, coached });
         outputs.push_back(ExchangeOutput::Tell(seat, entered));
+        self.choose_recorder(outputs);
         if begins_now {
             self.began = true;
             for other in self.members.iter().filter(|other| other.seat != seat) {
@@ -86,6 +97,36 @@ impl Room {
             for other in others {
                 wire(other, new, outputs, true);
             }
+        }
+    }
+
+    /// Whoever is on hold sends music or nothing.
+    pub(super) fn hold(&mut self, seat: Seat, held: bool, outputs: &mut VecDeque<ExchangeOutput>) {
+        let Some(at) = self.members.iter().position(|member| member.seat == seat) else { return };
+        let hears = |members: &[Member]| -> Vec<LegId> {
+            let Some(member) = members.get(at) else { return Vec::new() };
+            members.iter().filter(|other| member.is_heard_by(other)).map(|other| other.seat.leg).collect()
+        };
+        let before = hears(&self.members);
+        if let Some(member) = self.members.get_mut(at) {
+            member.held = held;
+        }
+        let after = hears(&self.members);
+        for to in before.iter().filter(|to| self.began && !after.contains(to)) {
+            outputs.push_back(ExchangeOutput::Disconnect { from: seat.leg, to: *to });
+        }
+        for to in after.iter().filter(|to| self.began && !before.contains(to)) {
+            outputs.push_back(ExchangeOutput::Connect { from: seat.leg, to: *to });
+        }
+    }
+
+    /// The room is recorded on one leg at a time, while anybody wants that who is in it.
+    fn choose_recorder(&mut self, outputs: &mut VecDeque<ExchangeOutput>) {
+        if self.recorder.is_none()
+            && let Some(member) = self.members.iter().find(|member| member.records)
+        {
+            self.recorder = Some(member.seat);
+            outputs.push_back(ExchangeOutput::Tell(member.seat, ExchangeEvent::Room(RoomEvent::Records)));
         }
     }
 
@@ -107,7 +148,10 @@ impl Room {
                 outputs.push_back(ExchangeOutput::Tell(other.seat, ExchangeEvent::ToneOut));
             }
         }
-        if gone.ends {
+        self.recorder = self.recorder.filter(|recorder| *recorder != seat);
+        if !gone.ends {
+            self.choose_recorder(outputs);
+        } else {
             let left = std::mem::take(&mut self.members);
             for (at, member) in left.iter().enumerate() {
                 for earlier in left.iter().take(at).filter(|_| self.began) {

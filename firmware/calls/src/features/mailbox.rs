@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tipring_model::CallerId;
+use tipring_model::prompt::PromptSource;
 
 /// Something to be done with a mailbox.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,8 +80,10 @@ pub struct MailboxContents {
     pub asks_pin: bool,
     /// File of the greeting that its owner has spoken.
     pub greeting: Option<String>,
-    /// Stored prompt that is its greeting otherwise.
-    pub prompt: Option<String>,
+    /// What is its greeting otherwise.
+    pub prompt: Option<PromptSource>,
+    /// Callers hear no greeting.
+    pub skips_greeting: bool,
     /// Callers are not told what to do.
     pub skips_instructions: bool,
     /// Callers cannot speak.
@@ -89,7 +92,7 @@ pub struct MailboxContents {
     pub has_operator: bool,
     /// It is full.
     pub is_full: bool,
-    /// Messages, new ones first, the oldest first among each.
+    /// Messages, in the order in which they are heard among the new and among the old ones.
     pub messages: Vec<Message>,
 }
 

@@ -160,11 +160,15 @@ impl VoiceMail {
     // --- Leaving a message.
 
     fn greet(&mut self) {
-        let mut prompts = vec![match (&self.contents.greeting, &self.contents.prompt) {
-            (Some(file), _) => self.sound(file),
-            (None, Some(name)) => Prompt::once(PromptSource::Library(name.clone())),
-            (None, None) => self.words("voicemail-nobody"),
-        }];
+        let mut prompts = Vec::new();
+        // A mailbox that only announces has nothing but its greeting.
+        if !self.contents.skips_greeting || self.contents.announces_only {
+            prompts.push(match (&self.contents.greeting, &self.contents.prompt) {
+                (Some(file), _) => self.sound(file),
+                (None, Some(source)) => Prompt::once(source.clone()),
+                (None, None) => self.words("voicemail-nobody"),
+            });
+        }
         if self.contents.is_full {
             prompts.push(self.words("voicemail-full"));
         } else if !self.contents.announces_only && !self.contents.skips_instructions {

@@ -4,6 +4,7 @@
 
 mod dialing;
 mod meetings;
+mod office;
 mod stage;
 mod transfers;
 mod voicemail;

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use crate::stage::{Stage, meet};
+use tipring_calls::CallInput;
 use tipring_calls::exchange::Exchange;
 use tipring_model::fetch::Method;
 use tipring_model::flow::{
     Action, Announcement, Conference, Dial, DialEnd, DialOrder, Enqueue, LeftBy, LegEvent, Outcome, Places,
     QueueEnd, QueueEvent, RoomEvent, Target,
 };
+use tipring_model::line::LineEvent;
 use tipring_model::prompt::{Prompt, PromptSource};
-use tipring_model::{Cause, Digit, DigitSet, LegId};
+use tipring_model::{Cause, Digit, DigitSet};
 use tipring_testkit::Clock;
 
 const S: Duration = Duration::from_secs(1);
@@ -27,8 +29,9 @@ fn room(name: &str) -> Conference {
         wait: Some(PromptSource::Music),
         members_max: 3,
         leave: DigitSet::of("#"),
+        name: String::new(),
         coaches: None,
-        record: None,
+        records: false,
     }
 }
 
@@ -75,7 +78,7 @@ fn everybody_in_a_room_hears_everybody() {
     assert_eq!(
         told,
         [
-            LegEvent::Room(RoomEvent::Entered { members: 1, began: true }),
+            LegEvent::Room(RoomEvent::Entered { members: 1, began: true, coached: true }),
             LegEvent::Room(RoomEvent::Joined { members: 2 }),
             LegEvent::Room(RoomEvent::Joined { members: 3 }),
             LegEvent::Room(RoomEvent::Parted { members: 2 }),
@@ -106,14 +109,72 @@ fn a_room_begins_and_ends_with_its_moderator() {
 #[test]
 fn who_is_muted_is_not_heard_and_who_coaches_is_heard_by_one() {
     let (mut exchange, mut calls) = (Exchange::default(), calls(3));
-    enter(&mut calls[0], room("a"));
+    enter(&mut calls[0], Conference { name: "agent".to_owned(), ..room("a") });
     enter(&mut calls[1], Conference { muted: true, ..room("a") });
-    enter(
-        &mut calls[2],
-        Conference { coaches: Some(LegId::offered(tipring_model::LineId(0), 1)), ..room("a") },
-    );
+    enter(&mut calls[2], coach("agent"));
     let wires = meet(&mut exchange, &mut calls);
     assert_eq!(wires, ["o0.1>o0.2", "o0.1>o0.3", "o0.3>o0.1"]);
+}
+
+fn coach(of: &str) -> Conference {
+    Conference { coaches: Some(of.to_owned()), ..room("a") }
+}
+
+#[test]
+fn a_coach_who_is_there_first_is_heard_by_nobody_else() {
+    let (mut exchange, mut calls) = (Exchange::default(), calls(3));
+    enter(&mut calls[0], room("a"));
+    enter(&mut calls[1], coach("agent"));
+    assert_eq!(meet(&mut exchange, &mut calls), ["o0.1>o0.2"]);
+    let uncoached = LegEvent::Room(RoomEvent::Entered { members: 2, began: true, coached: false });
+    assert_eq!(calls[1].events[0].1, uncoached);
+    enter(&mut calls[2], Conference { name: "agent".to_owned(), ..room("a") });
+    let wires = meet(&mut exchange, &mut calls);
+    assert_eq!(wires, ["o0.1>o0.3", "o0.3>o0.1", "o0.2>o0.3", "o0.3>o0.2"]);
+}
+
+#[test]
+fn who_is_on_hold_is_not_heard_meanwhile() {
+    let (mut exchange, mut calls) = (Exchange::default(), calls(3));
+    for call in calls.iter_mut().take(2) {
+        enter(call, room("a"));
+    }
+    meet(&mut exchange, &mut calls);
+    let held = |call: &mut Stage, held| {
+        let leg = call.first();
+        call.give(CallInput::Line(LineEvent::Held { leg, held }));
+    };
+    held(&mut calls[0], true);
+    held(&mut calls[0], true);
+    assert_eq!(meet(&mut exchange, &mut calls), ["o0.1|o0.2"]);
+    // Whoever comes meanwhile does not hear him either.
+    enter(&mut calls[2], room("a"));
+    assert!(!meet(&mut exchange, &mut calls).contains(&"o0.1>o0.3".to_owned()));
+    held(&mut calls[0], false);
+    assert_eq!(meet(&mut exchange, &mut calls), ["o0.1>o0.2", "o0.1>o0.3"]);
+    let told: Vec<&LegEvent> = calls[0].events.iter().map(|(_, event)| event).collect();
+    assert!(told.contains(&&LegEvent::Held(true)) && told.contains(&&LegEvent::Held(false)));
+}
+
+#[test]
+fn a_room_is_recorded_while_anybody_is_there_who_wants_that() {
+    let (mut exchange, mut calls) = (Exchange::default(), calls(4));
+    enter(&mut calls[0], room("a"));
+    for call in calls.iter_mut().skip(1) {
+        enter(call, Conference { records: true, members_max: 4, ..room("a") });
+    }
+    meet(&mut exchange, &mut calls);
+    let records = |calls: &[Stage]| -> Vec<bool> {
+        let told = LegEvent::Room(RoomEvent::Records);
+        calls.iter().map(|call| call.events.iter().any(|(_, event)| *event == told)).collect()
+    };
+    assert_eq!(records(&calls), [false, true, false, false]);
+    for (gone, expected) in [(2, [false, true, false, false]), (1, [false, true, false, true])] {
+        let leg = calls[gone].first();
+        calls[gone].released(leg, Cause::NormalClearing);
+        meet(&mut exchange, &mut calls);
+        assert_eq!(records(&calls), expected);
+    }
 }
 
 fn wait_in(queue: &str, places: Option<Places>) -> Action {

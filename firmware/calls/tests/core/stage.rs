@@ -70,6 +70,7 @@ pub(crate) struct Stage {
     said: Vec<String>,
     pub(crate) events: Vec<(LegId, LegEvent)>,
     pub(crate) asked: Vec<(Seat, ExchangeRequest)>,
+    pub(crate) steps: Vec<String>,
     /// The action that last asked for something of a mailbox.
     mailbox: Option<ActionId>,
     /// What plays, and where.
@@ -86,6 +87,15 @@ impl Stage {
 
     /// A call, answered, at the time of `clock`.
     pub(crate) fn new(number: u32, clock: Clock) -> Self {
+        Self::begun(number, clock, true)
+    }
+
+    /// A call that is not answered.
+    pub(crate) fn offered(number: u32, clock: Clock) -> Self {
+        Self::begun(number, clock, false)
+    }
+
+    fn begun(number: u32, clock: Clock, answered: bool) -> Self {
         let script = Rc::new(RefCell::new(Script::default()));
         let facts = CallFacts {
             id: CALL,
@@ -93,7 +103,7 @@ impl Stage {
             direction: Direction::Inbound,
             from: CallerId::of("15550100"),
             to: Number::new("15550199"),
-            answered: true,
+            answered,
             codec: "PCMA",
             started_unix_ms: 0,
             origin: Origin::default(),
@@ -102,8 +112,8 @@ impl Stage {
         let flow = Box::new(Puppet(Rc::clone(&script)));
         let call = Call::new(number, facts, flow, Limits::default(), clock.now());
         let (said, events, asked) = Default::default();
-        let (mailbox, plays) = Default::default();
-        let mut stage = Self { call, number, clock, script, said, events, asked, mailbox, plays };
+        let (mailbox, plays, steps) = Default::default();
+        let mut stage = Self { call, number, clock, script, said, events, asked, steps, mailbox, plays };
         stage.give(CallInput::Start);
         stage
     }
@@ -171,7 +181,9 @@ impl Stage {
             CallOutput::Echo(leg, on) => format!("echo {leg} {on}"),
             CallOutput::Step { step, .. } => {
                 let end = if step.success { "ok" } else { "failed" };
-                format!("step {} {} {end} {}", step.command, step.path, step.reason).trim().to_owned()
+                let words = [&step.command, &step.path, end, &step.reason].map(str::trim);
+                let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+                return self.steps.push(words.join(" "));
             }
             CallOutput::Media(..)
             | CallOutput::Fetch { .. }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tipring_calls::features::mailbox::{MailboxContents, MailboxReply, Message};
 use tipring_model::Cause;
 use tipring_model::flow::{Action, Mailbox, MailboxEnd, MailboxPurpose, Outcome};
+use tipring_model::prompt::PromptSource;
 
 use crate::stage::Stage;
 
@@ -217,4 +218,27 @@ fn the_owner_speaks_a_greeting_and_sets_a_pin() {
     stage.keys("3");
     stage.keys("98765#");
     assert!(words(&mut stage).contains(&"pin".to_owned()));
+}
+
+#[test]
+fn the_greeting_is_what_the_mailbox_says_or_left_out() {
+    let prompt = Some(PromptSource::Url("https://app.test/a.wav".to_owned()));
+    for (contents, heard) in [
+        (
+            MailboxContents { prompt: prompt.clone(), ..contents() },
+            vec!["play o0.1 Url", "say voicemail-record"],
+        ),
+        (MailboxContents { skips_greeting: true, ..contents() }, vec!["say voicemail-record"]),
+        (
+            MailboxContents { skips_greeting: true, announces_only: true, prompt, ..contents() },
+            vec!["play o0.1 Url"],
+        ),
+    ] {
+        let mut stage = opened(MailboxPurpose::Leave, false, contents);
+        let said = stage.said();
+        let plays: Vec<&String> =
+            said.iter().filter(|line| line.starts_with("play") || line.starts_with("say")).collect();
+        assert_eq!(plays.len(), heard.len(), "{said:?}");
+        assert!(plays.iter().zip(&heard).all(|(line, heard)| line.starts_with(heard)), "{said:?}");
+    }
 }

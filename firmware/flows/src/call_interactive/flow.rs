@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tipring_model::call::CallFacts;
+use tipring_model::call::{CallFacts, Direction};
 use tipring_model::flow::{
     Action as Ask, ActionFailure, Collect, Dial, DialOrder, Flow, FlowInput, FlowOutput, LegEvent, Moment,
     Outcome, Pause, Step as Told, Target, Warning,
@@ -14,7 +14,7 @@ use tipring_model::{ActionId, CallerId, Cause, DigitSet, FetchId, LegId, Number}
 
 use super::answer::{self, Act, Place, Sound, Step, Transfer};
 use super::ivr::{Action, Context, is_number};
-use super::request;
+use super::request::{self, Event};
 use super::settings::Settings;
 use crate::address;
 use crate::loads::{Gate, Loads};
@@ -152,11 +152,16 @@ impl Ivr {
         self.outputs.push_back(FlowOutput::Step(Told { success, reason, ..told }));
     }
 
+    /// Tells what happens to the call, if somebody wants to know.
+    fn notify(&mut self, event: Event<'_>) {
+        let facts = self.facts.as_ref();
+        let notice = facts.and_then(|facts| request::notice(&self.settings, facts, &self.caller, event));
+        self.outputs.extend(notice.map(FlowOutput::Notify));
+    }
+
     fn end(&mut self, cause: Cause, label: &str) {
         if !std::mem::replace(&mut self.ended, true) {
-            let notice =
-                self.facts.as_ref().and_then(|facts| request::hangup(&self.settings, facts, &self.caller));
-            self.outputs.extend(notice.map(FlowOutput::Notify));
+            self.notify(Event::Hangup);
             self.outputs.push_back(FlowOutput::End { cause, label: label.to_owned() });
         }
     }
@@ -491,6 +496,9 @@ impl Ivr {
 
     fn transfer(&mut self, now: Moment, told: Told, transfer: Transfer) {
         let Some(numbers) = transfer.numbers else { return self.tell(told, Some("TR-FLOW-TARGET")) };
+        for number in &numbers {
+            self.notify(Event::DialOut(number));
+        }
         let targets = numbers.into_iter().map(Target::Number).collect();
         let ring_max = transfer.ring_max.unwrap_or(self.settings.ring_max);
         let action = self.start(Ask::Dial(Dial {
@@ -540,6 +548,7 @@ impl Ivr {
     }
 
     fn enter(&mut self) {
+        self.notify(Event::Answer);
         if !self.go_to(0, "start", 1) {
             // Only an IVR whose first context has no `start`.
             self.option = "start".to_owned();
@@ -657,6 +666,9 @@ impl Flow for Ivr {
                 self.facts = Some(facts.clone());
                 let lifetime = self.settings.ivr.lifetime_s;
                 self.expires = (lifetime > 0).then(|| now.instant + Duration::from_secs(lifetime));
+                if facts.direction == Direction::Inbound {
+                    self.notify(Event::DialIn);
+                }
                 if facts.answered {
                     self.enter();
                     return self.run(now);

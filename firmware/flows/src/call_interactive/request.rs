@@ -43,17 +43,62 @@ pub(super) fn request(
         redirects_max: REDIRECTS_MAX,
         body_max_bytes: ANSWER_BYTES_MAX,
         cuts_body: false,
+        connect: None,
+        moves_fields: true,
     })
 }
 
-/// The notice that a call is over, for whoever wants to know.
-pub(super) fn hangup(settings: &Settings, facts: &CallFacts, caller: &CallerId) -> Option<Notice> {
+/// What happens to a call, for whoever wants to know; nobody reads the answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Event<'a> {
+    /// It arrives.
+    DialIn,
+    /// It is answered.
+    Answer,
+    /// This number is called for it.
+    DialOut(&'a str),
+    /// It is over.
+    Hangup,
+}
+
+/// The names of events in settings and requests.
+pub(super) const EVENTS: [&str; 4] = ["dial-in", "answer", "dial-out", "hangup"];
+
+impl Event<'_> {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::DialIn => "dial-in",
+            Self::Answer => "answer",
+            Self::DialOut(_) => "dial-out",
+            Self::Hangup => "hangup",
+        }
+    }
+}
+
+/// The notice of an event, if it is wanted.
+pub(super) fn notice(
+    settings: &Settings,
+    facts: &CallFacts,
+    caller: &CallerId,
+    event: Event<'_>,
+) -> Option<Notice> {
     let url = settings.webhook_url.clone()?;
+    if !settings.webhook_events.iter().any(|wanted| wanted == event.name()) {
+        return None;
+    }
+    let status = match event {
+        Event::DialIn | Event::DialOut(_) => "RINGING",
+        Event::Answer => "ANSWER",
+        Event::Hangup => "HANGUP",
+    };
     let mut fields = fields(settings, facts, caller);
     for (name, value) in &mut fields {
-        match *name {
-            "EventType" => "hangup".clone_into(value),
-            "CallStatus" => "HANGUP".clone_into(value),
+        match (*name, event) {
+            ("EventType", _) => event.name().clone_into(value),
+            ("CallStatus", _) => status.clone_into(value),
+            ("CallFlow", Event::DialOut(_)) => "out".clone_into(value),
+            ("CallFlow", Event::DialIn | Event::Answer | Event::Hangup) => "in".clone_into(value),
+            ("CalledNumber", Event::DialOut(number)) => number.clone_into(value),
             _ => {}
         }
     }
@@ -67,8 +112,10 @@ pub(super) fn hangup(settings: &Settings, facts: &CallFacts, caller: &CallerId) 
         redirects_max: REDIRECTS_MAX,
         body_max_bytes: ANSWER_BYTES_MAX,
         cuts_body: true,
+        connect: None,
+        moves_fields: false,
     };
-    Some(Notice { topic: "call.state", request, is_last: true })
+    Some(Notice { topic: "call.state", request, is_last: event == Event::Hangup })
 }
 
 fn fields(settings: &Settings, facts: &CallFacts, caller: &CallerId) -> Vec<(&'static str, String)> {

@@ -7,6 +7,7 @@ use tipring_model::directory::Directory;
 use tipring_model::settings::{Field, FieldError, FieldKind, Problem, RawSettings};
 
 use super::ivr::{self, Ask, Document};
+use super::request::EVENTS;
 
 /// Everything about one IVR.
 #[derive(Debug)]
@@ -17,8 +18,10 @@ pub(super) struct Settings {
     pub(super) extension: String,
     pub(super) extension_id: u32,
     pub(super) extension_domain: Option<String>,
-    /// Told when a call is over.
+    /// Told what happens to calls.
     pub(super) webhook_url: Option<String>,
+    /// Of what it is told.
+    pub(super) webhook_events: Vec<String>,
     /// Where sound files are fetched; none plays those stored on the box.
     pub(super) sounds_url: Option<String>,
     pub(super) language: String,
@@ -74,6 +77,10 @@ pub(super) const FIELDS: &[Field] = &[
     },
     text("extension_domain", "Domain", "Follows the number of the IVR behind an @.", 253),
     text("webhook_url", "Webhook", "Told by POST when a call is over.", 2_048),
+    Field {
+        kind: FieldKind::List { entries_max: 4 },
+        ..text("webhook_events", "Events", "Of what it is told: dial-in, answer, dial-out, hangup.", 8)
+    },
     text("sounds_url", "Sounds", "Folder from which sound files are fetched.", 2_048),
     text("language", "Language", "Of digits and texts that are spoken.", 16),
     Field {
@@ -133,6 +140,11 @@ pub(super) fn parse(raw: &RawSettings, directory: &Rc<Directory>) -> Result<Sett
             fault(key, Problem::Malformed { wanted: "an http or https address" });
         }
     }
+    let events = raw.list("webhook_events");
+    if events.iter().any(|event| !EVENTS.contains(&event.as_str())) {
+        fault("webhook_events", Problem::NotAChoice { choices: &EVENTS });
+    }
+    let webhook_events = if events.is_empty() { vec!["hangup".to_owned()] } else { events.to_vec() };
     let (Some(ivr), true) = (document, errors.is_empty()) else { return Err(errors) };
     Ok(Settings {
         ivr,
@@ -145,6 +157,7 @@ pub(super) fn parse(raw: &RawSettings, directory: &Rc<Directory>) -> Result<Sett
         extension_id: raw.number("extension_id").and_then(|id| u32::try_from(id).ok()).unwrap_or(1),
         extension_domain: raw.text("extension_domain").map(str::to_owned),
         webhook_url: raw.text("webhook_url").and_then(crate::address::absolute),
+        webhook_events,
         sounds_url: raw.text("sounds_url").map(str::to_owned),
         language: raw.text("language").unwrap_or("en-US").to_owned(),
         ring_max: Duration::from_millis(raw.time_ms("ring").unwrap_or(30_000)),

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use tipring_model::flow::{Action, Detect, Detected, Outcome, Pause};
-use tipring_model::prompt::{Prompt, PromptSource};
+use jiff::tz::TimeZone;
+use tipring_model::flow::{Action, Detect, Detected, Moment, Outcome, Pause};
+use tipring_model::prompt::{Gender, Prompt, PromptSource, Speech};
 use tipring_model::{Cause, DigitSet, Digits};
 
 use super::flow::{KazooFlow, Next, Then, seconds};
 use super::keys::{self, Data};
-use super::media::tones;
+use super::media::{Language, tones};
+use super::say;
 use crate::json::Json;
 
 /// Longest `sleep`.
@@ -66,7 +68,7 @@ impl KazooFlow {
     }
 
     /// Several sounds as one queue: a key stops what is left of them.
-    pub(super) fn audio_macro(&mut self, data: Data<'_>) -> Next {
+    pub(super) fn audio_macro(&mut self, now: Moment, data: Data<'_>) -> Next {
         if let Some(next) = self.answer_first() {
             return next;
         }
@@ -78,7 +80,8 @@ impl KazooFlow {
             let source = match name {
                 Some("play") => own.filled("id").and_then(|id| self.media(id)),
                 Some("prompt") => own.filled("id").map(|id| self.prompt(id)),
-                Some("tts" | "say") => own.filled("text").map(|_| self.spoken(own)),
+                Some("tts") => own.filled("text").map(|_| self.spoken(own)),
+                Some("say") => self.said(now, own),
                 Some("tone") => tones(std::iter::once(item)),
                 Some(_) | None => None,
             };
@@ -86,6 +89,26 @@ impl KazooFlow {
         }
         // A key that stops one is kept, and therefore stops those after it, too.
         prompts.into_iter().rev().fold(Next::on(), |next, prompt| Next::Say(Box::new(prompt), Box::new(next)))
+    }
+
+    /// What a `say` says; nothing without a text, unless it is the time.
+    fn said(&self, now: Moment, data: Data<'_>) -> Option<PromptSource> {
+        let kind = data.filled("type").unwrap_or("");
+        let text = data.filled("text").unwrap_or("");
+        if text.is_empty() && !kind.starts_with("current_") && kind != "short_date_time" {
+            return None;
+        }
+        let language = data.filled("language").map_or_else(|| self.language.clone(), Language::new);
+        let method = data.filled("method").unwrap_or("pronounced");
+        let zone = TimeZone::get(&self.app.directory.time_zone).unwrap_or(TimeZone::UTC);
+        let manner = say::Manner { kind, method, language: language.as_str() };
+        Some(PromptSource::Speech(Speech {
+            text: say::words(text, manner, now.unix_ms, &zone),
+            language: language.as_str().to_owned(),
+            gender: if data.text("gender") == Some("masculine") { Gender::Male } else { Gender::Female },
+            voice: None,
+            is_ssml: false,
+        }))
     }
 
     pub(super) fn sleep(&mut self, data: Data<'_>) -> Next {

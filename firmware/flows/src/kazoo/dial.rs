@@ -29,6 +29,8 @@ const HEADERS_MAX: usize = 32;
 /// A dial under way.
 pub(super) struct Bridge {
     kind: Kind,
+    /// The telephones that ring, by their numbers.
+    numbers: Vec<Option<String>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -198,7 +200,9 @@ impl KazooFlow {
         let raw =
             facts.as_ref().and_then(|facts| facts.origin.request_uri.split_once('@')).map(|(user, _)| user);
         let keeps_raw = data.is("do_not_normalize") || data.is("bypass_e164");
-        let number = data.filled("to_did").or(raw.filter(|_| keeps_raw)).unwrap_or(dialled);
+        let asked = self.dialled.clone();
+        let number =
+            data.filled("to_did").or(asked.as_deref()).or(raw.filter(|_| keeps_raw)).unwrap_or(dialled);
         if number.is_empty() {
             return self.fail("TR-FLOW-TARGET");
         }
@@ -239,18 +243,6 @@ impl KazooFlow {
             };
         }
         self.ring_self_answering(endpoints, RING)
-    }
-
-    pub(super) fn page_group(&mut self, data: Data<'_>) -> Next {
-        let items: Vec<Item> = data
-            .value("endpoints")
-            .map_or(&[][..], Json::items)
-            .iter()
-            .filter_map(|json| self.listed_item(json))
-            .collect();
-        let wish = Wish { ignores_forward: true, ..Wish::default() };
-        let endpoints = self.endpoints_of(items, wish);
-        self.ring_self_answering(endpoints, timeout(data, Duration::from_secs(5)))
     }
 
     fn ring_self_answering(&mut self, mut endpoints: Vec<Endpoint>, ring_max: Duration) -> Next {
@@ -302,7 +294,12 @@ impl KazooFlow {
         shape(&mut dial);
         dial.record = self.recordings.take_for_bridge();
         self.questions = Questions { targets: asked, legs: Vec::new() };
-        self.act(Action::Dial(dial), Then::Bridged(Box::new(Bridge { kind })))
+        let number = |target: &DialTarget| match &target.target {
+            Target::Number(number) => Some(number.clone()),
+            Target::Trunk { .. } | Target::Sip(_) | Target::Queue { .. } => None,
+        };
+        let numbers = dial.targets.iter().map(number).collect();
+        self.act(Action::Dial(dial), Then::Bridged(Box::new(Bridge { kind, numbers })))
     }
 
     fn ringback(&self, data: Data<'_>) -> Ringback {
@@ -314,7 +311,7 @@ impl KazooFlow {
     }
 
     /// Header fields for the telephones: what they show or how they ring.
-    fn headers(&self, data: Data<'_>) -> Vec<(String, String)> {
+    pub(super) fn headers(&self, data: Data<'_>) -> Vec<(String, String)> {
         let mut headers = Vec::new();
         let kind = if self.caller_extension().is_some() { "internal" } else { "external" };
         let ringtone = data.inside("ringtones", "ringtones.").filled(kind).map(str::to_owned);
@@ -353,11 +350,12 @@ impl KazooFlow {
         self.ring(ring, |_| {})
     }
 
-    pub(super) fn bridged(&mut self, bridge: &Bridge, outcome: &Outcome) -> Next {
+    pub(super) fn bridged(&mut self, now: Moment, bridge: &Bridge, outcome: &Outcome) -> Next {
         self.questions = Questions::default();
         let failed = if let Outcome::Dialed(dialed) = outcome {
-            if dialed.answered.is_some() {
-                return self.talked(bridge);
+            if let Some(answered) = dialed.answered {
+                self.talked_with = bridge.numbers.get(answered).cloned().flatten();
+                return self.talked(now, bridge);
             }
             dialed.clone()
         } else if let Outcome::Failed(ActionFailure::NoTarget(cause)) = outcome {
@@ -380,10 +378,10 @@ impl KazooFlow {
         Next::on()
     }
 
-    fn talked(&mut self, bridge: &Bridge) -> Next {
+    fn talked(&mut self, now: Moment, bridge: &Bridge) -> Next {
         self.served = true;
         self.now_answered();
-        if let Some(next) = self.bridge_after() {
+        if let Some(next) = self.bridge_after(now) {
             return next;
         }
         match bridge.kind {

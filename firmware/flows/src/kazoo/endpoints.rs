@@ -12,9 +12,9 @@ use crate::json::Json;
 /// Most targets of one dial: the box has no more legs for them.
 pub(super) const TARGETS_MAX: usize = 20;
 /// Items that are looked at for one dial, groups and their members counted.
-const MEMBERS_MAX: usize = 500;
+pub(super) const MEMBERS_MAX: usize = 500;
 /// Groups inside groups.
-const GROUPS_MAX: usize = 5;
+pub(super) const GROUPS_MAX: usize = 5;
 
 /// One telephone or number to ring.
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use tipring_model::flow::{Action, Collect, Outcome};
+use tipring_model::flow::{Action, Collect, Moment, Outcome};
 use tipring_model::prompt::{Prompt, PromptSource};
 use tipring_model::{Cause, Digit, DigitSet};
 
@@ -39,7 +39,7 @@ impl KazooFlow {
     }
 
     /// The caller is nobody whom the box knows, or this cannot be done.
-    fn not_possible(&mut self, code: &'static str) -> Next {
+    pub(super) fn not_possible(&mut self, code: &'static str) -> Next {
         self.fault = Some(code);
         if let Some(next) = self.answer_first() {
             return next;
@@ -209,10 +209,6 @@ impl KazooFlow {
 
     // --- What the box has no means for.
 
-    pub(super) fn pick_up(&mut self) -> Next {
-        self.not_possible("TR-FLOW-NOT-OFFERED")
-    }
-
     pub(super) fn manual_presence(&mut self) -> Next {
         self.fail("TR-FLOW-NOT-OFFERED")
     }
@@ -226,11 +222,11 @@ impl KazooFlow {
     }
 
     /// What was asked for after a conversation.
-    pub(super) fn bridge_after(&mut self) -> Option<Next> {
+    pub(super) fn bridge_after(&mut self, now: Moment) -> Option<Next> {
         let (action, target) = self.after_bridge.take()?;
         match (action.as_str(), target) {
             ("hangup", _) => Some(Next::Over(Cause::NormalClearing, "after_bridge")),
-            ("park", _) => Some(self.park_anywhere()),
+            ("park", _) => Some(self.park_anywhere(now)),
             ("transfer", Some(number)) => Some(self.transfer_to(&number)),
             _ => None,
         }

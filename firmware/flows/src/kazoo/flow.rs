@@ -26,7 +26,7 @@ use super::lists::Spelling;
 use super::media::Language;
 use super::menu::Menu;
 use super::number::{Disa, OwnNumber};
-use super::park::Parked;
+use super::park::{Parked, RingBack};
 use super::parse::{Node, Picked, Tree};
 use super::pattern::Captures;
 use super::pivot::Asking;
@@ -101,10 +101,14 @@ pub(super) enum Then {
     Bridged(Box<Bridge>),
     Mailbox,
     Room,
-    /// The PIN of a room, asked this often before.
+    /// The PIN of a room, asked this often.
     RoomPin(u32),
+    /// The number of a room, asked this often.
+    RoomNumber(u32),
     Detected,
     Parked(Parked),
+    PickedUp,
+    Paged,
     Temporal,
     Forward(Box<AskForward>),
     Disa(Box<Disa>),
@@ -139,6 +143,15 @@ pub(super) struct KazooFlow {
     /// What phones show about the call.
     pub(super) alert_info: Option<String>,
     pub(super) after_bridge: Option<(String, Option<String>)>,
+    /// The telephone with which the caller talked last.
+    pub(super) talked_with: Option<String>,
+    pub(super) ring_back: RingBack,
+    /// The number that the caller has dialled within the flow.
+    pub(super) dialled: Option<String>,
+    /// The stored room that the caller enters.
+    pub(super) room: Option<String>,
+    /// The language that counts again after the room.
+    pub(super) language_before: Option<Language>,
     /// Recipients who learn of the call if it is missed.
     pub(super) missed: Option<serde_json::Value>,
     /// Somebody was reached, or a message was left.
@@ -178,6 +191,11 @@ impl KazooFlow {
             channel_vars: Vec::new(),
             alert_info: None,
             after_bridge: None,
+            talked_with: None,
+            ring_back: RingBack::default(),
+            dialled: None,
+            room: None,
+            language_before: None,
             missed: None,
             served: false,
             ringback: None,
@@ -449,7 +467,7 @@ impl KazooFlow {
         match node.module {
             Module::AfterBridge => self.after_bridge(data),
             Module::Answer => self.answer(),
-            Module::AudioMacro => self.audio_macro(data),
+            Module::AudioMacro => self.audio_macro(now, data),
             Module::BranchBnumber => self.branch_bnumber(data),
             Module::BranchVariable => self.branch_variable(data),
             Module::CallForward => self.call_forward(data),
@@ -462,13 +480,15 @@ impl KazooFlow {
             Module::DeadAir | Module::WaitForHangup => self.dead_air(),
             Module::Device => self.device(data),
             Module::Directory => self.spell(data),
-            Module::Disa => self.disa(data),
+            Module::Disa => self.disa(now, data),
             Module::DoNotDisturb => self.do_not_disturb(data),
             Module::DynamicCid => self.dynamic_cid(data),
             Module::FaxDetect => self.fax_detect(data),
             Module::FlushDtmf => self.flush_dtmf(data),
             Module::Group => self.group(data),
-            Module::GroupPickup | Module::GroupPickupFeature | Module::Intercept => self.pick_up(),
+            module @ (Module::GroupPickup | Module::GroupPickupFeature | Module::Intercept) => {
+                self.pick_up(data, module)
+            }
             Module::Hangup => Next::Over(Cause::NormalClearing, "hangup"),
             Module::Intercom => self.intercom(),
             Module::Language => self.set_language(data),
@@ -479,7 +499,7 @@ impl KazooFlow {
             Module::Noop => Next::on(),
             Module::Offnet | Module::Resources => self.resources(data),
             Module::PageGroup => self.page_group(data),
-            Module::Park => self.park(data),
+            Module::Park => self.park(now, data),
             Module::Pivot => self.pivot(now, &node),
             Module::Play => self.play(data),
             Module::PrependCid => self.prepend_cid(data),
@@ -531,11 +551,11 @@ impl KazooFlow {
         if let Outcome::Failed(failure) = &outcome {
             self.fault = Some(failure.code());
         }
-        let next = self.resume(then, outcome);
+        let next = self.resume(now, then, outcome);
         self.run(now, next);
     }
 
-    fn resume(&mut self, then: Then, outcome: Outcome) -> Next {
+    fn resume(&mut self, now: Moment, then: Then, outcome: Outcome) -> Next {
         match then {
             Then::Answered if outcome == Outcome::Done => {
                 self.now_answered();
@@ -548,15 +568,18 @@ impl KazooFlow {
             Then::Collected => self.collected(&outcome),
             Then::Menu(menu) => self.menu_collected(menu, &outcome),
             Then::GreetingRecorded(menu) => self.greeting_recorded(menu, &outcome),
-            Then::Bridged(bridge) => self.bridged(&bridge, &outcome),
+            Then::Bridged(bridge) => self.bridged(now, &bridge, &outcome),
             Then::Mailbox => self.mailbox_closed(&outcome),
             Then::Room => self.left_room(&outcome),
             Then::RoomPin(tries) => self.room_pin(tries, &outcome),
+            Then::RoomNumber(tries) => self.room_number(tries, &outcome),
             Then::Detected => Self::detected(&outcome),
             Then::Parked(parked) => self.unparked(parked, &outcome),
+            Then::PickedUp => self.picked_up(&outcome),
+            Then::Paged => self.paged(&outcome),
             Then::Temporal => self.temporal_chosen(&outcome),
             Then::Forward(ask) => self.forward_asked(*ask, &outcome),
-            Then::Disa(disa) => self.disa_collected(&disa, &outcome),
+            Then::Disa(disa) => self.disa_collected(now, &disa, &outcome),
             Then::OwnNumber(number) => self.own_number_collected(*number, &outcome),
             Then::Spelling(spelling) => self.spelled(*spelling, &outcome),
         }
@@ -589,6 +612,19 @@ impl KazooFlow {
             Waiting::Pivot { until, asking, .. } if until <= now.instant => {
                 let next = self.pivot_answered(now, *asking, Err(tipring_model::fetch::FetchError::Timeout));
                 self.run(now, next);
+            }
+            Waiting::Action(id, Then::Disa(mut disa)) => {
+                if disa.due.is_some_and(|due| due <= now.instant) {
+                    disa.due = None;
+                    self.push(FlowOutput::Cancel(id));
+                }
+                self.waiting = Waiting::Action(id, Then::Disa(disa));
+            }
+            Waiting::Action(id, Then::Parked(Parked::Waits)) => {
+                if self.ring_back.due.is_some_and(|due| due <= now.instant) {
+                    self.unpark(id);
+                }
+                self.waiting = Waiting::Action(id, Then::Parked(Parked::Waits));
             }
             other @ (Waiting::Nothing
             | Waiting::Action(..)
@@ -656,6 +692,7 @@ impl Flow for KazooFlow {
             FlowInput::Ended(id, outcome) => self.ended(now, id, outcome),
             FlowInput::Leg(leg, LegEvent::Released(cause)) if leg == self.leg => self.end(cause, "caller"),
             FlowInput::Leg(leg, LegEvent::Answered(_)) if leg == self.leg => self.now_answered(),
+            FlowInput::Leg(leg, LegEvent::Queue(event)) if leg == self.leg => self.ring_back.hear(&event),
             FlowInput::Leg(leg, event) => self.target_event(leg, &event),
             FlowInput::Fetched(id, answer) => self.fetched(now, id, answer),
             FlowInput::Message(id, message) => self.message(id, message),
@@ -671,6 +708,8 @@ impl Flow for KazooFlow {
         match &self.waiting {
             Waiting::Pivot { until, .. } => Some(*until),
             Waiting::Twiml(run) => run.poll_timeout(),
+            Waiting::Action(_, Then::Parked(Parked::Waits)) => self.ring_back.due,
+            Waiting::Action(_, Then::Disa(disa)) => disa.due,
             Waiting::Nothing | Waiting::Action(..) | Waiting::Ended => None,
         }
     }

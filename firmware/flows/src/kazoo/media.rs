@@ -40,7 +40,7 @@ impl Language {
 }
 
 /// Built-in prompts, by the names that the platform gives them.
-const WORDS: [(&str, &str); 28] = [
+const WORDS: [(&str, &str); 31] = [
     ("agent-invalid_choice", "That is not possible."),
     ("cf-enter_number", "Please enter the number for your calls, and press pound."),
     ("cf-main_menu_active", "Forwarding is on. Press 1 to switch it off, or 2 to change the number."),
@@ -48,6 +48,8 @@ const WORDS: [(&str, &str); 28] = [
     ("cf-now_forwarded_to", "Your calls are forwarded."),
     ("cf-disabled", "Your calls are no longer forwarded."),
     ("conf-enter_conf_pin", "Please enter the PIN of the conference, and press pound."),
+    ("conf-enter_conf_number", "Please enter the number of the conference, and press pound."),
+    ("conf-bad_conf", "There is no such conference."),
     ("conf-bad_pin", "That PIN is wrong."),
     ("conf-welcome", "Welcome to the conference."),
     ("conf-full", "The conference is full."),
@@ -65,6 +67,7 @@ const WORDS: [(&str, &str); 28] = [
     ("menu-transferring_call", "Please hold while you are connected."),
     ("fault-can_not_complete_at_this_time", "This is not possible now."),
     ("followme-accept", "You have a call. Press 1 to take it."),
+    ("pickup-no_channels", "There is no call to pick up."),
     ("park-not_found", "There is no call in that place."),
     ("temporal-menu", "Press 1 to switch on, 2 to switch off, or 3 to follow the calendar."),
     ("vm-goodbye", "Goodbye."),

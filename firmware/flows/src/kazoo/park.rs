@@ -1,17 +1,25 @@
 //! Parking a call and fetching it again; transfer.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tipring_model::flow::{Action, Dial, DialOrder, Enqueue, Outcome, Places, QueueEnd, Queued, Target};
+use tipring_model::ActionId;
+use tipring_model::flow::{
+    Action, Dial, DialOrder, Enqueue, FlowOutput, Moment, Outcome, Places, QueueEnd, QueueEvent, Queued,
+    Ringback, Target,
+};
 use tipring_model::prompt::{Prompt, PromptSource};
 
-use super::flow::{KazooFlow, Next, Then};
+use super::flow::{KazooFlow, Next, Then, milliseconds};
 use super::keys::Data;
 
 /// The queue in which calls are parked.
 const LOT: &str = "park";
 /// Highest place where nothing says so.
 const PLACE_MAX: u32 = 99;
+/// How long a call is parked before whoever parked it is rung, where nothing says so.
+const RING_BACK: Duration = Duration::from_secs(120);
+/// How long he is rung.
+const CALL_BACK: Duration = Duration::from_secs(30);
 /// How long a place is looked at for a call.
 const FETCH: Duration = Duration::from_secs(1);
 
@@ -24,10 +32,35 @@ pub(super) enum Parked {
         place: u32,
         parks: bool,
     },
+    /// Whoever parked the call is rung.
+    RingsBack,
+}
+
+/// What becomes of a parked call that nobody fetches.
+#[derive(Default)]
+pub(super) struct RingBack {
+    /// When whoever parked it is rung.
+    pub(super) due: Option<Instant>,
+    /// How long he is rung.
+    ring_max: Duration,
+    /// The place of the call.
+    pub(super) place: Option<u32>,
+    music: Option<ActionId>,
+}
+
+impl RingBack {
+    /// What happens to the parked call.
+    pub(super) fn hear(&mut self, event: &QueueEvent) {
+        match event {
+            QueueEvent::Position { place, .. } => self.place = *place,
+            // Somebody has fetched it.
+            QueueEvent::Called { .. } => self.due = None,
+        }
+    }
 }
 
 impl KazooFlow {
-    pub(super) fn park(&mut self, data: Data<'_>) -> Next {
+    pub(super) fn park(&mut self, now: Moment, data: Data<'_>) -> Next {
         let most =
             data.count("max_slot_number").and_then(|most| u32::try_from(most).ok()).unwrap_or(PLACE_MAX);
         let written = data.filled("slot").unwrap_or(&self.captures.longest).to_owned();
@@ -38,6 +71,13 @@ impl KazooFlow {
         if let Some(next) = self.answer_first() {
             return next;
         }
+        let wait =
+            |key: &str, otherwise| data.count(key).filter(|count| *count > 0).map_or(otherwise, milliseconds);
+        self.prepare_ring_back(
+            now,
+            wait("default_ringback_timeout", RING_BACK),
+            wait("default_callback_timeout", CALL_BACK),
+        );
         match (data.text("action"), place) {
             (Some("retrieve"), Some(place)) => self.fetch_parked(place, false),
             (Some("retrieve"), None) => self.nothing_parked(),
@@ -47,8 +87,14 @@ impl KazooFlow {
         }
     }
 
+    fn prepare_ring_back(&mut self, now: Moment, after: Duration, ring_max: Duration) {
+        let due = self.talked_with.as_ref().map(|_| now.instant + after);
+        self.ring_back = RingBack { due, ring_max, place: None, music: None };
+    }
+
     /// The lowest place that is free.
-    pub(super) fn park_anywhere(&mut self) -> Next {
+    pub(super) fn park_anywhere(&mut self, now: Moment) -> Next {
+        self.prepare_ring_back(now, RING_BACK, CALL_BACK);
         self.park_in(Places { first: 1, last: PLACE_MAX })
     }
 
@@ -58,8 +104,29 @@ impl KazooFlow {
         let next = self.act(Action::Enqueue(enqueue), Then::Parked(Parked::Waits));
         // Heard until somebody takes the call out.
         let music = Prompt { loops: u32::MAX, ..Prompt::once(PromptSource::Music) };
-        self.begin(self.leg, Action::Prompt(music));
+        self.ring_back.music = Some(self.begin(self.leg, Action::Prompt(music)));
         next
+    }
+
+    /// Nobody has fetched the call: it leaves its place.
+    pub(super) fn unpark(&mut self, parked: ActionId) {
+        self.ring_back.due = None;
+        self.push(FlowOutput::Cancel(parked));
+    }
+
+    /// Rings whoever parked the call.
+    fn ring_parker(&mut self) -> Next {
+        let Some(number) = self.talked_with.take() else { return Next::Stop };
+        if let Some(music) = self.ring_back.music.take() {
+            self.push(FlowOutput::Cancel(music));
+        }
+        let targets = vec![Target::Number(number)];
+        let dial = Dial {
+            ringback: Ringback::Prompt(PromptSource::Music),
+            caller_id: self.shown(),
+            ..Dial::new(targets, DialOrder::AllAtOnce, self.ring_back.ring_max)
+        };
+        self.act(Action::Dial(dial), Then::Parked(Parked::RingsBack))
     }
 
     fn fetch_parked(&mut self, place: u32, parks: bool) -> Next {
@@ -70,6 +137,16 @@ impl KazooFlow {
 
     pub(super) fn unparked(&mut self, parked: Parked, outcome: &Outcome) -> Next {
         match parked {
+            Parked::Waits if *outcome == Outcome::Cancelled => self.ring_parker(),
+            Parked::RingsBack => {
+                if matches!(outcome, Outcome::Dialed(dialed) if dialed.answered.is_some()) {
+                    self.served = true;
+                    return Next::Stop;
+                }
+                self.fault = Some("TR-DIAL-NO-ANSWER");
+                let place = self.ring_back.place.map(|place| place.to_string());
+                place.and_then(|place| self.attempt(&place)).unwrap_or(Next::Stop)
+            }
             Parked::Waits => {
                 let is_full = matches!(outcome, Outcome::Queued(Queued { end: QueueEnd::Full, .. }));
                 self.served |= !is_full;

@@ -107,6 +107,8 @@ impl KazooFlow {
             redirects_max: REDIRECTS_MAX,
             body_max_bytes: ANSWER_BYTES_MAX,
             cuts_body: false,
+            connect: None,
+            moves_fields: false,
         };
         let is_json = data.text("req_body_format") == Some("json");
         if data.text("req_format") == Some("twiml") {

@@ -89,6 +89,7 @@ impl KazooFlow {
         let length_max = Duration::from_secs(data.count("time_limit").unwrap_or(3_600));
         Record {
             length_min: seconds(data.count("record_min_sec").unwrap_or(0)),
+            silence_max: data.is("silence_detection").then(|| silence(data)),
             upload: self.upload(data),
             ..Record::new(tag, sides, length_max)
         }
@@ -107,4 +108,10 @@ impl KazooFlow {
         let method = if data.text("method") == Some("post") { Method::Post } else { Method::Put };
         Some(Upload { method, url, headers: Vec::new() })
     }
+}
+
+/// How long nobody may speak: the box has one wait for the beginning and for the end.
+fn silence(data: Data<'_>) -> Duration {
+    let count = |key: &str| data.count(key).filter(|count| *count > 0);
+    seconds(count("silence_final_timeout").or_else(|| count("silence_initial_timeout")).unwrap_or(5))
 }

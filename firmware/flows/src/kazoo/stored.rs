@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use tipring_model::directory::{Directory, MailboxEntry, Phone, User};
+use tipring_model::prompt::{Gender, PromptSource, Speech};
 
 use super::keys::{self, Data, Key};
+use crate::address;
 use crate::json::Json;
 
 /// A kind of stored document.
@@ -111,14 +113,16 @@ impl Stored {
             .map(|id| {
                 let data = self.data("vmboxes", id);
                 let owner = self.find("vmboxes", id).and_then(|stored| stored.get("owner_id"));
-                let greeting = data.inside("media", "media.").filled("unavailable");
+                let media = data.inside("media", "media.");
+                let greeting = media.filled("unavailable").and_then(|media| self.sound(media));
                 MailboxEntry {
                     id: id.to_owned(),
                     number: data.filled("mailbox").unwrap_or("").to_owned(),
                     pin: data.filled("pin").map(str::to_owned),
                     asks_pin: data.is("require_pin"),
-                    // Only what lies on the box can be heard at any time.
-                    greeting: greeting.filter(|media| !media.contains('/')).map(str::to_owned),
+                    greeting,
+                    skips_greeting: data.is("skip_greeting"),
+                    newest_first: !data.is("oldest_message_first"),
                     skips_instructions: data.is("skip_instructions"),
                     announces_only: data.is("announcement_only"),
                     operator: data.filled("operator_number").map(str::to_owned),
@@ -130,6 +134,26 @@ impl Stored {
                 }
             })
             .collect()
+    }
+
+    /// A sound that is the same in every call: on the box, at an address, or a text of the account.
+    fn sound(&self, media: &str) -> Option<PromptSource> {
+        if media.starts_with("http://") || media.starts_with("https://") {
+            return address::absolute(media).map(PromptSource::Url);
+        }
+        let stored = self.find("media", media);
+        let text = stored.filter(|stored| stored.get("media_source").and_then(Json::text) == Some("tts"));
+        let text = text.and_then(|stored| stored.at_path(["tts", "text"])).and_then(Json::text);
+        match text {
+            Some(text) => Some(PromptSource::Speech(Speech {
+                text: text.to_owned(),
+                language: "en-US".to_owned(),
+                gender: Gender::Female,
+                voice: None,
+                is_ssml: false,
+            })),
+            None => (!media.contains('/')).then(|| PromptSource::Library(media.to_owned())),
+        }
     }
 
     /// What the box may call a mailbox of the account; the first that it knows holds.

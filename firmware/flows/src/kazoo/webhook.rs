@@ -87,6 +87,8 @@ fn told(method: Method, url: String) -> HttpRequest {
         redirects_max: 5,
         body_max_bytes: ANSWER_BYTES_MAX,
         cuts_body: true,
+        connect: None,
+        moves_fields: false,
     }
 }
 

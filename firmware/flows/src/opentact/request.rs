@@ -64,6 +64,8 @@ pub(super) fn document_request(
         redirects_max: REDIRECTS_MAX,
         body_max_bytes: LIMITS.bytes_max,
         cuts_body: false,
+        connect: None,
+        moves_fields: false,
     }
 }
 
@@ -96,6 +98,8 @@ pub(super) fn notice_request(method: Method, url: String, entity: Option<Vec<u8>
         redirects_max: REDIRECTS_MAX,
         body_max_bytes: LIMITS.bytes_max,
         cuts_body: false,
+        connect: None,
+        moves_fields: false,
     }
 }
 
@@ -260,6 +264,8 @@ impl OpentactFlow {
             timeout,
             total: None,
             redirects_max: REDIRECTS_MAX,
+            connect: None,
+            moves_fields: false,
             body_max_bytes: LIMITS.bytes_max,
             cuts_body: !include,
         };

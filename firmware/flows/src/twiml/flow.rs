@@ -37,6 +37,8 @@ pub struct TwimlFlow {
     pub(super) answered_at: Option<Instant>,
     pub(super) scripts: Vec<Script>,
     pub(super) callees: Vec<Callee>,
+    /// The leg that answered last, and its number.
+    pub(super) other_leg: Option<(LegId, String)>,
     pub(super) detections: Vec<Detection>,
     pub(super) recordings: Vec<Background>,
     pub(super) streams: Vec<Beside>,
@@ -73,6 +75,7 @@ impl TwimlFlow {
             answered_at: None,
             scripts: Vec::new(),
             callees: Vec::new(),
+            other_leg: None,
             detections: Vec::new(),
             recordings: Vec::new(),
             streams: Vec::new(),
@@ -475,6 +478,7 @@ impl TwimlFlow {
             LegEvent::Answered(_) => self.now_answered(now),
             LegEvent::Room(event) => self.room_event(now, event),
             LegEvent::Queue(event) => self.queue_event(now, event),
+            LegEvent::Held(held) => self.caller_held(now, held),
             LegEvent::Placed { .. } | LegEvent::Alerting | LegEvent::Digit(_) => {}
         }
     }

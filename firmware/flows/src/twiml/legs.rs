@@ -24,6 +24,7 @@ pub(super) struct Callee {
     pub(super) sid: String,
     plan: Plan,
     from: String,
+    began_unix_ms: i64,
     answered: Option<Instant>,
     /// What kind of party it is, once that was heard.
     answered_by: Option<&'static str>,
@@ -81,7 +82,7 @@ impl TwimlFlow {
                 self.drop_beside(leg);
                 self.callee_over(now, leg, *cause);
             }
-            LegEvent::Digit(_) | LegEvent::Room(_) | LegEvent::Queue(_) => {}
+            LegEvent::Digit(_) | LegEvent::Held(_) | LegEvent::Room(_) | LegEvent::Queue(_) => {}
         }
     }
 
@@ -99,6 +100,7 @@ impl TwimlFlow {
             sid,
             plan,
             from,
+            began_unix_ms: now.unix_ms,
             answered: None,
             answered_by: None,
             told: 0,
@@ -111,6 +113,7 @@ impl TwimlFlow {
         let Some(callee) = self.callee_mut(leg) else { return };
         callee.answered = Some(now.instant);
         let plan = callee.plan.clone();
+        self.other_leg = Some((leg, plan.to.clone()));
         self.tell_callee(now, leg, "answered", "in-progress", None);
         if let Some((detect, to)) = plan.detect {
             let action = self.act(leg, Action::Detect(detect));
@@ -167,6 +170,31 @@ impl TwimlFlow {
         let cause = if gave_up { Cause::Cancelled } else { cause };
         let status = if callee.answered.is_some() { "completed" } else { status_of_cause(cause) };
         self.tell_callee(now, leg, "completed", status, Some(cause));
+        self.tell_leg_record(now, leg, cause);
+    }
+
+    /// A leg has a record of its own, where those of Kazoo are wanted.
+    fn tell_leg_record(&mut self, now: Moment, leg: LegId, cause: Cause) {
+        let terms = std::rc::Rc::clone(&self.terms);
+        let (Some(url), Some(facts)) = (&terms.cdr_url, self.facts.clone()) else { return };
+        let Some(callee) = self.callee(leg) else { return };
+        let (from, to) = (callee.from.clone(), callee.plan.to.clone());
+        let of_leg = OfLeg {
+            id: format!("{}-{leg}", facts.id),
+            name: String::new(),
+            direction: "outbound",
+            began_unix_ms: callee.began_unix_ms,
+            talked: callee.answered.map(|answered| seconds_since(now, answered)),
+            from: (from.clone(), from.clone()),
+            to: to.clone(),
+            request: to.clone(),
+        };
+        let mut fields = pivot_record(now, of_leg, cause);
+        fields.push(field("Callee-ID-Number", to));
+        fields.push(field("Other-Leg-Call-ID", facts.id.to_string()));
+        fields.push(field("Other-Leg-Caller-ID-Number", facts.from.number_or_anonymous()));
+        fields.push(field("Other-Leg-Destination-Number", facts.to.as_str()));
+        self.tell("pivot.cdr", (url, tipring_model::fetch::Method::Post), fields, true);
     }
 
     /// All legs that are left are let go.
@@ -282,37 +310,68 @@ impl TwimlFlow {
             self.tell("twiml.status", (&callback.to.url, callback.to.method), fields, true);
         }
         if let Some(url) = &terms.cdr_url {
-            let talked = if self.answered { Some(talked) } else { None };
-            let fields = pivot_record(&facts, now, talked, cause);
+            let (from, to) = (facts.from.number_or_anonymous().to_owned(), facts.to.to_string());
+            let or = |uri: &str, number: &str| if uri.is_empty() { number } else { uri }.to_owned();
+            let of_leg = OfLeg {
+                id: facts.id.to_string(),
+                name: facts.from.name.clone().unwrap_or_default(),
+                direction: facts.direction.as_str(),
+                began_unix_ms: facts.started_unix_ms,
+                talked: if self.answered { Some(talked) } else { None },
+                from: (or(&facts.origin.from_uri, &from), from),
+                to: or(&facts.origin.to_uri, &to),
+                request: or(&facts.origin.request_uri, &to),
+            };
+            let mut fields = pivot_record(now, of_leg, cause);
+            if let Some((leg, number)) = &self.other_leg {
+                fields.push(field("Callee-ID-Number", number));
+                fields.push(field("Other-Leg-Call-ID", format!("{}-{leg}", facts.id)));
+                fields.push(field("Other-Leg-Destination-Number", number));
+            }
+            let headers = facts.origin.headers.iter();
+            fields
+                .extend(headers.map(|(name, value)| (format!("Custom-SIP-Headers[{name}]"), value.clone())));
             self.tell("pivot.cdr", (url, tipring_model::fetch::Method::Post), fields, true);
         }
     }
 }
 
-/// A call as Kazoo's records tell of it; `talked` in seconds, none for a call without an answer.
-fn pivot_record(facts: &CallFacts, now: Moment, talked: Option<u64>, cause: Cause) -> Fields {
+/// A leg, as Kazoo's records tell of it.
+struct OfLeg {
+    id: String,
+    /// The caller's.
+    name: String,
+    direction: &'static str,
+    began_unix_ms: i64,
+    /// Seconds since the answer, if there was one.
+    talked: Option<u64>,
+    /// Address and number.
+    from: (String, String),
+    to: String,
+    request: String,
+}
+
+fn pivot_record(now: Moment, leg: OfLeg, cause: Cause) -> Fields {
     let gregorian =
         |unix_ms: i64| unix_ms.div_euclid(1_000).saturating_add(crate::kazoo::GREGORIAN_OFFSET).to_string();
-    let lasted_ms = now.unix_ms.saturating_sub(facts.started_unix_ms);
+    let lasted_ms = now.unix_ms.saturating_sub(leg.began_unix_ms);
     let lasted = u64::try_from(lasted_ms.div_euclid(1_000)).unwrap_or(0);
     let (name, status) = crate::kazoo::hangup_cause(cause);
-    let status = if talked.is_some() { 200 } else { status };
-    let (from, to) = (facts.from.number_or_anonymous(), facts.to.as_str());
-    let origin = &facts.origin;
-    let uri = |uri: &str, number: &str| if uri.is_empty() { number.to_owned() } else { uri.to_owned() };
+    let status = if leg.talked.is_some() { 200 } else { status };
+    let talked = leg.talked.unwrap_or(0);
     vec![
-        field("Call-ID", facts.id.to_string()),
-        field("Caller-ID-Name", facts.from.name.clone().unwrap_or_default()),
-        field("Caller-ID-Number", from),
-        field("From", uri(&origin.from_uri, from)),
-        field("To", uri(&origin.to_uri, to)),
-        field("Request", uri(&origin.request_uri, to)),
-        field("Call-Direction", facts.direction.as_str()),
+        field("Call-ID", leg.id),
+        field("Caller-ID-Name", leg.name),
+        field("Caller-ID-Number", leg.from.1),
+        field("From", leg.from.0),
+        field("To", leg.to),
+        field("Request", leg.request),
+        field("Call-Direction", leg.direction),
         field("Timestamp", gregorian(now.unix_ms)),
-        field("Channel-Created-Time", gregorian(facts.started_unix_ms)),
+        field("Channel-Created-Time", gregorian(leg.began_unix_ms)),
         field("Duration-Seconds", lasted.to_string()),
-        field("Billing-Seconds", talked.unwrap_or(0).to_string()),
-        field("Ringing-Seconds", lasted.saturating_sub(talked.unwrap_or(0)).to_string()),
+        field("Billing-Seconds", talked.to_string()),
+        field("Ringing-Seconds", lasted.saturating_sub(talked).to_string()),
         field("Hangup-Cause", name),
         field("Hangup-Code", format!("sip:{status}")),
     ]

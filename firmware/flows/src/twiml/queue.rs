@@ -43,6 +43,8 @@ pub(super) struct Stay {
     leaves: bool,
     /// The place in the queue, how many wait, and how long on the average.
     place: Option<(usize, usize, u64)>,
+    /// Somebody has taken the caller out of it.
+    called: bool,
     /// Set for one who takes others out of the queue.
     takes: bool,
 }
@@ -84,6 +86,7 @@ impl TwimlFlow {
             waits: false,
             leaves: false,
             place: None,
+            called: false,
             takes: false,
         };
         let waiting_max = usize::try_from(waiting_max).unwrap_or(1);
@@ -108,7 +111,7 @@ impl TwimlFlow {
                 }
             }
             QueueEvent::Called { announce, by } => {
-                stay.waits = true;
+                (stay.waits, stay.called) = (true, true);
                 let mut fields = vec![
                     field("QueueSid", stay.sid.clone()),
                     field("QueueTime", seconds_since(now, *began).to_string()),
@@ -269,10 +272,20 @@ impl TwimlFlow {
 
     /// The caller hung up in a queue: the application is told, and what it answers is not run.
     pub(super) fn queue_hung_up(&mut self, now: Moment, stay: &Stay, began: Instant) {
-        self.step(&stay.verb, true, "hangup");
+        self.queue_left(now, stay, began, "hangup");
+    }
+
+    /// Another document has the call: the application is told in the same way.
+    pub(super) fn queue_redirected(&mut self, now: Moment, stay: &Stay, began: Instant) {
+        let result = if stay.called { "redirected-from-bridged" } else { "redirected" };
+        self.queue_left(now, stay, began, result);
+    }
+
+    fn queue_left(&mut self, now: Moment, stay: &Stay, began: Instant, result: &str) {
+        self.step(&stay.verb, true, result);
         let Some((url, method)) = stay.action.as_ref().filter(|_| !stay.takes) else { return };
         let mut fields = self.standard(self.leg);
-        fields.extend(self.queue_fields(stay, "hangup", seconds_since(now, began)));
+        fields.extend(self.queue_fields(stay, result, seconds_since(now, began)));
         self.tell("twiml.action", (url, *method), fields, false);
     }
 
@@ -312,6 +325,7 @@ impl TwimlFlow {
             waits: true,
             leaves: false,
             place: None,
+            called: true,
             takes: true,
         };
         let action = self.act(script.leg, Action::Dial(dial));

@@ -8,7 +8,7 @@ use tipring_model::flow::{Action, FlowOutput, Moment, Notice};
 use tipring_model::{Cause, FetchId};
 
 use super::flow::TwimlFlow;
-use super::fragment::Manner;
+use super::fragment::{Manner, Waits};
 use super::params::{self, Fields, field};
 use super::parse::{self, BYTES_MAX, Content};
 use super::script::{Role, Script, Verb, Waiting};
@@ -101,12 +101,14 @@ fn request(terms: &Terms, url: &str, method: Method, mut fields: Fields, manner:
         // address, is told from a document that is too long.
         body_max_bytes: BYTES_MAX + 1,
         cuts_body: true,
+        connect: Some(manner.connect),
+        moves_fields: false,
     }
 }
 
 /// The request with which a call begins.
 pub(super) fn first_request(terms: &Terms, url: &str, facts: &CallFacts) -> HttpRequest {
-    let manner = Manner::of(url, terms.timeout).unwrap_or(Manner::usual(terms.timeout));
+    let manner = Manner::of(url, terms.waits()).unwrap_or(Manner::usual(terms.waits()));
     let status = if facts.answered { "in-progress" } else { "ringing" };
     let mut fields = params::of_call(terms, facts, status);
     fields.extend(terms.fields.iter().cloned());
@@ -245,9 +247,9 @@ impl TwimlFlow {
 
     /// Sends the request of a document.
     pub(super) fn send(&mut self, now: Moment, script: &mut Script, mut pending: Box<Pending>) {
-        let manner = Manner::of(&pending.url, self.terms.timeout).unwrap_or_else(|()| {
+        let manner = Manner::of(&pending.url, self.terms.waits()).unwrap_or_else(|()| {
             self.warn("TR-FLOW-FRAGMENT", &script.place());
-            Manner::usual(self.terms.timeout)
+            Manner::usual(self.terms.waits())
         });
         if address::absolute(&pending.url).is_none() {
             return self.not_had(now, script, *pending, "TR-HOOK-URL");
@@ -343,8 +345,8 @@ impl TwimlFlow {
     /// Whether a request that failed is made once more. What the box may replace by a copy is
     /// repeated where that is decided.
     fn repeats(&self, pending: &Pending, answer: Result<&HttpResponse, FetchError>) -> bool {
-        let manner = Manner::of(&pending.url, self.terms.timeout);
-        let manner = manner.unwrap_or(Manner::usual(self.terms.timeout));
+        let manner = Manner::of(&pending.url, self.terms.waits());
+        let manner = manner.unwrap_or(Manner::usual(self.terms.waits()));
         let by_the_box = self.copy_key(pending).is_some_and(|key| key.fallback != OwnFallback::Follows);
         if pending.attempts > manner.retries || by_the_box {
             return false;
@@ -411,7 +413,10 @@ impl TwimlFlow {
         fields: Fields,
         is_last: bool,
     ) {
-        let manner = Manner::usual(std::time::Duration::from_secs(NOTICE_TIMEOUT_SECS));
+        let manner = Manner::usual(Waits {
+            whole: std::time::Duration::from_secs(NOTICE_TIMEOUT_SECS),
+            ..self.terms.waits()
+        });
         let mut request = request(&self.terms, url, method, fields, manner);
         request.headers.extend(self.cookies.header(url).map(|line| ("Cookie".to_owned(), line)));
         self.push(FlowOutput::Notify(Notice { topic, request, is_last }));

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use tipring_model::fetch::Method;
-use tipring_model::flow::{Action, Conference, LeftBy, Moment, Outcome, RoomEvent, Sides};
+use tipring_model::flow::{Action, Conference, LeftBy, Moment, Outcome, ROOM_MEMBERS_MAX, RoomEvent, Sides};
 use tipring_model::prompt::PromptSource;
 
 use super::attributes::Attributes;
@@ -19,8 +19,6 @@ use crate::xml::Element;
 
 /// Longest name of a room or of a member, in characters.
 const NAME_CHARS_MAX: usize = 128;
-/// Most members of a room on the box.
-const MEMBERS_MAX: u64 = 16;
 /// Most members that the language knows.
 const MEMBERS_WRITTEN_MAX: u64 = 250;
 
@@ -42,8 +40,9 @@ pub(super) struct Room {
     coaches: bool,
     /// A document, fetched when the room has not begun.
     wait: Option<Address>,
-    /// Set if the room is to be recorded by its first member.
-    records: Option<Report>,
+    /// Set if the room is to be recorded: where the recording is told of.
+    records: Option<Option<Callback>>,
+    is_held: bool,
     is_first: bool,
     has_begun: bool,
     /// Members, this one included.
@@ -76,13 +75,7 @@ impl TwimlFlow {
         let records = attributes.choice("record", &["do-not-record", "record-from-start"]);
         attributes.choice("trim", &["trim-silence", "do-not-trim"]);
         attributes.choice("jitterBufferSize", &["small", "medium", "large", "off"]);
-        let coach = attributes.word("coach");
-        let coached = coach.and_then(|wanted| {
-            self.callees.iter().find(|callee| callee.sid == wanted).map(|callee| callee.leg)
-        });
-        if coach.is_some() && coached.is_none() {
-            attributes.note("coach", "TR-FLOW-COACH");
-        }
+        let coaches = attributes.word("coach").map(str::to_owned);
         let label = attributes.word("participantLabel");
         let label = label.map(|label| label.chars().take(NAME_CHARS_MAX).collect::<String>());
         let method = attributes.method("statusCallbackMethod", Method::Post);
@@ -97,12 +90,10 @@ impl TwimlFlow {
             return self.nobody_dialed(now, script, verb, terms.action);
         }
         let room_sid = sid("CF", &[&self.terms.account_sid, &name]);
-        let records = (records == Some("record-from-start")).then(|| {
-            let sid = self.next_sid("RE");
-            Report::new(sid, recording, "Conference", now).of_room(room_sid.clone())
-        });
+        let records = (records == Some("record-from-start")).then_some(recording);
         let spec = Conference {
             room: name.clone(),
+            name: self.sid_of(script.leg),
             muted,
             deaf: false,
             begins,
@@ -110,10 +101,10 @@ impl TwimlFlow {
             tone_in: matches!(beep, "true" | "onEnter"),
             tone_out: matches!(beep, "true" | "onExit"),
             wait: (wait.is_none() && !is_silent).then_some(PromptSource::Music),
-            members_max: usize::try_from(members_max.min(MEMBERS_MAX)).unwrap_or(2),
+            members_max: usize::try_from(members_max).map_or(2, |most| most.min(ROOM_MEMBERS_MAX)),
             leave: terms.hang_up,
-            coaches: coached,
-            record: None,
+            coaches: coaches.clone(),
+            records: records.is_some(),
         };
         let room = Room {
             verb,
@@ -125,9 +116,10 @@ impl TwimlFlow {
             muted,
             begins,
             ends,
-            coaches: coached.is_some(),
+            coaches: coaches.is_some(),
             wait,
             records,
+            is_held: false,
             is_first: false,
             has_begun: false,
             members: 0,
@@ -147,7 +139,10 @@ impl TwimlFlow {
         let Waiting::Room { room, .. } = &mut main.waiting else { return };
         let mut wait = None;
         match event {
-            RoomEvent::Entered { members, began } => {
+            RoomEvent::Entered { members, began, coached } => {
+                if !coached {
+                    self.warn("TR-FLOW-COACH", &room.verb.path);
+                }
                 room.is_first = members == 1;
                 room.members = members;
                 room.has_begun = began;
@@ -157,10 +152,6 @@ impl TwimlFlow {
                 let label = room.label.clone();
                 let label: Fields = label.map(|label| field("ParticipantLabel", label)).into_iter().collect();
                 self.tell_room(now, room, "join", "participant-join", &label);
-                if let (Some(report), true) = (room.records.take(), room.is_first) {
-                    let path = room.verb.path.clone();
-                    self.record_beside(leg, Sides::Both, report, &path);
-                }
                 wait = room.wait.clone().filter(|_| !began);
             }
             RoomEvent::Began => {
@@ -169,12 +160,34 @@ impl TwimlFlow {
                 }
                 self.drop_beside(leg);
             }
+            RoomEvent::Records => {
+                if let Some(recording) = room.records.take() {
+                    let (path, room) = (room.verb.path.clone(), room.sid.clone());
+                    let report = Report::new(self.next_sid("RE"), recording, "Conference", now).of_room(room);
+                    self.record_beside(leg, Sides::Both, report, &path);
+                }
+            }
             RoomEvent::Joined { members } | RoomEvent::Parted { members } => room.members = members,
         }
         self.scripts.push(main);
         if wait.is_some() {
             self.begin_wait(now, Role::InRoom, leg, wait, Fields::new());
         }
+    }
+
+    /// The far end put the caller on hold, or took him back.
+    pub(super) fn caller_held(&mut self, now: Moment, held: bool) {
+        let Some(mut main) = self.take(|script| matches!(script.waiting, Waiting::Room { .. })) else {
+            return;
+        };
+        if let Waiting::Room { room, .. } = &mut main.waiting
+            && room.is_held != held
+        {
+            room.is_held = held;
+            let name = if held { "participant-hold" } else { "participant-unhold" };
+            self.tell_room(now, room, "hold", name, &[]);
+        }
+        self.scripts.push(main);
     }
 
     fn tell_room(
@@ -199,7 +212,7 @@ impl TwimlFlow {
             fields.push(field("CallSid", self.sid_of(self.leg)));
             for (name, on) in [
                 ("Muted", room.muted),
-                ("Hold", false),
+                ("Hold", room.is_held),
                 ("Coaching", room.coaches),
                 ("StartConferenceOnEnter", room.begins),
                 ("EndConferenceOnExit", room.ends),

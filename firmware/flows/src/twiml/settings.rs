@@ -9,6 +9,7 @@ use tipring_model::fetch::{HttpResponse, Method};
 use tipring_model::prompt::Gender;
 use tipring_model::settings::{Field, FieldError, FieldKind, Problem, RawSettings};
 
+use super::fragment::Waits;
 use super::parse;
 use crate::xml::Element;
 
@@ -60,6 +61,14 @@ impl Profile {
         match self {
             Self::Pivot | Self::Laml => Duration::from_secs(5),
             Self::Twilio | Self::Texml | Self::Rcml => Duration::from_secs(15),
+        }
+    }
+
+    /// Longest wait for a connection.
+    pub(super) const fn connect_max(self) -> Duration {
+        match self {
+            Self::Laml => Duration::from_secs(2),
+            Self::Twilio | Self::Pivot | Self::Texml | Self::Rcml => Duration::from_secs(5),
         }
     }
 
@@ -163,6 +172,11 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// How long documents are waited for where their address does not say so.
+    pub(super) fn waits(&self) -> Waits {
+        Waits { connect: self.profile.connect_max().min(self.timeout), whole: self.timeout }
+    }
+
     /// What `profile` says, and the box's own account.
     #[must_use]
     pub fn of(profile: Profile, directory: &Directory) -> Self {

@@ -9,7 +9,7 @@ use super::flow::TwimlFlow;
 use super::params::Fields;
 use super::parse;
 use super::request::{Pending, Purpose};
-use super::script::{Role, Script};
+use super::script::{Role, Script, Waiting};
 use crate::address;
 
 fn reply(status: u16, text: &str) -> Reply {
@@ -48,6 +48,9 @@ impl TwimlFlow {
         for script in std::mem::take(&mut self.scripts) {
             if let Some(action) = script.waiting.action() {
                 self.cancel(action);
+            }
+            if let Waiting::Queue { stay, began, .. } = &script.waiting {
+                self.queue_redirected(now, stay, *began);
             }
         }
         self.end_callees(now, Cause::NormalClearing);

@@ -2,6 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 use tipring_model::directory::{Directory, Group as Members, MailboxEntry, Phone, User};
+use tipring_model::prompt::PromptSource;
 use tipring_model::{CallerId, Number};
 use toml_edit::Table;
 
@@ -116,7 +117,9 @@ impl Reader<'_> {
             let toggle = |key: &str| raw.toggle(key).unwrap_or(false);
             let entry = MailboxEntry {
                 asks_pin: toggle("asks_pin"),
-                greeting: raw.text("greeting").map(str::to_owned),
+                greeting: raw.text("greeting").map(|name| PromptSource::Library(name.to_owned())),
+                skips_greeting: false,
+                newest_first: false,
                 skips_instructions: toggle("skips_instructions"),
                 announces_only: toggle("announces_only"),
                 operator: raw.text("operator").map(str::to_owned),

@@ -305,6 +305,8 @@ impl Switchboard {
             redirects_max: 0,
             body_max_bytes: 0,
             cuts_body: true,
+            connect: None,
+            moves_fields: false,
             total: None,
         };
         // Whatever it says was noted.

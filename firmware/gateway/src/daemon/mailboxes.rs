@@ -176,12 +176,19 @@ fn message(file: String, from: &CallerId, length: Duration, at_unix_ms: i64) -> 
 }
 
 fn contents(entry: &MailboxEntry, index: &Index) -> MailboxContents {
-    let messages = index.messages.iter().map(|known| Message {
-        file: known.file.clone(),
-        from: known.from.clone(),
-        at_unix_ms: known.at_unix_ms,
-        is_new: known.is_new,
-    });
+    let mut messages: Vec<Message> = index
+        .messages
+        .iter()
+        .map(|known| Message {
+            file: known.file.clone(),
+            from: known.from.clone(),
+            at_unix_ms: known.at_unix_ms,
+            is_new: known.is_new,
+        })
+        .collect();
+    if entry.newest_first {
+        messages.reverse();
+    }
     MailboxContents {
         name: entry.id.clone(),
         number: entry.number.clone(),
@@ -189,11 +196,12 @@ fn contents(entry: &MailboxEntry, index: &Index) -> MailboxContents {
         asks_pin: entry.asks_pin,
         greeting: index.greeting.clone(),
         prompt: entry.greeting.clone(),
+        skips_greeting: entry.skips_greeting,
         skips_instructions: entry.skips_instructions,
         announces_only: entry.announces_only,
         has_operator: entry.operator.is_some(),
         is_full: index.messages.len() >= entry.messages_max,
-        messages: messages.collect(),
+        messages,
     }
 }
 
@@ -234,6 +242,8 @@ mod tests {
             pin: Some("4711".to_owned()),
             asks_pin: false,
             greeting: None,
+            skips_greeting: false,
+            newest_first: false,
             skips_instructions: false,
             announces_only: false,
             operator: None,
@@ -274,6 +284,24 @@ mod tests {
         assert_eq!(open().pin.as_deref(), Some("99999"));
         let missing = MailboxRequest::Greeting { mailbox: mailbox(), file: Some("none.wav".to_owned()) };
         assert!(ask(missing).is_err() && open().messages.len() == 1, "a fault changes nothing");
+    }
+
+    #[test]
+    fn the_newest_message_may_come_first() {
+        let message = |file: &str| Entry {
+            file: file.to_owned(),
+            from: String::new(),
+            name: None,
+            at_unix_ms: 0,
+            length_ms: 1,
+            is_new: true,
+        };
+        let index = Index { messages: vec![message("1"), message("2")], ..Index::default() };
+        for (newest_first, expected) in [(false, ["1", "2"]), (true, ["2", "1"])] {
+            let contents = contents(&MailboxEntry { newest_first, ..entry() }, &index);
+            let files: Vec<&str> = contents.messages.iter().map(|message| message.file.as_str()).collect();
+            assert_eq!(files, expected);
+        }
     }
 
     #[test]

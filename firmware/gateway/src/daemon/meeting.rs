@@ -8,7 +8,11 @@ use tokio::task::spawn_local;
 use super::switchboard::{Switchboard, moment};
 
 impl Switchboard {
-    pub(super) fn exchange(&self, seat: Seat, request: ExchangeRequest) {
+    pub(super) fn exchange(&self, seat: Seat, mut request: ExchangeRequest) {
+        if let ExchangeRequest::Rings { at, .. } = &mut request {
+            // Calls are taken from telephones of the office alone, never an emergency call.
+            at.retain(|number| self.0.plan.reaches_phone(number));
+        }
         self.0.exchange.borrow_mut().handle(moment().instant, seat, request);
         self.exchange_said(seat.call);
     }

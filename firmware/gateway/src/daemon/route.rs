@@ -181,6 +181,12 @@ impl Plan {
         self.line(line).and_then(|planned| planned.local_flow)
     }
 
+    /// True for a number that reaches a telephone of the office.
+    #[must_use]
+    pub(crate) fn reaches_phone(&self, number: &str) -> bool {
+        !self.is_emergency(number) && self.phone(number).is_some()
+    }
+
     fn phone(&self, number: &str) -> Option<usize> {
         self.lines.iter().position(|line| line.trunk.is_none() && line.number.as_deref() == Some(number))
     }
@@ -277,6 +283,15 @@ mod tests {
         assert_eq!(plan().extension(LineId(1), &plain).as_deref(), Some("201"));
         assert_eq!(plan().extension(LineId(1), &transferred), None);
         assert_eq!(plan().extension(LineId(0), &plain), None);
+    }
+
+    #[test]
+    fn calls_are_taken_from_telephones_alone() {
+        let mut plan = plan();
+        plan.lines.push(phone("112", None));
+        for (number, is_phone) in [("201", true), ("112", false), ("15550123", false), ("100", false)] {
+            assert_eq!(plan.reaches_phone(number), is_phone, "{number}");
+        }
     }
 
     #[test]

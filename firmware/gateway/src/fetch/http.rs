@@ -117,6 +117,10 @@ struct Hop<'a> {
     method: Method,
     headers: HeaderMap,
     body: Option<&'a Body>,
+    /// Longest time for connecting.
+    connect: Option<Duration>,
+    /// The fields of the form go along where the body does not.
+    moves_fields: bool,
 }
 
 impl<'a> Hop<'a> {
@@ -139,6 +143,8 @@ impl<'a> Hop<'a> {
             method: request.method,
             headers,
             body: request.body.as_ref(),
+            connect: request.connect,
+            moves_fields: request.moves_fields,
         };
         if !hop.headers.contains_key(header::AUTHORIZATION) {
             hop.authorize()?;
@@ -208,6 +214,9 @@ impl<'a> Hop<'a> {
             Request::builder().method(self.method.as_str()).uri(wire_url.as_str()).body(body)?;
         *request.headers_mut() = self.headers.clone();
         let mut configured = agent.configure_request(request).timeout_global(Some(timeout));
+        if let Some(connect) = self.connect {
+            configured = configured.timeout_connect(Some(connect.min(timeout)));
+        }
         if !self.is_idempotent() {
             configured = configured.max_idle_age(Duration::ZERO);
         }
@@ -226,7 +235,7 @@ impl<'a> Hop<'a> {
     /// Goes where `location` points (RFC 9110 §15.4).
     fn follow(&mut self, status: u16, location: &str) -> Result<(), FetchError> {
         let joined = self.url.join(location).map_err(|_| FetchError::BadUrl)?;
-        let next = parse_url(joined.as_str())?;
+        let mut next = parse_url(joined.as_str())?;
         if self.url.scheme() == "https" && next.scheme() != "https" {
             return Err(FetchError::AddressRefused);
         }
@@ -238,7 +247,12 @@ impl<'a> Hop<'a> {
         };
         if becomes_get {
             self.method = Method::Get;
-            self.body = None;
+            if let Some(form) = self.body.take().filter(|body| self.moves_fields && is_form(body)) {
+                let fields = String::from_utf8_lossy(&form.bytes);
+                let query = next.query().filter(|query| !query.is_empty());
+                let query = query.map_or_else(|| fields.to_string(), |query| format!("{query}&{fields}"));
+                next.set_query(Some(&query).filter(|query| !query.is_empty()).map(String::as_str));
+            }
             BODY_FIELDS.iter().for_each(|name| {
                 self.headers.remove(name);
             });
@@ -380,6 +394,11 @@ fn redirect(response: &Response<ureq::Body>) -> Option<String> {
     }
 }
 
+/// True for the fields of a form, written as a query is.
+fn is_form(body: &Body) -> bool {
+    body.media_type.starts_with("application/x-www-form-urlencoded")
+}
+
 /// True if what is meant for the server of `from` may go to that of `to`: the same
 /// one, or its secure side on the usual ports.
 fn same_server(from: &Url, to: &Url) -> bool {
@@ -518,6 +537,8 @@ mod tests {
                 redirects_max: 1,
                 body_max_bytes: 1,
                 cuts_body: false,
+                connect: None,
+                moves_fields: false,
                 total: None,
             };
             let mut hop = Hop::first(&request).unwrap();
@@ -530,12 +551,39 @@ mod tests {
     }
 
     #[test]
+    fn fields_go_along_where_the_dialect_wants_that() {
+        let form = "application/x-www-form-urlencoded";
+        for (status, media_type, moves_fields, to, expected) in [
+            (302, form, true, "/w", "http://a.test/w?a=1&b=%20"),
+            (301, form, true, "/w?c=2", "http://a.test/w?c=2&a=1&b=%20"),
+            (303, "application/json", true, "/w", "http://a.test/w"),
+            (302, form, false, "/w", "http://a.test/w"),
+            (307, form, true, "/w", "http://a.test/w"),
+        ] {
+            let body = Body { media_type: media_type.to_owned(), bytes: b"a=1&b=%20".to_vec() };
+            let mut hop = Hop {
+                url: Url::parse("http://a.test/x").unwrap(),
+                method: Method::Post,
+                headers: HeaderMap::new(),
+                body: Some(&body),
+                connect: None,
+                moves_fields,
+            };
+            hop.follow(status, to).unwrap();
+            assert_eq!(hop.url.as_str(), expected, "{status} {media_type}");
+            assert_eq!(hop.body.is_some(), status == 307);
+        }
+    }
+
+    #[test]
     fn a_redirect_does_not_lead_out_of_tls_or_of_the_web() {
         let hop = |url: &str| Hop {
             url: Url::parse(url).unwrap(),
             method: Method::Get,
             headers: HeaderMap::new(),
             body: None,
+            connect: None,
+            moves_fields: false,
         };
         for (from, to, expected) in [
             ("https://a.test/", "http://a.test/", Err(FetchError::AddressRefused)),

@@ -24,6 +24,8 @@ fn request(method: Method, url: &str) -> HttpRequest {
         redirects_max: 5,
         body_max_bytes: 64 * 1024,
         cuts_body: false,
+        connect: None,
+        moves_fields: false,
         total: None,
     }
 }

@@ -223,6 +223,8 @@ fn request(
         redirects_max: REDIRECTS_MAX,
         body_max_bytes,
         cuts_body: false,
+        connect: None,
+        moves_fields: false,
     }
 }
 

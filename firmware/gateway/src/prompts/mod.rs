@@ -316,6 +316,8 @@ impl Inner {
             redirects_max: REDIRECTS_MAX,
             body_max_bytes: self.settings.file_bytes_max,
             cuts_body: false,
+            connect: None,
+            moves_fields: false,
             total: None,
         };
         let answer = self.fetcher.fetch_kept(request).await.unwrap_or(Err(FetchError::Overload));

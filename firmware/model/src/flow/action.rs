@@ -34,6 +34,11 @@ pub enum Action {
     /// Wait in a queue until somebody takes the leg out ([`Target::Queue`]), and
     /// talk with him. Other actions may run on the leg while it waits.
     Enqueue(Enqueue),
+    /// Take a call that rings at another telephone: its caller talks with this leg. Ends
+    /// like a [`Dial`], at once with [`Cause::Unallocated`] if nothing rings there.
+    PickUp(PickUp),
+    /// Speak to several telephones at once.
+    Page(Page),
     /// Leave a message in a mailbox, or listen to those in it.
     Mailbox(Mailbox),
     /// Exchange the leg's audio with a server over a WebSocket; runs beside other
@@ -307,11 +312,16 @@ pub struct Place {
     pub ring_max: Duration,
 }
 
+/// Most members of a room: the box mixes no more voices for one ear.
+pub const ROOM_MEMBERS_MAX: usize = 40;
+
 /// See [`Action::Conference`].
 #[derive(Clone, PartialEq, Debug)]
 pub struct Conference {
     /// Name of the room; there is one of each name on the box.
     pub room: String,
+    /// The flow's own name for this member, by which others can coach him; may be empty.
+    pub name: String,
     /// The others do not hear this one.
     pub muted: bool,
     /// This one does not hear the others.
@@ -327,14 +337,15 @@ pub struct Conference {
     /// What is played, over and over, while the room has not begun; nothing leaves that
     /// to the flow ([`RoomEvent`](super::RoomEvent)).
     pub wait: Option<PromptSource>,
-    /// Most members; with more nobody gets in. 2 to 16.
+    /// Most members; with more nobody gets in. 2 to [`ROOM_MEMBERS_MAX`].
     pub members_max: usize,
     /// Keys by which this one leaves.
     pub leave: DigitSet,
-    /// Only this leg of a member hears this one.
-    pub coaches: Option<LegId>,
-    /// Record the whole room from its beginning; the first member's word counts.
-    pub record: Option<Record>,
+    /// Only the member of this name hears this one; nobody does while he is not there.
+    pub coaches: Option<String>,
+    /// The flow would record the room: one such member at a time is told to
+    /// ([`RoomEvent::Records`](super::RoomEvent::Records)).
+    pub records: bool,
 }
 
 /// See [`Action::Enqueue`].
@@ -357,6 +368,33 @@ pub struct Places {
     pub first: u32,
     /// Highest.
     pub last: u32,
+}
+
+/// See [`Action::PickUp`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PickUp {
+    /// Numbers of the telephones whose calls may be taken. Of several calls, the one that
+    /// has rung longest is.
+    pub at: Vec<String>,
+    /// If none rings, a caller who talks with one of these telephones is taken from it.
+    pub answered: bool,
+}
+
+/// See [`Action::Page`]. It ends like a [`Dial`]: when the leg or all others have hung up,
+/// when its time is over, or when nobody has answered.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Page {
+    /// Whom to reach; they are asked to answer by themselves. Their `delay`, `ring_max` and
+    /// `held` have no effect.
+    pub targets: Vec<DialTarget>,
+    /// Everybody hears everybody; else all hear this leg alone, and it hears nobody.
+    pub two_way: bool,
+    /// How long the telephones may take to answer. Who answers after others joins them.
+    pub ring_max: Duration,
+    /// Longest page, from the first answer.
+    pub length_max: Duration,
+    /// Who is shown as the caller; `None` passes the caller on.
+    pub caller_id: Option<CallerId>,
 }
 
 /// See [`Action::Mailbox`].

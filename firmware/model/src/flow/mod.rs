@@ -127,6 +127,8 @@ pub enum LegEvent {
     Answered(Supervision),
     /// A key that no running action took.
     Digit(Digit),
+    /// The far end put the leg on hold, or took it back. In a room nobody hears it meanwhile.
+    Held(bool),
     /// The leg is gone.
     Released(Cause),
     /// About the room that the leg is in.
@@ -144,7 +146,11 @@ pub enum RoomEvent {
         members: usize,
         /// The room has begun.
         began: bool,
+        /// Whom this one coaches is there; true if he coaches nobody.
+        coached: bool,
     },
+    /// This leg is the one on which the room is recorded, until it leaves.
+    Records,
     /// The room begins.
     Began,
     /// Somebody came.

@@ -24,6 +24,8 @@ pub(crate) fn webhook(n: u64, class: Class, body_bytes: usize) -> Entry {
             redirects_max: 0,
             body_max_bytes: 4_096,
             cuts_body: true,
+            connect: None,
+            moves_fields: false,
             total: None,
         },
     }

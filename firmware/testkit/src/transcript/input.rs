@@ -145,6 +145,8 @@ fn leg(words: &[&str]) -> Input {
         "queue" => LegEvent::Queue(queue_event(&words[1..])),
         "alerting" => LegEvent::Alerting,
         "answered" => LegEvent::Answered(Supervision::Signalled),
+        "held" => LegEvent::Held(true),
+        "unheld" => LegEvent::Held(false),
         "digit" => LegEvent::Digit(digit(word(words, 1))),
         "released" => LegEvent::Released(cause(word(words, 1))),
         other => panic!("not a leg event: {other}"),
@@ -156,11 +158,16 @@ fn count(words: &[&str], key: &str) -> usize {
     number(value(words, key).unwrap_or("1")) as usize
 }
 
-/// `entered members=1 [began]`, `began`, `joined members=2`, `parted members=1`.
+/// `entered members=1 [began] [uncoached]`, `records`, `began`, `joined members=2`, `parted members=1`.
 fn room_event(words: &[&str]) -> RoomEvent {
     let members = count(words, "members");
     match word(words, 0) {
-        "entered" => RoomEvent::Entered { members, began: words.contains(&"began") },
+        "entered" => RoomEvent::Entered {
+            members,
+            began: words.contains(&"began"),
+            coached: !words.contains(&"uncoached"),
+        },
+        "records" => RoomEvent::Records,
         "began" => RoomEvent::Began,
         "joined" => RoomEvent::Joined { members },
         "parted" => RoomEvent::Parted { members },

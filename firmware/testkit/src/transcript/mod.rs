@@ -52,6 +52,8 @@ pub fn office() -> Directory {
         pin: pin.map(text),
         asks_pin: false,
         greeting: None,
+        skips_greeting: false,
+        newest_first: false,
         skips_instructions: false,
         announces_only: false,
         operator: None,
@@ -216,6 +218,10 @@ fn drain(flow: &mut dyn Flow, record: &mut dyn FnMut(&FlowOutput)) {
 }
 
 fn raw_value(text: &str) -> RawValue {
+    // `[a,b]` is a list.
+    if let Some(list) = text.strip_prefix('[').and_then(|list| list.strip_suffix(']')) {
+        return RawValue::List(list.split(',').map(str::to_owned).collect());
+    }
     match text {
         "true" => RawValue::Toggle(true),
         "false" => RawValue::Toggle(false),

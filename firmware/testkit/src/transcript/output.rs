@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use tipring_model::fetch::HttpRequest;
 use tipring_model::flow::{
     Action, CollectEnd, Conference, Detected, DialOrder, DialTarget, FlowOutput, LeftBy, MailboxEnd,
-    MailboxPurpose, Outcome, QueueEnd, Record, Referred, Ringback, Sides, StreamEnd, Target,
+    MailboxPurpose, Outcome, Page, QueueEnd, Record, Referred, Ringback, Sides, StreamEnd, Target,
 };
 use tipring_model::prompt::{CallTone, Gender, Prompt, PromptSource};
 use tipring_model::{DigitSet, LegId};
@@ -29,9 +29,12 @@ pub fn write_output(text: &mut String, output: &FlowOutput, first: LegId) {
                 REDIRECTS_DEFAULT => String::new(),
                 other => format!(" redirects={other}"),
             };
+            let connect =
+                request.connect.map_or(String::new(), |wait| format!(" connect={}ms", wait.as_millis()));
+            let moves = if request.moves_fields && request.body.is_some() { " moves-fields" } else { "" };
             let _ = writeln!(
                 text,
-                "< fetch {id} {} {} timeout={timeout}ms{total}{redirects}",
+                "< fetch {id} {} {} timeout={timeout}ms{total}{connect}{redirects}{moves}",
                 request.method, request.url
             );
             request_lines(text, request);
@@ -154,6 +157,11 @@ fn action_text(action: &Action) -> String {
                 .map_or(String::new(), |places| format!(" places={}-{}", places.first, places.last));
             format!("enqueue {} max={}{places}", enqueue.queue, enqueue.waiting_max)
         }
+        Action::PickUp(wanted) => {
+            let answered = if wanted.answered { " answered" } else { "" };
+            format!("pick-up at={}{answered}", wanted.at.join(","))
+        }
+        Action::Page(page) => page_text(page),
         Action::Mailbox(mailbox) => {
             let purpose = match mailbox.purpose {
                 MailboxPurpose::Leave => "leave",
@@ -206,8 +214,27 @@ fn action_text(action: &Action) -> String {
     }
 }
 
+fn page_text(page: &Page) -> String {
+    let mut text = "page".to_owned();
+    for target in &page.targets {
+        let _ = write!(text, " {}", dial_target_text(target));
+    }
+    let (ring, length) = (page.ring_max.as_millis(), page.length_max.as_millis());
+    let _ = write!(text, " ring={ring}ms max={length}ms");
+    if let Some(caller) = &page.caller_id {
+        let _ = write!(text, " from={}", caller.number_or_anonymous());
+    }
+    if page.two_way {
+        text.push_str(" both-ways");
+    }
+    text
+}
+
 fn conference_text(conference: &Conference) -> String {
     let mut text = format!("conference \"{}\" max={}", conference.room, conference.members_max);
+    if !conference.name.is_empty() {
+        let _ = write!(text, " name={}", conference.name);
+    }
     for (is_set, word) in [
         (conference.muted, " muted"),
         (conference.deaf, " deaf"),
@@ -224,11 +251,11 @@ fn conference_text(conference: &Conference) -> String {
         let _ = write!(text, " wait={}", source_text(wait));
     }
     keys(&mut text, "leave", conference.leave);
-    if let Some(leg) = conference.coaches {
-        let _ = write!(text, " coaches={leg}");
+    if let Some(name) = &conference.coaches {
+        let _ = write!(text, " coaches={name}");
     }
-    if let Some(record) = &conference.record {
-        let _ = write!(text, " record={}", record.tag);
+    if conference.records {
+        text.push_str(" records");
     }
     text
 }

@@ -47,6 +47,8 @@ pub fn parse_output(line: &str) -> FlowOutput {
                     redirects_max: 5,
                     body_max_bytes: 65_536,
                     cuts_body: false,
+                    connect: None,
+                    moves_fields: false,
                 },
                 document: None,
             }

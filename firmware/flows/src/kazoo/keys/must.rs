@@ -169,6 +169,10 @@ pub(in crate::kazoo) const RECORD_CALL: &[Key] = &[
     Key::of("record_on_bridge", Kind::Toggle).or("false"),
     Key::of("record_sample_rate", Kind::Integer),
     Key::of("should_follow_transfer", Kind::Toggle).or("true"),
+    Key::of("silence_detection", Kind::Toggle).or("false"),
+    Key::of("silence_final_timeout", Kind::Integer).or("5"),
+    Key::of("silence_initial_timeout", Kind::Integer).or("0"),
+    Key::of("silence_threshold", Kind::Integer).or("200"),
     Key::of("time_limit", Kind::Integer).or("3600").from(5).cut_to(10_800),
     Key::of("url", Kind::Text).length(5, TEXT_MAX),
 ];
@@ -184,6 +188,10 @@ pub(in crate::kazoo) const RECORD_CALLER: &[Key] = &[
     Key::of("record_on_bridge", Kind::Toggle).or("false"),
     Key::of("record_sample_rate", Kind::Integer),
     Key::of("should_follow_transfer", Kind::Toggle).or("true"),
+    Key::of("silence_detection", Kind::Toggle).or("false"),
+    Key::of("silence_final_timeout", Kind::Integer).or("5"),
+    Key::of("silence_initial_timeout", Kind::Integer).or("0"),
+    Key::of("silence_threshold", Kind::Integer).or("200"),
     Key::of("time_limit", Kind::Integer).or("3600").from(5).cut_to(10_800),
     Key::of("url", Kind::Text).length(5, TEXT_MAX),
 ];

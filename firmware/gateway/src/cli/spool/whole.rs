@@ -526,6 +526,8 @@ mod tests {
                 redirects_max: 0,
                 body_max_bytes: 4_096,
                 cuts_body: true,
+                connect: None,
+                moves_fields: false,
                 total: None,
             },
         });

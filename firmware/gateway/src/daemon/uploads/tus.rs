@@ -121,6 +121,8 @@ impl Upload {
             redirects_max: 0,
             body_max_bytes: ANSWER_BYTES_MAX,
             cuts_body: true,
+            connect: None,
+            moves_fields: false,
             total: None,
         })
     }

@@ -58,6 +58,8 @@ impl Wish {
             redirects_max: 3,
             body_max_bytes: 4_096,
             cuts_body: true,
+            connect: None,
+            moves_fields: false,
         })
     }
 }

@@ -52,6 +52,8 @@ pub(super) fn request(url: &str, bytes: Vec<u8>) -> HttpRequest {
         redirects_max: 0,
         body_max_bytes: REPLY_BYTES_MAX,
         cuts_body: true,
+        connect: None,
+        moves_fields: false,
         total: None,
     }
 }
