@@ -10,7 +10,7 @@ use tipring_sip::registrar::Binding;
 use tipring_sip::ua::{EndReason, Incoming};
 use tipring_sip::{HeaderName, Hop, NameAddr, RegisterSettings, Uri};
 
-use super::settings::TrunkSettings;
+use super::settings::{PhoneSettings, TrunkSettings};
 use super::stack::is_datagram;
 
 /// The way to a registered telephone: back where its registration came from, which
@@ -68,6 +68,11 @@ pub(super) fn caller_of(incoming: &Incoming) -> CallerId {
         number: Some(Number::new(&number)),
         name: (!name.is_empty()).then(|| Number::new(name).to_string()),
     }
+}
+
+/// Who a telephone is.
+pub(super) fn phone_caller(phone: &PhoneSettings) -> CallerId {
+    CallerId { number: Some(Number::new(&phone.number)), name: phone.display_name.clone() }
 }
 
 pub(super) fn cause_of(reason: &EndReason) -> Cause {

@@ -15,7 +15,9 @@ use tipring_sip::ua::{
 };
 use tipring_sip::{Hop, NameAddr, Transport, Uri};
 
-use super::facts::{caller_of, cause_of, credentials, headers_of, origin_of, reached_at, registering};
+use super::facts::{
+    caller_of, cause_of, credentials, headers_of, origin_of, phone_caller, reached_at, registering,
+};
 use super::legs::{Audio, Legs, SipLeg, info_digit};
 use super::random::Random;
 use super::screening::{Networks, Screening};
@@ -76,24 +78,24 @@ pub(super) enum Kind {
     Phone(Box<PhoneSettings>),
 }
 
-struct SipLine {
-    id: LineId,
-    kind: Kind,
+pub(super) struct SipLine {
+    pub(super) id: LineId,
+    pub(super) kind: Kind,
     state: Result<(), DownReason>,
-    legs_offered: u32,
+    pub(super) legs_offered: u32,
 }
 
 /// The SIP lines, without sockets and without waiting.
 pub(super) struct Stack {
     pub(super) ua: UserAgent,
     screening: Screening,
-    lines: Vec<SipLine>,
+    pub(super) lines: Vec<SipLine>,
     pub(super) legs: Legs,
     pub(super) transfers: Transfers,
     rtp: RtpSockets,
     addresses: LocalAddresses,
     pub(super) media: MediaPort,
-    options: SipOptions,
+    pub(super) options: SipOptions,
     pub(super) sends: VecDeque<(Hop, Arc<[u8]>)>,
     pub(super) events: VecDeque<(LineId, LineEvent)>,
     auth_failures: u64,
@@ -679,21 +681,6 @@ impl Stack {
         self.events.push_back((line_id, LineEvent::Offered(offer)));
     }
 
-    /// A name for a leg that arrives on a line.
-    pub(super) fn next_offered(&mut self, line: LineId) -> Option<LegId> {
-        let line = self.lines.iter_mut().find(|known| known.id == line)?;
-        line.legs_offered = line.legs_offered.wrapping_add(1);
-        Some(LegId::offered(line.id, line.legs_offered))
-    }
-
-    pub(super) fn kind_of(&self, line: LineId) -> Option<&Kind> {
-        self.lines.iter().find(|known| known.id == line).map(|line| &line.kind)
-    }
-
-    pub(super) fn realm(&self) -> &str {
-        &self.options.realm
-    }
-
     pub(super) fn refuse(&mut self, now: Instant, call: CallKey, status: u16) {
         // It fails only for a call that has just ended.
         let _ = self.ua.reject(now, call, status, "", &[]);
@@ -800,11 +787,6 @@ impl Stack {
         }
         self.events.push_back((leg.line, LineEvent::Released { leg: id, cause, status }));
     }
-}
-
-/// Who a telephone is.
-pub(super) fn phone_caller(phone: &PhoneSettings) -> CallerId {
-    CallerId { number: Some(Number::new(&phone.number)), name: phone.display_name.clone() }
 }
 
 /// How long a stopping daemon waits for its registrations to be taken back.

@@ -19,8 +19,9 @@ use tipring_model::line::{LineEvent, Offer, ReferReply, Referral, Supervision, T
 use tipring_model::{CallerId, Cause, LegId, LineId, Number};
 use tipring_sip::ua::{self, CallKey, Incoming, Replaced};
 
+use super::facts::phone_caller;
 use super::legs::Legs;
-use super::stack::{Kind, Stack, phone_caller};
+use super::stack::{Kind, Stack};
 
 /// Longest Referred-By that is passed on.
 const REFERRED_BY_BYTES_MAX: usize = 256;
@@ -118,7 +119,7 @@ impl Stack {
             Kind::Trunk(trunk) => trunk.settings.username.as_deref().unwrap_or(""),
             Kind::Phone(phone) => phone.number.as_str(),
         });
-        format!("<sip:{number}@{}>", self.realm())
+        format!("<sip:{number}@{}>", self.options.realm)
     }
 
     fn report(&mut self, now: Instant, call: CallKey, status: u16) {
@@ -189,6 +190,17 @@ impl Stack {
                 self.ua.reject(now, key, Cause::Cancelled.sip_status(), "", &[])
             };
         }
+    }
+
+    /// A name for a leg that arrives on a line.
+    fn next_offered(&mut self, line: LineId) -> Option<LegId> {
+        let line = self.lines.iter_mut().find(|known| known.id == line)?;
+        line.legs_offered = line.legs_offered.wrapping_add(1);
+        Some(LegId::offered(line.id, line.legs_offered))
+    }
+
+    fn kind_of(&self, line: LineId) -> Option<&Kind> {
+        self.lines.iter().find(|known| known.id == line).map(|line| &line.kind)
     }
 
     // --- How it goes.
