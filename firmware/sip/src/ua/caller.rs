@@ -93,10 +93,14 @@ impl UserAgent {
             Owner::Probe(probe) if status >= 200 => {
                 self.event(Event::Probed { probe, status: Some(status) });
             }
+            Owner::Notify(tag) if status >= 200 => self.notified(now, tag, Some(status)),
+            Owner::Unasked(at) if status >= 200 => self.unasked_answered(now, at),
             Owner::Bye(_)
             | Owner::Info(_)
             | Owner::Register(_)
             | Owner::Probe(_)
+            | Owner::Notify(_)
+            | Owner::Unasked(_)
             | Owner::Served(_)
             | Owner::PeerOffer(_)
             | Owner::Nobody => {}

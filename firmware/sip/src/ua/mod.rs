@@ -12,7 +12,7 @@
 //! A call that was hung up here is over for the application at once; what is still to be said to
 //! the peer (CANCEL, ACK, BYE) goes on inside.
 //!
-//! Deliberately absent: transfer, subscriptions, messages, reliable provisional answers, session
+//! Deliberately absent: transfer, messages, reliable provisional answers, session
 //! timers, DNS. Requests for the absent are answered 405, 420 or 481 as RFC 3261 wants.
 
 mod call;
@@ -20,11 +20,14 @@ mod caller;
 mod command;
 mod event;
 mod in_call;
+mod notifying;
 mod phones;
 mod registering;
 mod serve;
+mod subscriptions;
 
 pub use registering::REGISTRATIONS_MAX;
+pub use subscriptions::{LAMPS_MAX, SUBSCRIPTIONS_A_PHONE_MAX, SUBSCRIPTIONS_MAX};
 
 pub use event::{
     CallKey, CommandError, Counters, EndReason, Event, Incoming, Input, Invite, Output, Peer, PhoneAccount,
@@ -38,6 +41,7 @@ use std::time::Instant;
 
 use call::{CALL_TIMERS, Call, CallTimer, Calls, Stage};
 use phones::Phones;
+use subscriptions::Subscriptions;
 
 use crate::dialog::Dialog;
 use crate::header::HeaderName;
@@ -53,7 +57,7 @@ use crate::transaction::{Seeded, TransactionId, TransactionLayer, TransactionOut
 pub const INFO_TYPES: [&str; 2] = ["application/dtmf-relay", "application/dtmf"];
 
 const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE";
-const ALLOW_WITH_REGISTER: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REGISTER";
+const ALLOW_WITH_REGISTER: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REGISTER, SUBSCRIBE";
 const SDP: &str = "application/sdp";
 
 /// Whose a transaction is.
@@ -73,6 +77,10 @@ enum Owner {
     Info(CallKey),
     Register(RegistrationKey),
     Probe(ProbeKey),
+    /// Our NOTIFY inside the subscription with this tag of ours.
+    Notify(u64),
+    /// Our NOTIFY to a telephone that has not asked, by its number among the accounts.
+    Unasked(u32),
     /// Nobody waits for the outcome.
     Nobody,
 }
@@ -106,6 +114,7 @@ pub struct UserAgent {
     registration_timers: TimerQueue<RegistrationKey>,
     next_number: u32,
     phones: Option<Phones>,
+    subscriptions: Subscriptions,
     writer: Writer,
     outputs: VecDeque<Output>,
     counters: Counters,
@@ -139,6 +148,7 @@ impl UserAgent {
             registration_timers: TimerQueue::new(),
             next_number: 0,
             phones,
+            subscriptions: Subscriptions::new(),
             writer: Writer::new(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
@@ -152,6 +162,7 @@ impl UserAgent {
             Input::TransportFailed { hop } => {
                 self.transactions.transport_failed(&hop);
                 self.phones_lost_hop(&hop);
+                self.subscriptions_lost_hop(&hop);
             }
             Input::Timeout => self.timeout(now),
         }
@@ -171,6 +182,7 @@ impl UserAgent {
             self.timers.next(),
             self.registration_timers.next(),
             self.phones.as_ref().and_then(Phones::poll_timeout),
+            self.subscriptions.timers.next(),
         ]
         .into_iter()
         .flatten()
@@ -189,10 +201,13 @@ impl UserAgent {
         self.transactions.len()
     }
 
-    /// Timers running, of transactions, calls and registrations.
+    /// Timers running, of transactions, calls, registrations and subscriptions.
     #[must_use]
     pub fn timers(&self) -> usize {
-        self.transactions.timers() + self.timers.len() + self.registration_timers.len()
+        self.transactions.timers()
+            + self.timers.len()
+            + self.registration_timers.len()
+            + self.subscriptions.timers.len()
     }
 
     /// Counts since the start.
@@ -241,6 +256,7 @@ impl UserAgent {
             self.registration_due(now, key);
         }
         self.phones_due(now);
+        self.subscriptions_due(now);
     }
 
     /// Passes on what the transactions want until they want nothing.
@@ -267,6 +283,8 @@ impl UserAgent {
             Owner::Bye(key) => self.free(key),
             Owner::Register(key) => self.registration_silent(now, key),
             Owner::Probe(probe) => self.event(Event::Probed { probe, status: None }),
+            Owner::Notify(tag) => self.notified(now, tag, None),
+            Owner::Unasked(at) => self.unasked_answered(now, at),
             Owner::Served(_) | Owner::PeerOffer(_) | Owner::Info(_) | Owner::Nobody => {}
         }
     }
@@ -288,6 +306,8 @@ impl UserAgent {
             | Owner::Info(_)
             | Owner::Register(_)
             | Owner::Probe(_)
+            | Owner::Notify(_)
+            | Owner::Unasked(_)
             | Owner::Nobody => {}
         }
     }
@@ -469,6 +489,7 @@ pub fn phrase(status: u16) -> &'static str {
         486 => "Busy Here",
         487 => "Request Terminated",
         488 => "Not Acceptable Here",
+        489 => "Bad Event",
         491 => "Request Pending",
         493 => "Undecipherable",
         500 => "Server Internal Error",

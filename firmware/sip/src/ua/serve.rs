@@ -35,6 +35,9 @@ impl UserAgent {
         match request.method() {
             Some(Method::Ack) => self.ack(now, peer, &hop, &request),
             Some(Method::Cancel) => self.cancel(now, peer, &hop, &request),
+            Some(Method::Subscribe) if self.is_subscribed(&request) => {
+                self.resubscribe(now, peer, hop, &request);
+            }
             Some(_) if !request.to_tag().is_empty() => self.inside(now, peer, hop, request),
             Some(_) => self.opening(now, peer, hop, request),
             None => {}
@@ -84,6 +87,8 @@ impl UserAgent {
             | Owner::Info(_)
             | Owner::Register(_)
             | Owner::Probe(_)
+            | Owner::Notify(_)
+            | Owner::Unasked(_)
             | Owner::Nobody => None,
         };
         let call = key.and_then(|key| self.calls.get(key));
@@ -146,6 +151,10 @@ impl UserAgent {
                     self.not_allowed(peer, &hop, &request);
                 }
             }
+            Some(Method::Subscribe) => match opening.account {
+                Some(account) => self.subscribe(now, hop, &request, &account, &opening.target),
+                None => self.not_allowed(peer, &hop, &request),
+            },
             Some(Method::Bye | Method::Info | Method::Update | Method::Prack) => {
                 self.counters.strangers += 1;
                 self.answer_once(peer, &hop, &request, Answer { status: 481, ..Answer::default() });
@@ -154,7 +163,6 @@ impl UserAgent {
                 Method::Ack
                 | Method::Cancel
                 | Method::Message
-                | Method::Subscribe
                 | Method::Notify
                 | Method::Refer
                 | Method::Publish
