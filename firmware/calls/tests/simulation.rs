@@ -326,6 +326,7 @@ impl World {
             | CallOutput::Echo(..) => {}
             CallOutput::Line(LineCommand::Place { .. } | LineCommand::SendDigits { .. })
             | CallOutput::Keep { .. }
+            | CallOutput::Lamp { .. }
             | CallOutput::Reply(..)
             | CallOutput::Notify(_)
             | CallOutput::Step { .. }

@@ -65,7 +65,7 @@ pub struct Group {
 }
 
 /// A mailbox.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct MailboxEntry {
     /// Name in the configuration.
     pub id: String,

@@ -174,6 +174,7 @@ impl Stage {
             | CallOutput::Reply(..)
             | CallOutput::Notify(_)
             | CallOutput::Keep { .. }
+            | CallOutput::Lamp { .. }
             | CallOutput::Step { .. }
             | CallOutput::Warn(_) => return,
         };

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use tipring_model::flow::{Action, Collect, Outcome};
+use tipring_model::flow::{Action, Collect, FlowOutput, Outcome};
+use tipring_model::lamp::Lamp;
 use tipring_model::prompt::{Prompt, PromptSource};
 use tipring_model::{Cause, Digit, DigitSet};
 
@@ -207,14 +208,23 @@ impl KazooFlow {
         self.kept(&format!("ring.{flow}.{member}")).is_some()
     }
 
+    // --- manual_presence
+
+    pub(super) fn manual_presence(&mut self, data: Data<'_>) -> Next {
+        // The realm is the box's own.
+        let name = data.filled("presence_id").and_then(|id| id.split('@').next()).unwrap_or("").to_owned();
+        if !is_lamp(&name) {
+            return self.fail("TR-FLOW-LAMP");
+        }
+        let shows = data.text("status").and_then(Lamp::named).unwrap_or_default();
+        self.push(FlowOutput::Lamp { name, shows, stays: true });
+        Next::on()
+    }
+
     // --- What the box has no means for.
 
     pub(super) fn pick_up(&mut self) -> Next {
         self.not_possible("TR-FLOW-NOT-OFFERED")
-    }
-
-    pub(super) fn manual_presence(&mut self) -> Next {
-        self.fail("TR-FLOW-NOT-OFFERED")
     }
 
     // --- after_bridge
@@ -235,6 +245,13 @@ impl KazooFlow {
             _ => None,
         }
     }
+}
+
+/// Whether telephones can subscribe to that.
+pub(super) fn is_lamp(name: &str) -> bool {
+    const BYTES_MAX: usize = 64;
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.+*#".contains(&b);
+    !name.is_empty() && name.len() <= BYTES_MAX && name.bytes().all(is_plain)
 }
 
 /// Members of ring groups in a flow that are among `own`.

@@ -26,7 +26,7 @@ use super::lists::Spelling;
 use super::media::Language;
 use super::menu::Menu;
 use super::number::{Disa, OwnNumber};
-use super::park::Parked;
+use super::park::{ParkLamps, Parked};
 use super::parse::{Node, Picked, Tree};
 use super::pattern::Captures;
 use super::pivot::Asking;
@@ -139,6 +139,7 @@ pub(super) struct KazooFlow {
     /// What phones show about the call.
     pub(super) alert_info: Option<String>,
     pub(super) after_bridge: Option<(String, Option<String>)>,
+    pub(super) park_lamps: ParkLamps,
     /// Recipients who learn of the call if it is missed.
     pub(super) missed: Option<serde_json::Value>,
     /// Somebody was reached, or a message was left.
@@ -178,6 +179,7 @@ impl KazooFlow {
             channel_vars: Vec::new(),
             alert_info: None,
             after_bridge: None,
+            park_lamps: ParkLamps::default(),
             missed: None,
             served: false,
             ringback: None,
@@ -473,7 +475,7 @@ impl KazooFlow {
             Module::Intercom => self.intercom(),
             Module::Language => self.set_language(data),
             Module::Lookupcidname => self.list_name(data),
-            Module::ManualPresence => self.manual_presence(),
+            Module::ManualPresence => self.manual_presence(data),
             Module::Menu => self.menu(data),
             Module::MissedCallAlert => self.missed_call_alert(data),
             Module::Noop => Next::on(),
@@ -656,6 +658,7 @@ impl Flow for KazooFlow {
             FlowInput::Ended(id, outcome) => self.ended(now, id, outcome),
             FlowInput::Leg(leg, LegEvent::Released(cause)) if leg == self.leg => self.end(cause, "caller"),
             FlowInput::Leg(leg, LegEvent::Answered(_)) if leg == self.leg => self.now_answered(),
+            FlowInput::Leg(leg, LegEvent::Queue(event)) if leg == self.leg => self.park_lamps(&event),
             FlowInput::Leg(leg, event) => self.target_event(leg, &event),
             FlowInput::Fetched(id, answer) => self.fetched(now, id, answer),
             FlowInput::Message(id, message) => self.message(id, message),

@@ -1,6 +1,7 @@
 //! Mailboxes: a folder each, with the messages and a small file that says what is in it. The
 //! file is written whole or not at all; what it does not know is no message.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -53,6 +54,29 @@ impl Mailboxes {
         Self { folder: data_dir.join("mailboxes"), recordings, directory, turn: Rc::default() }
     }
 
+    pub(super) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// New and saved messages of each mailbox, as the disk has them now. Blocks.
+    pub(super) fn counts(&self) -> BTreeMap<String, (u32, u32)> {
+        let mut counts = BTreeMap::new();
+        for entry in &self.directory.mailboxes {
+            match read(&self.folder.join(&entry.id)) {
+                Ok(index) => {
+                    let of = |is_new| index.messages.iter().filter(|known| known.is_new == is_new).count();
+                    let [new, saved] =
+                        [of(true), of(false)].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+                    counts.insert(entry.id.clone(), (new, saved));
+                }
+                Err(error) => {
+                    tracing::error!(code = "TR-DAEMON-MAILBOX", mailbox = entry.id, %error, "a mailbox cannot be used");
+                }
+            }
+        }
+        counts
+    }
+
     /// The file of a message or a greeting; none for a name that could lead elsewhere.
     pub(crate) fn file(&self, mailbox: &str, file: &str) -> Option<PathBuf> {
         let is_plain = |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
@@ -95,6 +119,7 @@ impl Switchboard {
                 }
             };
             if let Some(waiting) = changed {
+                board.messages_changed(&id, waiting.new, waiting.saved);
                 board.0.webhooks.event("voicemail.changed", &id, Class::Record, waiting.told(&id));
             }
             board.handle(call, CallInput::Mailbox(action, reply));

@@ -5,6 +5,7 @@ mod control;
 mod ending;
 mod fetching;
 mod kept;
+mod lamps;
 mod listening;
 mod mailboxes;
 mod meeting;
@@ -233,6 +234,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         mailboxes,
     };
     let board = Switchboard::new(config, plan, parts);
+    board.light_all();
     let control = match control::listen(&control_path) {
         Ok(control) => Some(control),
         Err(error)
