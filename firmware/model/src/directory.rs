@@ -38,6 +38,8 @@ pub struct User {
     pub phones: Vec<String>,
     /// His mailbox.
     pub mailbox: Option<String>,
+    /// Gets the messages of his mailbox by e-mail.
+    pub email: Option<String>,
     /// Who is shown when he calls out.
     pub caller_id: Option<CallerId>,
     /// BCP 47.
@@ -85,6 +87,8 @@ pub struct MailboxEntry {
     pub operator: Option<String>,
     /// Numbers of the telephones that show that messages wait.
     pub phones: Vec<String>,
+    /// Addresses that get each message by e-mail.
+    pub email: Vec<String>,
     /// Most messages.
     pub messages_max: usize,
 }

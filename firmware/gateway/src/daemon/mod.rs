@@ -7,6 +7,7 @@ mod fetching;
 mod kept;
 mod lamps;
 mod listening;
+mod mail;
 mod mailboxes;
 mod meeting;
 mod placing;
@@ -42,6 +43,7 @@ use crate::fetch::documents::Documents;
 use crate::fetch::{AllowList, FetchSettings, Fetcher, Outage};
 use crate::prompts::{PromptSettings, PromptStore};
 use kept::Kept;
+use mail::Mailer;
 use mailboxes::Mailboxes;
 use recordings::Recorder;
 use route::{Plan, PlannedLine};
@@ -216,6 +218,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
 
     let mailboxes =
         Mailboxes::new(&data_dir, recordings_dir(&data_dir), std::rc::Rc::clone(&config.directory));
+    let mail = Mailer::open(config.mail.clone(), &config.general.name, &config.general.timezone)
+        .map_err(storage(data_dir.clone()))?;
     let control_path = config.general.control_socket.clone();
     let plan = plan(&config);
     let prewarm = config.fetch.prewarm;
@@ -232,6 +236,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         uploads,
         kept,
         mailboxes,
+        mail,
     };
     let board = Switchboard::new(config, plan, parts);
     board.light_all();
@@ -252,6 +257,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         spawn_local(control::serve(board.clone(), control));
     }
     spawn_local(serve_media(board.clone(), events, media));
+    spawn_local(board.clone().keep_mailing());
     spawn_local(board.clone().watch_servers());
     if prewarm {
         spawn_local(board.clone().keep_copies());

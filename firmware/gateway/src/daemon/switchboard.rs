@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 
 use super::kept::Kept;
 use super::lamps::Lamps;
+use super::mail::Mailer;
 use super::mailboxes::Mailboxes;
 use super::playing::PlayQueue;
 use super::recordings::{Finished, Recorder};
@@ -74,6 +75,7 @@ pub(super) struct Board {
     pub(super) kept: Kept,
     pub(super) mailboxes: Mailboxes,
     pub(super) lamps: Lamps,
+    pub(super) mail: Mailer,
     pub(super) exchange: RefCell<Exchange>,
     pub(super) streams: RefCell<Streams>,
     pub(super) state: RefCell<State>,
@@ -160,6 +162,8 @@ pub(crate) struct Parts {
     pub(super) kept: Kept,
     /// Where messages are left.
     pub(super) mailboxes: Mailboxes,
+    /// Who tells of them by e-mail.
+    pub(super) mail: Mailer,
 }
 
 /// Both clocks, now.
@@ -194,6 +198,7 @@ impl Switchboard {
             uploads,
             kept,
             mailboxes,
+            mail,
         } = parts;
         Self(Rc::new(Board {
             plan,
@@ -217,6 +222,7 @@ impl Switchboard {
             kept,
             mailboxes,
             lamps: Lamps::default(),
+            mail,
             exchange: RefCell::default(),
             streams: RefCell::default(),
             state: RefCell::new(State::default()),

@@ -7,6 +7,7 @@ const DOORS: [(&str, &[&str]); 11] = [
     ("sled", &["tipring-spool"]),
     ("quick-xml", &["tipring-flows"]),
     ("audiopus", &["tipring-media"]),
+    ("lettre", &["tipring-gateway"]),
     ("ureq", &["tipring-gateway", "tipring-spool", "tipring-update"]),
     ("rustls", &["tipring-gateway", "tipring-spool", "tipring-update"]),
     ("tokio", &["tipring-lines", "tipring-gateway", "tipring-spool", "tipring-update", "tipring-web"]),
