@@ -42,8 +42,8 @@ impl core::fmt::Debug for Mail {
 
 impl Reader<'_> {
     pub(super) fn mail(&mut self, root: &Table) -> Option<Mail> {
-        let group = self.group(root, "mail", MAIL_FIELDS);
         root.get("mail")?;
+        let group = self.group(root, "mail", MAIL_FIELDS);
         let text = |key: &str| group.raw.text(key).map(str::to_owned);
         let from = text("from").unwrap_or_default();
         if group.raw.text("from").is_some() && !is_mail_address(&from) {

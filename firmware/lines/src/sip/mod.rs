@@ -7,6 +7,7 @@
 mod facts;
 mod lamps;
 mod legs;
+mod random;
 mod screening;
 mod settings;
 mod sockets;

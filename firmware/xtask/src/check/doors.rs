@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Heavy or dangerous crates, and the only members that may name them.
-const DOORS: [(&str, &[&str]); 11] = [
+const DOORS: [(&str, &[&str]); 12] = [
     ("sled", &["tipring-spool"]),
     ("quick-xml", &["tipring-flows"]),
     ("audiopus", &["tipring-media"]),
