@@ -164,6 +164,7 @@ fn drain(
                 *ended = true;
             }
             FlowOutput::Keep { .. }
+            | FlowOutput::Lamp { .. }
             | FlowOutput::Cancel(_)
             | FlowOutput::Reply(..)
             | FlowOutput::Step(_)

@@ -38,8 +38,8 @@ def free_sip_port():
 
 
 class Baresip:
-    def __init__(self, user, password, box, *, says=None, answers="manual", codecs=("PCMU",), transport="udp"):
-        """`says`: a WAV file to speak (8 kHz). `answers`: "manual" or "auto"."""
+    def __init__(self, user, password, box, *, says=None, answers="manual", codecs=("PCMU",), transport="udp", more_modules=(), account="", contacts=""):
+        """`says`: a WAV file to speak (8 kHz). `answers`: "manual" or "auto". `more_modules`, `account`, `contacts`: what it has beside the usual."""
         # Its module sndfile cuts names of more than 127 bytes: a test's own folder is too deep.
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f"baresip-{user}-"))
         self.user = user
@@ -54,11 +54,11 @@ class Baresip:
             f"audio_path {self.directory}", "audio_player aubridge,nowhere", f"snd_path {self.directory}", f"audio_source aufile,{says}", "audio_alert aufile,/dev/null",
             "ausrc_srate 8000", "auplay_srate 8000", "ausrc_channels 1", "auplay_channels 1", "audio_txmode thread", "audio_buffer 20-160",
             "rtp_ports 20000-29999", "rtcp_mux no", "net_interface 127.0.0.1", "dns_server 127.0.0.1:9", f"module_path {modules}",
-            f"ctrl_tcp_listen 127.0.0.1:{self._control_port}"] + [f"module{'_app' if m in APPLICATIONS else ''} {m}" for m in MODULES]) + "\n")
+            f"ctrl_tcp_listen 127.0.0.1:{self._control_port}"] + [f"module{'_app' if m in APPLICATIONS else ''} {m}" for m in (*MODULES, *more_modules)]) + "\n")
         (self.directory / "accounts").write_text(
             f"<sip:{user}@{host}:{number};transport={transport}>;auth_user={user};auth_pass={password};answermode={answers};"
-            f"audio_codecs={','.join(codecs)};regint=300;ptime=20\n")
-        (self.directory / "contacts").write_text("")
+            f"audio_codecs={','.join(codecs)};regint=300;ptime=20{account}\n")
+        (self.directory / "contacts").write_text(contacts)
         self.log_path = self.directory / "log"
         self.process = subprocess.Popen([programs.program("baresip"), "-f", str(self.directory)], stdin=subprocess.DEVNULL,
                                         stdout=open(self.log_path, "w"), stderr=subprocess.STDOUT, cwd=self.directory)
@@ -160,4 +160,4 @@ class Baresip:
         shutil.rmtree(self.directory)
 
 
-APPLICATIONS = ("account.so", "contact.so", "menu.so", "ctrl_tcp.so")
+APPLICATIONS = ("account.so", "contact.so", "menu.so", "ctrl_tcp.so", "mwi.so", "presence.so")

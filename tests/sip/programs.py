@@ -48,6 +48,13 @@ def json_schema():
     return _package("jsonschema")
 
 
+def mail_server():
+    """A mail server in Python; `cargo xtask test` fetches it."""
+    _package("aiosmtpd")
+    from aiosmtpd import controller, smtp
+    return controller, smtp
+
+
 def twilio_library():
     """The library with which customers write TwiML and check signatures; `cargo xtask test` fetches it."""
     _package("twilio")

@@ -302,6 +302,9 @@ impl Call {
             }
             FlowOutput::Reply(id, reply) => self.outputs.push_back(CallOutput::Reply(id, reply)),
             FlowOutput::Notify(notice) => self.outputs.push_back(CallOutput::Notify(notice)),
+            FlowOutput::Lamp { name, shows, stays } => {
+                self.outputs.push_back(CallOutput::Lamp { name, shows, stays });
+            }
             FlowOutput::Keep { name, value } => self.outputs.push_back(CallOutput::Keep { name, value }),
             FlowOutput::Step(step) => self.step(now, step),
             FlowOutput::Warn(warning) => self.outputs.push_back(CallOutput::Warn(warning)),

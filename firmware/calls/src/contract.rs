@@ -8,6 +8,7 @@ use tipring_model::flow::{
     ActionFailure, Detect, Detected, Message, Notice, Record, Recorded, Reply, Step, Stream, StreamEnd,
     Target, Warning,
 };
+use tipring_model::lamp::Lamp;
 use tipring_model::line::{LineCommand, LineEvent, PlaceExtras};
 use tipring_model::prompt::PromptSource;
 use tipring_model::{ActionId, CallerId, Digit, Digits, FetchId, LegId, MessageId, PlayId, RecordId};
@@ -113,6 +114,15 @@ pub enum CallOutput {
         name: String,
         /// The value.
         value: Option<String>,
+    },
+    /// Light a lamp; see [`FlowOutput::Lamp`](tipring_model::flow::FlowOutput::Lamp).
+    Lamp {
+        /// Its name.
+        name: String,
+        /// What it shows.
+        shows: Lamp,
+        /// It outlasts the call.
+        stays: bool,
     },
     /// A command for the line of the leg that it names.
     Line(LineCommand),

@@ -102,6 +102,7 @@ fn output_text(output: &CallOutput) -> Option<String> {
         CallOutput::StopStream(id) => format!("stop-stream {id}"),
         CallOutput::Echo(leg, on) => format!("echo {leg} {on}"),
         CallOutput::Mailbox(id, request) => format!("mailbox {id} {request:?}"),
+        CallOutput::Lamp { name, shows, .. } => format!("lamp {name} {}", shows.as_str()),
         CallOutput::Keep { name, .. } => format!("keep {name}"),
         CallOutput::Notify(_) | CallOutput::Step { .. } | CallOutput::Warn(_) => return None,
     })

@@ -359,6 +359,7 @@ impl World {
                 LineCommand::Place { .. } | LineCommand::SendDigits { .. } | LineCommand::EndTransfer { .. },
             )
             | CallOutput::Keep { .. }
+            | CallOutput::Lamp { .. }
             | CallOutput::Reply(..)
             | CallOutput::Notify(_)
             | CallOutput::Step { .. }

@@ -248,7 +248,10 @@ mod tests {
                 FlowOutput::Warn(warning) => warning.code.to_owned(),
                 FlowOutput::End { cause, label } => format!("end {cause} {label}"),
                 FlowOutput::Step(step) => format!("step {}", step.command),
-                FlowOutput::Cancel(_) | FlowOutput::Reply(..) | FlowOutput::Keep { .. } => "else".to_owned(),
+                FlowOutput::Cancel(_)
+                | FlowOutput::Reply(..)
+                | FlowOutput::Keep { .. }
+                | FlowOutput::Lamp { .. } => "else".to_owned(),
             })
             .collect()
     }

@@ -65,6 +65,7 @@ fn a_pivot_that_answers_itself_ends_with_the_thousandth_node() {
             | FlowOutput::Reply(..)
             | FlowOutput::Notify(_)
             | FlowOutput::Keep { .. }
+            | FlowOutput::Lamp { .. }
             | FlowOutput::Step(_)
             | FlowOutput::Warn(_) => {}
         }

@@ -223,6 +223,7 @@ fn run(
             | FlowOutput::Reply(..)
             | FlowOutput::Notify(_)
             | FlowOutput::Keep { .. }
+            | FlowOutput::Lamp { .. }
             | FlowOutput::Step(_)
             | FlowOutput::Warn(_) => {}
         }

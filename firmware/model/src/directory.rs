@@ -39,6 +39,8 @@ pub struct User {
     pub phones: Vec<String>,
     /// His mailbox.
     pub mailbox: Option<String>,
+    /// Gets the messages of his mailbox by e-mail.
+    pub email: Option<String>,
     /// Who is shown when he calls out.
     pub caller_id: Option<CallerId>,
     /// BCP 47.
@@ -66,7 +68,7 @@ pub struct Group {
 }
 
 /// A mailbox.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct MailboxEntry {
     /// Name in the configuration.
     pub id: String,
@@ -90,6 +92,8 @@ pub struct MailboxEntry {
     pub operator: Option<String>,
     /// Numbers of the telephones that show that messages wait.
     pub phones: Vec<String>,
+    /// Addresses that get each message by e-mail.
+    pub email: Vec<String>,
     /// Most messages.
     pub messages_max: usize,
 }

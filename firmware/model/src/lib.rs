@@ -13,6 +13,7 @@ pub mod directory;
 pub mod fetch;
 pub mod flow;
 pub mod id;
+pub mod lamp;
 pub mod line;
 pub mod number;
 pub mod prompt;

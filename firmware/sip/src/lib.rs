@@ -101,6 +101,7 @@ mod timer_queue;
 
 pub mod auth;
 pub mod dialog;
+pub mod lamps;
 pub mod message;
 pub mod registrar;
 pub mod sdp;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::header::HeaderName;
@@ -44,6 +45,25 @@ pub struct Binding {
     pub expires_at: Instant,
     call_id: Box<[u8]>,
     cseq: u32,
+}
+
+impl Binding {
+    /// The way to the telephone; see [`way_to`].
+    #[must_use]
+    pub fn way(&self) -> Hop {
+        way_to(self.hop, &self.contact)
+    }
+}
+
+/// The way to a telephone whose request came over `hop` and named `contact`: back where it
+/// came from, which works through a router. One that names its own address is behind none, and
+/// waits at the port it names.
+#[must_use]
+pub fn way_to(hop: Hop, contact: &Uri) -> Hop {
+    const SIP_PORT: u16 = 5060;
+    let names_itself = !hop.transport.is_reliable() && contact.ip() == Some(hop.remote.ip());
+    let port = if names_itself { contact.port().unwrap_or(SIP_PORT) } else { hop.remote.port() };
+    Hop { remote: SocketAddr::new(hop.remote.ip(), port), ..hop }
 }
 
 /// Why a REGISTER changed nothing.

@@ -30,10 +30,10 @@ const PACKAGES: [&str; 13] = [
 ];
 /// What the tests take from other people's work and Debian does not have: the receiver's side
 /// of webhooks and of TwiML as their authors publish it, a server for WebSockets, one for
-/// resumable uploads with what it needs, and a judge of JSON documents.
+/// resumable uploads with what it needs, a judge of JSON documents, and a mail server.
 const PYTHON_PACKAGES: [&[&str]; 2] = [
     &["--no-deps", "standardwebhooks==1.1.0", "twilio==9.13.0", "websockets==15.0.1"],
-    &["tuspyserver==4.4.3", "uvicorn==0.54.0", "jsonschema==4.17.3"],
+    &["tuspyserver==4.4.3", "uvicorn==0.54.0", "jsonschema==4.17.3", "aiosmtpd==1.4.6"],
 ];
 
 /// Installs what is missing.

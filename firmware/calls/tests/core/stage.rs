@@ -190,6 +190,7 @@ impl Stage {
             | CallOutput::Reply(..)
             | CallOutput::Notify(_)
             | CallOutput::Keep { .. }
+            | CallOutput::Lamp { .. }
             | CallOutput::Warn(_) => return,
         };
         self.said.push(line);

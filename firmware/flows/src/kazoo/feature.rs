@@ -3,7 +3,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use tipring_model::flow::{Action, Collect, Moment, Outcome};
+use tipring_model::flow::{Action, Collect, FlowOutput, Moment, Outcome};
+use tipring_model::lamp::Lamp;
 use tipring_model::prompt::{Prompt, PromptSource};
 use tipring_model::{Cause, Digit, DigitSet};
 
@@ -207,10 +208,17 @@ impl KazooFlow {
         self.kept(&format!("ring.{flow}.{member}")).is_some()
     }
 
-    // --- What the box has no means for.
+    // --- manual_presence
 
-    pub(super) fn manual_presence(&mut self) -> Next {
-        self.fail("TR-FLOW-NOT-OFFERED")
+    pub(super) fn manual_presence(&mut self, data: Data<'_>) -> Next {
+        // The realm is the box's own.
+        let name = data.filled("presence_id").and_then(|id| id.split('@').next()).unwrap_or("").to_owned();
+        if !is_lamp(&name) {
+            return self.fail("TR-FLOW-LAMP");
+        }
+        let shows = data.text("status").and_then(Lamp::named).unwrap_or_default();
+        self.push(FlowOutput::Lamp { name, shows, stays: true });
+        Next::on()
     }
 
     // --- after_bridge
@@ -231,6 +239,13 @@ impl KazooFlow {
             _ => None,
         }
     }
+}
+
+/// Whether telephones can subscribe to that.
+pub(super) fn is_lamp(name: &str) -> bool {
+    const BYTES_MAX: usize = 64;
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.+*#".contains(&b);
+    !name.is_empty() && name.len() <= BYTES_MAX && name.bytes().all(is_plain)
 }
 
 /// Members of ring groups in a flow that are among `own`.

@@ -26,7 +26,7 @@ use super::lists::Spelling;
 use super::media::Language;
 use super::menu::Menu;
 use super::number::{Disa, OwnNumber};
-use super::park::{Parked, RingBack};
+use super::park::{ParkLamps, Parked, RingBack};
 use super::parse::{Node, Picked, Tree};
 use super::pattern::Captures;
 use super::pivot::Asking;
@@ -152,6 +152,7 @@ pub(super) struct KazooFlow {
     pub(super) room: Option<String>,
     /// The language that counts again after the room.
     pub(super) language_before: Option<Language>,
+    pub(super) park_lamps: ParkLamps,
     /// Recipients who learn of the call if it is missed.
     pub(super) missed: Option<serde_json::Value>,
     /// Somebody was reached, or a message was left.
@@ -196,6 +197,7 @@ impl KazooFlow {
             dialled: None,
             room: None,
             language_before: None,
+            park_lamps: ParkLamps::default(),
             missed: None,
             served: false,
             ringback: None,
@@ -493,7 +495,7 @@ impl KazooFlow {
             Module::Intercom => self.intercom(),
             Module::Language => self.set_language(data),
             Module::Lookupcidname => self.list_name(data),
-            Module::ManualPresence => self.manual_presence(),
+            Module::ManualPresence => self.manual_presence(data),
             Module::Menu => self.menu(data),
             Module::MissedCallAlert => self.missed_call_alert(data),
             Module::Noop => Next::on(),
@@ -692,7 +694,10 @@ impl Flow for KazooFlow {
             FlowInput::Ended(id, outcome) => self.ended(now, id, outcome),
             FlowInput::Leg(leg, LegEvent::Released(cause)) if leg == self.leg => self.end(cause, "caller"),
             FlowInput::Leg(leg, LegEvent::Answered(_)) if leg == self.leg => self.now_answered(),
-            FlowInput::Leg(leg, LegEvent::Queue(event)) if leg == self.leg => self.ring_back.hear(&event),
+            FlowInput::Leg(leg, LegEvent::Queue(event)) if leg == self.leg => {
+                self.ring_back.hear(&event);
+                self.park_lamps(&event);
+            }
             FlowInput::Leg(leg, event) => self.target_event(leg, &event),
             FlowInput::Fetched(id, answer) => self.fetched(now, id, answer),
             FlowInput::Message(id, message) => self.message(id, message),

@@ -7,8 +7,10 @@ use tipring_model::flow::{
     Action, Dial, DialOrder, Enqueue, FlowOutput, Moment, Outcome, Places, QueueEnd, QueueEvent, Queued,
     Ringback, Target,
 };
+use tipring_model::lamp::Lamp;
 use tipring_model::prompt::{Prompt, PromptSource};
 
+use super::feature::is_lamp;
 use super::flow::{KazooFlow, Next, Then, milliseconds};
 use super::keys::Data;
 
@@ -59,7 +61,55 @@ impl RingBack {
     }
 }
 
+/// The lamps of the place in which a call is parked.
+pub(super) struct ParkLamps {
+    /// A name for it other than those of the place.
+    id: Option<String>,
+    shows: Lamp,
+    /// Those that are lit.
+    lit: Vec<String>,
+}
+
+impl Default for ParkLamps {
+    fn default() -> Self {
+        Self { id: None, shows: Lamp::Ringing, lit: Vec::new() }
+    }
+}
+
 impl KazooFlow {
+    /// The call has got its place, or leaves it. The lamp goes by the number of the place, and
+    /// by what was dialled where that ends with it; or by a name of the document's own.
+    pub(super) fn park_lamps(&mut self, event: &QueueEvent) {
+        match event {
+            QueueEvent::Position { place: Some(place), .. } if self.park_lamps.lit.is_empty() => {
+                let place = place.to_string();
+                let dialled = self.facts.as_ref().map(|facts| facts.to.as_str().to_owned());
+                let names = match self.park_lamps.id.clone() {
+                    Some(id) => vec![id],
+                    None => {
+                        let dialled = dialled.filter(|to| *to != place && to.ends_with(&place));
+                        std::iter::once(place).chain(dialled.filter(|name| is_lamp(name))).collect()
+                    }
+                };
+                let shows = self.park_lamps.shows;
+                if shows != Lamp::Idle {
+                    for name in &names {
+                        self.push(FlowOutput::Lamp { name: name.clone(), shows, stays: false });
+                    }
+                    self.park_lamps.lit = names;
+                }
+            }
+            QueueEvent::Position { .. } => {}
+            QueueEvent::Called { .. } => self.darken_park_lamps(),
+        }
+    }
+
+    fn darken_park_lamps(&mut self) {
+        for name in std::mem::take(&mut self.park_lamps.lit) {
+            self.push(FlowOutput::Lamp { name, shows: Lamp::Idle, stays: false });
+        }
+    }
+
     pub(super) fn park(&mut self, now: Moment, data: Data<'_>) -> Next {
         let most =
             data.count("max_slot_number").and_then(|most| u32::try_from(most).ok()).unwrap_or(PLACE_MAX);
@@ -78,6 +128,14 @@ impl KazooFlow {
             wait("default_ringback_timeout", RING_BACK),
             wait("default_callback_timeout", CALL_BACK),
         );
+        let id = data.filled("presence_id").and_then(|id| id.split('@').next());
+        let id = id.filter(|id| data.is("custom_presence_id") && is_lamp(id)).map(str::to_owned);
+        let shows = match data.text("default_presence_type") {
+            Some("confirmed") => Lamp::Busy,
+            Some("terminated") => Lamp::Idle,
+            Some(_) | None => Lamp::Ringing,
+        };
+        self.park_lamps = ParkLamps { id, shows, lit: Vec::new() };
         match (data.text("action"), place) {
             (Some("retrieve"), Some(place)) => self.fetch_parked(place, false),
             (Some("retrieve"), None) => self.nothing_parked(),
@@ -148,6 +206,7 @@ impl KazooFlow {
                 place.and_then(|place| self.attempt(&place)).unwrap_or(Next::Stop)
             }
             Parked::Waits => {
+                self.darken_park_lamps();
                 let is_full = matches!(outcome, Outcome::Queued(Queued { end: QueueEnd::Full, .. }));
                 self.served |= !is_full;
                 if !is_full {

@@ -130,6 +130,7 @@ impl Stored {
                         .and_then(Json::text)
                         .and_then(|owner| people.user(owner))
                         .map_or_else(Vec::new, |user| user.phones.clone()),
+                    email: addresses(self.find("vmboxes", id)),
                     messages_max: MESSAGES_MAX,
                 }
             })
@@ -168,4 +169,12 @@ impl Stored {
         let keys = KINDS.iter().find(|known| known.name == kind).and_then(|known| known.keys);
         Data::new(keys.unwrap_or(&[]), self.find(kind, id))
     }
+}
+
+/// Who is told of the messages of a mailbox by e-mail.
+fn addresses(stored: Option<&Json>) -> Vec<String> {
+    /// Most addresses of one mailbox.
+    const ADDRESSES_MAX: usize = 8;
+    let listed = stored.and_then(|stored| stored.get("notify_email_addresses")).map_or(&[][..], Json::items);
+    listed.iter().filter_map(Json::text).take(ADDRESSES_MAX).map(str::to_owned).collect()
 }

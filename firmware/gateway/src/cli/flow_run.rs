@@ -375,6 +375,7 @@ impl Simulation<'_> {
             }
             CallOutput::StopStream(action) => self.after(Duration::ZERO, Coming::Streamed(action)),
             CallOutput::Echo(_, on) => self.tell("echo", if on { "on" } else { "off" }),
+            CallOutput::Lamp { name, shows, .. } => self.tell("lamp", &format!("{name} {}", shows.as_str())),
             CallOutput::Keep { name, value } => {
                 self.tell("keep", &format!("{name} {}", value.as_deref().unwrap_or("-")));
             }

@@ -7,6 +7,7 @@ use tipring_model::{CallerId, Number};
 use toml_edit::Table;
 
 use super::fields::{GROUP_FIELDS, MAILBOX_FIELDS, USER_FIELDS};
+use super::mail::is_mail_address;
 use super::read::{Group, LINES_MAX, Reader};
 
 const USERS_MAX: usize = 256;
@@ -35,6 +36,8 @@ impl Reader<'_> {
             if let Some(mailbox) = group.raw.text("mailbox").filter(|name| !boxes.contains(name)) {
                 self.unknown(&group, "mailbox", mailbox, &boxes);
             }
+            let email: Vec<String> = text(&group, "email").into_iter().collect();
+            self.mail_addresses(root, &group, &email);
             let zone = text(&group, "timezone");
             if zone.as_deref().is_some_and(|zone| jiff::tz::TimeZone::get(zone).is_err()) {
                 let help = Some("write a name such as Europe/Berlin".to_owned());
@@ -55,6 +58,7 @@ impl Reader<'_> {
                 id,
                 phones: group.raw.list("phones").to_vec(),
                 mailbox: text(&group, "mailbox"),
+                email: text(&group, "email"),
                 caller_id,
                 language: text(&group, "language"),
                 time_zone: zone,
@@ -124,6 +128,7 @@ impl Reader<'_> {
                 announces_only: toggle("announces_only"),
                 operator: raw.text("operator").map(str::to_owned),
                 phones: raw.list("phones").to_vec(),
+                email: raw.list("email").to_vec(),
                 messages_max: raw.number("messages_max").and_then(|n| usize::try_from(n).ok()).unwrap_or(100),
                 id,
                 number,
@@ -151,9 +156,23 @@ impl Reader<'_> {
             let known: Vec<&str> = mailboxes.iter().map(|mailbox| mailbox.id.as_str()).collect();
             self.unique(&group, &entry.id, &known, "mailbox");
             self.all_known(&group, "phones", numbers, "telephone");
+            self.mail_addresses(root, &group, &entry.email);
             mailboxes.push(entry);
         }
         mailboxes
+    }
+
+    /// E-mail goes to addresses, and over a server.
+    fn mail_addresses(&mut self, root: &Table, group: &Group, addresses: &[String]) {
+        if let Some(address) = addresses.iter().find(|address| !is_mail_address(address)) {
+            let help = Some("write an address such as \"ann@office.example\"".to_owned());
+            let what = format!("`{address}` is no address");
+            self.value_fault(group, "email", "TR-CFG-MALFORMED", what, help);
+        }
+        if !addresses.is_empty() && root.get("mail").is_none() {
+            let help = Some("name a mail server under [mail]".to_owned());
+            self.value_fault(group, "email", "TR-CFG-REFERENCE", "nobody sends e-mail".to_owned(), help);
+        }
     }
 
     fn unique(&mut self, group: &Group, name: &str, known: &[&str], what: &str) {

@@ -103,6 +103,28 @@ pub(super) const WEBHOOK_FIELDS: &[Field] = &[
     ),
 ];
 
+pub(super) const MAIL_FIELDS: &[Field] = &[
+    needed(text_field("host", "The mail server that takes the box's e-mail.", 253)),
+    Field {
+        key: "port",
+        label: "port",
+        help: "Its port; 587, 465 with \"tls\", 25 with \"none\".",
+        kind: FieldKind::Number { min: 1, max: 65_535, unit: "" },
+        default: None,
+        required: false,
+    },
+    usual_field(
+        "tls",
+        "TLS",
+        "\"starttls\", \"tls\" from the first byte, or \"none\" for a server in the house.",
+        FieldKind::Choice(&["starttls", "tls", "none"]),
+        "starttls",
+    ),
+    text_field("user", "The account there.", 254),
+    Field { kind: FieldKind::Secret, ..text_field("password", "Its password.", 254) },
+    needed(text_field("from", "The sender's address.", 254)),
+];
+
 pub(super) const SPEECH_FIELDS: &[Field] = &[
     usual_field(
         "engine",
@@ -156,6 +178,7 @@ pub(super) const USER_FIELDS: &[Field] = &[
     text_field("full_name", "Name for people.", 128),
     list_field("phones", "Numbers of his telephones.", 8),
     text_field("mailbox", "His mailbox.", 64),
+    text_field("email", "Gets the messages of his mailbox by e-mail.", 254),
     text_field("caller_id_number", "Shown when he calls out.", 32),
     text_field("caller_id_name", "Shown when he calls out.", 64),
     text_field("language", "Language of what is said to him, such as de-DE.", 16),
@@ -195,6 +218,7 @@ pub(super) const MAILBOX_FIELDS: &[Field] = &[
     ),
     text_field("operator", "The number that answers when a caller presses 0.", 32),
     list_field("phones", "Telephones that show that messages wait.", 16),
+    list_field("email", "Addresses that get each message by e-mail.", 8),
     usual_field(
         "messages_max",
         "Messages",

@@ -4,6 +4,7 @@
 
 mod directory;
 mod fields;
+mod mail;
 mod read;
 mod report;
 mod speech;
@@ -20,6 +21,7 @@ use tipring_model::directory::Directory;
 
 use crate::fetch::copies::Keep;
 use crate::prompts::SpeechEngine;
+pub(crate) use mail::{Mail, MailTls};
 pub(crate) use report::{Fault, render};
 pub(crate) use text_file::{read_bytes, read_text};
 
@@ -33,6 +35,8 @@ pub(crate) struct Config {
     pub fetch: Fetch,
     /// How webhooks are sent.
     pub webhooks: Webhooks,
+    /// Who sends e-mail; none is sent without it.
+    pub mail: Option<Mail>,
     /// Who speaks texts.
     pub speech: SpeechEngine,
     /// Calls at one time.

@@ -95,7 +95,7 @@ impl Reader<'_> {
         for (key, item) in root.iter() {
             let known = [
                 "schema", "box", "sip", "fetch", "webhooks", "limits", "line", "flow", "user", "group",
-                "mailbox", "speech",
+                "mailbox", "speech", "mail",
             ];
             if !known.contains(&key) {
                 let span = root.key(key).and_then(toml_edit::Key::span).or(item.span()).unwrap_or(0..0);
@@ -112,6 +112,7 @@ impl Reader<'_> {
         let sip = self.sip(root);
         let fetch = self.fetch(root);
         let webhooks = self.webhooks(root);
+        let mail = self.mail(root);
         let speech = self.speech(root);
         let limits = self.group(root, "limits", LIMIT_FIELDS);
         let calls_max = limits.raw.number("calls_max").and_then(|n| usize::try_from(n).ok()).unwrap_or(64);
@@ -128,6 +129,7 @@ impl Reader<'_> {
             sip: sip?,
             fetch,
             webhooks,
+            mail,
             speech,
             calls_max,
             lines: lines?,

@@ -186,6 +186,7 @@ fn status(board: &Switchboard) -> Value {
             "sip_dialogs": sip.dialogs,
             "sip_transactions": sip.transactions,
             "timers": sip.timers,
+            "subscriptions": sip.subscriptions,
             "fetches_active": board.0.fetcher.active() + board.0.fetcher.queued(),
             "sip_silent_drops": sip.silent_drops,
             "sip_malformed": sip.malformed,

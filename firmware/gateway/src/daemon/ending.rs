@@ -79,11 +79,13 @@ impl Switchboard {
             recordings: Vec::new(),
         };
         self.leave_exchange(number);
+        self.darken_lamps_of(number);
         self.write_record(&entry, &cdr);
         self.0.idle.notify_one();
     }
 
     pub(super) fn over(&self, number: u32, cdr: Box<Cdr>) {
+        self.darken_lamps_of(number);
         let entry = {
             let mut state = self.0.state.borrow_mut();
             let entry = state.calls.remove(&number);

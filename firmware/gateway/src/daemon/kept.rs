@@ -95,6 +95,13 @@ impl Kept {
         self.values.borrow().get(dialect).cloned().unwrap_or_default()
     }
 
+    /// What flows of any dialect have kept under names that begin so, without that beginning.
+    pub(crate) fn beginning_with(&self, start: &str) -> Vec<(String, String)> {
+        let values = self.values.borrow();
+        let all = values.values().flat_map(|own| own.iter());
+        all.filter_map(|(name, value)| Some((name.strip_prefix(start)?.to_owned(), value.clone()))).collect()
+    }
+
     /// Keeps a value, or forgets it.
     pub(crate) fn keep(&self, dialect: &str, name: String, value: Option<String>) {
         let mut values = self.values.borrow_mut();

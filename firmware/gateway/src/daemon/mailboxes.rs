@@ -1,6 +1,7 @@
 //! Mailboxes: a folder each, with the messages and a small file that says what is in it. The
 //! file is written whole or not at all; what it does not know is no message.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use tipring_spool::Class;
 use tokio::sync::Mutex;
 use tokio::task::{spawn_blocking, spawn_local};
 
+use super::mail::Owed;
 use super::switchboard::{Switchboard, moment};
 
 const INDEX: &str = "mailbox.json";
@@ -46,11 +48,87 @@ struct Entry {
     at_unix_ms: i64,
     length_ms: u64,
     is_new: bool,
+    /// Addresses that are not told of it yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    mail: Vec<String>,
 }
 
 impl Mailboxes {
     pub(crate) fn new(data_dir: &Path, recordings: PathBuf, directory: Rc<Directory>) -> Self {
         Self { folder: data_dir.join("mailboxes"), recordings, directory, turn: Rc::default() }
+    }
+
+    pub(super) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// New and saved messages of each mailbox, as the disk has them now. Blocks.
+    pub(super) fn counts(&self) -> BTreeMap<String, (u32, u32)> {
+        let mut counts = BTreeMap::new();
+        for entry in &self.directory.mailboxes {
+            match read(&self.folder.join(&entry.id)) {
+                Ok(index) => {
+                    let of = |is_new| index.messages.iter().filter(|known| known.is_new == is_new).count();
+                    let [new, saved] =
+                        [of(true), of(false)].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+                    counts.insert(entry.id.clone(), (new, saved));
+                }
+                Err(error) => {
+                    tracing::error!(code = "TR-DAEMON-MAILBOX", mailbox = entry.id, %error, "a mailbox cannot be used");
+                }
+            }
+        }
+        counts
+    }
+
+    /// Who is told of messages in a mailbox by e-mail: its own addresses, and its owners'.
+    fn addresses(&self, entry: &MailboxEntry) -> Vec<String> {
+        let owners = self.directory.users.iter().filter(|user| user.mailbox.as_ref() == Some(&entry.id));
+        let mut all = entry.email.clone();
+        all.extend(owners.filter_map(|user| user.email.clone()));
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// The messages that somebody is still to be told of by e-mail.
+    pub(super) async fn owed(&self) -> Vec<Owed> {
+        let ids: Vec<String> = self.directory.mailboxes.iter().map(|entry| entry.id.clone()).collect();
+        let folder = self.folder.clone();
+        let _turn = self.turn.lock().await;
+        let read = spawn_blocking(move || {
+            let of = |id: &String| (id.clone(), read(&folder.join(id)).unwrap_or_default());
+            let messages = ids.iter().map(of).flat_map(|(id, index)| {
+                index.messages.into_iter().filter(|known| !known.mail.is_empty()).map(move |known| Owed {
+                    mailbox: id.clone(),
+                    file: known.file,
+                    from: known.from,
+                    name: known.name,
+                    at_unix_ms: known.at_unix_ms,
+                    length_ms: known.length_ms,
+                    to: known.mail,
+                })
+            });
+            messages.collect()
+        });
+        read.await.unwrap_or_default()
+    }
+
+    /// An address was told of a message, or never will be.
+    pub(super) async fn told(&self, owed: &Owed, to: &str) {
+        let folder = self.folder.join(&owed.mailbox);
+        let (file, to) = (owed.file.clone(), to.to_owned());
+        let _turn = self.turn.lock().await;
+        let written = spawn_blocking(move || {
+            let mut index = read(&folder)?;
+            for known in index.messages.iter_mut().filter(|known| known.file == file) {
+                known.mail.retain(|address| *address != to);
+            }
+            write(&folder, &index)
+        });
+        if let Ok(Err(error)) = written.await {
+            tracing::error!(code = "TR-DAEMON-MAILBOX", mailbox = owed.mailbox, %error, "a mailbox cannot be used");
+        }
     }
 
     /// The file of a message or a greeting; none for a name that could lead elsewhere.
@@ -78,13 +156,15 @@ impl Switchboard {
             });
             return;
         };
+        let mail = if self.0.mail.sends() { boxes.addresses(&entry) } else { Vec::new() };
         let (folder, recordings) = (boxes.folder.join(&entry.id), boxes.recordings.clone());
         let (turn, at_unix_ms) = (Rc::clone(&boxes.turn), moment().unix_ms);
         let id = entry.id.clone();
         spawn_local(async move {
             let done = {
                 let _turn = turn.lock().await;
-                spawn_blocking(move || perform(&folder, &recordings, &entry, request, at_unix_ms)).await
+                spawn_blocking(move || perform(&folder, &recordings, &entry, request, (at_unix_ms, mail)))
+                    .await
             };
             let done = done.unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
             let (reply, changed) = match done {
@@ -95,7 +175,12 @@ impl Switchboard {
                 }
             };
             if let Some(waiting) = changed {
-                board.0.webhooks.event("voicemail.changed", &id, Class::Record, waiting.told(&id));
+                board.messages_changed(&id, waiting.new, waiting.saved);
+                if waiting.left.as_ref().is_some_and(|left| !left.mail.is_empty()) {
+                    board.0.mail.is_owed();
+                }
+                let topic = if waiting.left.is_some() { "voicemail.new" } else { "voicemail.changed" };
+                board.0.webhooks.event(topic, &id, Class::Record, waiting.told(&id));
             }
             board.handle(call, CallInput::Mailbox(action, reply));
         });
@@ -111,10 +196,18 @@ struct Waiting {
 
 impl Waiting {
     fn told(&self, mailbox: &str) -> serde_json::Value {
-        let left = self.left.as_ref().map(|left| {
-            json!({"file": left.file, "from": left.from, "name": left.name, "length_ms": left.length_ms})
-        });
-        json!({"mailbox": mailbox, "new": self.new, "saved": self.saved, "left": left})
+        let mut told = json!({"mailbox": mailbox, "new": self.new, "saved": self.saved});
+        if let Some(left) = &self.left {
+            let at = jiff::Timestamp::from_millisecond(left.at_unix_ms).unwrap_or_default();
+            told["message"] = json!({
+                "file": left.file,
+                "from": left.from,
+                "name": left.name,
+                "at": at.to_string(),
+                "length_ms": left.length_ms,
+            });
+        }
+        told
     }
 }
 
@@ -124,7 +217,7 @@ fn perform(
     recordings: &Path,
     entry: &MailboxEntry,
     request: MailboxRequest,
-    at_unix_ms: i64,
+    (at_unix_ms, mail): (i64, Vec<String>),
 ) -> io::Result<(MailboxReply, Option<Waiting>)> {
     let mut index = read(folder)?;
     let mut left = None;
@@ -135,7 +228,7 @@ fn perform(
         }
         MailboxRequest::Keep { file, from, length, .. } => {
             let kept = take(recordings, folder, &file, at_unix_ms)?;
-            let entry = message(kept, &from, length, at_unix_ms);
+            let entry = Entry { mail, ..message(kept, &from, length, at_unix_ms) };
             index.messages.push(entry.clone());
             left = Some(entry);
         }
@@ -172,6 +265,7 @@ fn message(file: String, from: &CallerId, length: Duration, at_unix_ms: i64) -> 
         at_unix_ms,
         length_ms: u64::try_from(length.as_millis()).unwrap_or(u64::MAX),
         is_new: true,
+        mail: Vec::new(),
     }
 }
 
@@ -248,6 +342,7 @@ mod tests {
             announces_only: false,
             operator: None,
             phones: Vec::new(),
+            email: Vec::new(),
             messages_max: 2,
         }
     }
@@ -258,7 +353,10 @@ mod tests {
         let (recordings, own) = (folder.path().join("recordings"), folder.path().join("ann"));
         std::fs::create_dir_all(&recordings).unwrap();
         let mailbox = || "ann".to_owned();
-        let ask = |request| perform(&own, &recordings, &entry(), request, 5).map(|(reply, _)| reply);
+        let ask = |request| {
+            perform(&own, &recordings, &entry(), request, (5, vec!["ann@office.example".to_owned()]))
+                .map(|(reply, _)| reply)
+        };
         let open = || match ask(MailboxRequest::Open { mailbox: mailbox() }) {
             Ok(MailboxReply::Opened(contents)) => *contents,
             other => panic!("{other:?}"),
@@ -295,6 +393,7 @@ mod tests {
             at_unix_ms: 0,
             length_ms: 1,
             is_new: true,
+            mail: Vec::new(),
         };
         let index = Index { messages: vec![message("1"), message("2")], ..Index::default() };
         for (newest_first, expected) in [(false, ["1", "2"]), (true, ["2", "1"])] {

@@ -5,7 +5,9 @@ mod control;
 mod ending;
 mod fetching;
 mod kept;
+mod lamps;
 mod listening;
+mod mail;
 mod mailboxes;
 mod meeting;
 mod placing;
@@ -42,6 +44,7 @@ use crate::fetch::documents::Documents;
 use crate::fetch::{AllowList, FetchSettings, Fetcher, Outage};
 use crate::prompts::{PromptSettings, PromptStore};
 use kept::Kept;
+use mail::Mailer;
 use mailboxes::Mailboxes;
 use recordings::Recorder;
 use route::{Plan, PlannedLine};
@@ -216,6 +219,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
 
     let mailboxes =
         Mailboxes::new(&data_dir, recordings_dir(&data_dir), std::rc::Rc::clone(&config.directory));
+    let mail = Mailer::open(config.mail.clone(), &config.general.name, &config.general.timezone)
+        .map_err(storage(data_dir.clone()))?;
     let control_path = config.general.control_socket.clone();
     let plan = plan(&config);
     let prewarm = config.fetch.prewarm;
@@ -232,8 +237,10 @@ async fn serve(config: Config) -> Result<(), StartError> {
         uploads,
         kept,
         mailboxes,
+        mail,
     };
     let board = Switchboard::new(config, plan, parts);
+    board.light_all();
     let control = match control::listen(&control_path) {
         Ok(control) => Some(control),
         Err(error)
@@ -251,6 +258,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         spawn_local(control::serve(board.clone(), control));
     }
     spawn_local(serve_media(board.clone(), events, media));
+    spawn_local(board.clone().keep_mailing());
     spawn_local(board.clone().watch_servers());
     if prewarm {
         spawn_local(board.clone().keep_copies());

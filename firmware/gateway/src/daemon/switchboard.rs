@@ -22,6 +22,8 @@ use tipring_spool::Class;
 use tokio::sync::Notify;
 
 use super::kept::Kept;
+use super::lamps::Lamps;
+use super::mail::Mailer;
 use super::mailboxes::Mailboxes;
 use super::playing::PlayQueue;
 use super::recordings::{Finished, Recorder};
@@ -72,6 +74,8 @@ pub(super) struct Board {
     pub(super) recordings_dir: std::path::PathBuf,
     pub(super) kept: Kept,
     pub(super) mailboxes: Mailboxes,
+    pub(super) lamps: Lamps,
+    pub(super) mail: Mailer,
     pub(super) exchange: RefCell<Exchange>,
     pub(super) streams: RefCell<Streams>,
     pub(super) state: RefCell<State>,
@@ -158,6 +162,8 @@ pub(crate) struct Parts {
     pub(super) kept: Kept,
     /// Where messages are left.
     pub(super) mailboxes: Mailboxes,
+    /// Who tells of them by e-mail.
+    pub(super) mail: Mailer,
 }
 
 /// Both clocks, now.
@@ -192,6 +198,7 @@ impl Switchboard {
             uploads,
             kept,
             mailboxes,
+            mail,
         } = parts;
         Self(Rc::new(Board {
             plan,
@@ -214,6 +221,8 @@ impl Switchboard {
             uploads,
             kept,
             mailboxes,
+            lamps: Lamps::default(),
+            mail,
             exchange: RefCell::default(),
             streams: RefCell::default(),
             state: RefCell::new(State::default()),
@@ -591,6 +600,7 @@ impl Switchboard {
             CallOutput::Detect(action, leg, detect) => self.listen(number, action, leg, detect),
             CallOutput::StopStream(action) => self.stop_stream(number, action),
             CallOutput::Echo(leg, on) => self.echo(leg, on),
+            CallOutput::Lamp { name, shows, stays } => self.lamp(number, name, shows, stays),
             CallOutput::Keep { name, value } => {
                 let dialect = self.dialect_of(number);
                 self.0.kept.keep(dialect, name, value);
@@ -656,7 +666,7 @@ impl Switchboard {
         entry.map_or_else(Rc::default, |entry| self.0.kept.of(entry.dialect))
     }
 
-    fn dialect_of(&self, number: u32) -> &'static str {
+    pub(super) fn dialect_of(&self, number: u32) -> &'static str {
         let flow = self.0.state.borrow().calls.get(&number).and_then(|entry| entry.flow);
         flow.and_then(|at| self.0.flows.get(at)).map_or("", |entry| entry.dialect)
     }

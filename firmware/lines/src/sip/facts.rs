@@ -1,28 +1,13 @@
 //! What SIP says, in the words of the lines, and the other way round.
 
-use std::net::SocketAddr;
-
 use tipring_model::call::Origin;
 use tipring_model::line::PlaceExtras;
 use tipring_model::{CallerId, Cause, Number};
 use tipring_sip::auth::Credentials;
-use tipring_sip::registrar::Binding;
 use tipring_sip::ua::{EndReason, Incoming};
 use tipring_sip::{HeaderName, Hop, NameAddr, RegisterSettings, Uri};
 
 use super::settings::{PhoneSettings, TrunkSettings};
-use super::stack::is_datagram;
-
-/// The way to a registered telephone: back where its registration came from, which
-/// works through a router. One that names its own address is behind none, and waits
-/// at the port it names.
-pub(super) fn reached_at(binding: &Binding) -> Hop {
-    const SIP_PORT: u16 = 5060;
-    let hop = binding.hop;
-    let names_itself = is_datagram(&hop) && binding.contact.ip() == Some(hop.remote.ip());
-    let port = if names_itself { binding.contact.port().unwrap_or(SIP_PORT) } else { hop.remote.port() };
-    Hop { remote: SocketAddr::new(hop.remote.ip(), port), ..hop }
-}
 
 pub(super) fn registering(settings: &TrunkSettings, hop: Hop) -> Option<RegisterSettings> {
     /// Wanted lifetime: short enough to notice a lost provider within minutes.

@@ -1,10 +1,11 @@
 //! SIP lines: trunks to providers and telephones that register here.
 //!
-//! `legs.rs` keeps legs and their session descriptions, `screening.rs` decides who
+//! `lamps.rs` says what others see of a telephone, `legs.rs` keeps legs and their session descriptions, `screening.rs` decides who
 //! is answered at all, `stack.rs` joins the two with the protocol of `tipring-sip`
 //! and owns nothing that waits; `transfers.rs` puts other parties on a leg; `transport.rs` owns the sockets and the clock.
 
 mod facts;
+mod lamps;
 mod legs;
 mod random;
 mod screening;
@@ -15,6 +16,6 @@ mod transfers;
 mod transport;
 
 pub use screening::Networks;
-pub use settings::{PHONE, PhoneSettings, TRUNK, TrunkSettings};
+pub use settings::{LampShows, PHONE, PhoneSettings, TRUNK, TrunkSettings};
 pub use stack::{SipCounters, SipOptions};
-pub use transport::{SipError, SipLines};
+pub use transport::{SipError, SipLines, TooManyLamps};

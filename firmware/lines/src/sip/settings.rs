@@ -2,6 +2,7 @@
 
 use tipring_media::codec::CODECS;
 use tipring_model::settings::{Field, FieldError, FieldKind, Problem, RawSettings, Settings};
+use tipring_sip::lamps::TellWaiting;
 
 use super::screening::Networks;
 use crate::{Driver, LineSettings};
@@ -50,7 +51,7 @@ pub struct TrunkSettings {
 }
 
 /// A SIP telephone that registers at the box.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct PhoneSettings {
     /// Its number inside the office.
     pub number: String,
@@ -64,10 +65,26 @@ pub struct PhoneSettings {
     pub codecs: Vec<String>,
     /// Name shown to those it calls.
     pub display_name: Option<String>,
+    /// When it is told that messages wait.
+    pub message_waiting: TellWaiting,
+    /// What lamps on other telephones show of it.
+    pub lamp: LampShows,
+}
+
+/// What lamps on other telephones show of a telephone.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum LampShows {
+    /// What it does, and with whom.
+    #[default]
+    Caller,
+    /// What it does.
+    State,
+    /// Nothing: the lamp stays dark.
+    Nothing,
 }
 
 /// A secret that is never printed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Password(String);
 
 impl Password {
@@ -200,6 +217,22 @@ impl Settings for PhoneSettings {
         toggle("md5", "Allow MD5", "For telephones that know no SHA-256 digest."),
         CODECS_FIELD,
         text("display_name", "Name shown", "To those it calls.", false),
+        Field {
+            key: "message_waiting",
+            label: "Voicemail lamp",
+            help: "`auto`: told also if it does not subscribe; `subscribed`: only then; `always`: both ways; `never`.",
+            kind: FieldKind::Choice(&["auto", "subscribed", "always", "never"]),
+            default: Some("auto"),
+            required: false,
+        },
+        Field {
+            key: "lamp",
+            label: "Busy lamp",
+            help: "What others' lamps show of it: `caller`: what it does and with whom; `state`: what it does; `none`.",
+            kind: FieldKind::Choice(&["caller", "state", "none"]),
+            default: Some("caller"),
+            required: false,
+        },
     ];
 
     fn parse(raw: &RawSettings) -> Result<Self, Vec<FieldError>> {
@@ -231,6 +264,17 @@ impl Settings for PhoneSettings {
             md5: raw.toggle("md5").unwrap_or(false),
             codecs,
             display_name: raw.text("display_name").map(str::to_owned),
+            message_waiting: match raw.text("message_waiting") {
+                Some("subscribed") => TellWaiting::Subscribed,
+                Some("always") => TellWaiting::Always,
+                Some("never") => TellWaiting::Never,
+                Some(_) | None => TellWaiting::Auto,
+            },
+            lamp: match raw.text("lamp") {
+                Some("state") => LampShows::State,
+                Some("none") => LampShows::Nothing,
+                Some(_) | None => LampShows::Caller,
+            },
         })
     }
 }

@@ -9,15 +9,15 @@ use tipring_media::Command;
 use tipring_model::line::{DownReason, LineCommand, LineEvent, Offer, PlaceExtras, ReferReply, Supervision};
 use tipring_model::{CallerId, Cause, LegId, LineId, Number};
 use tipring_sip::auth::{Credentials, Secret};
+use tipring_sip::lamps::DialogState;
 use tipring_sip::ua::{
     self, CallKey, EndReason, Event, Incoming, Input, Invite, Output, Peer, PhoneAccount, RegistrationKey,
     UserAgent,
 };
 use tipring_sip::{Hop, NameAddr, Transport, Uri};
 
-use super::facts::{
-    caller_of, cause_of, credentials, headers_of, origin_of, phone_caller, reached_at, registering,
-};
+use super::facts::{caller_of, cause_of, credentials, headers_of, origin_of, phone_caller, registering};
+use super::lamps::Lamps;
 use super::legs::{Audio, Legs, SipLeg, info_digit};
 use super::random::Random;
 use super::screening::{Networks, Screening};
@@ -56,6 +56,8 @@ pub struct SipCounters {
     pub transactions: usize,
     /// Timers.
     pub timers: usize,
+    /// Subscriptions of telephones to lamps.
+    pub subscriptions: usize,
     /// Messages of strangers, not answered.
     pub silent_drops: u64,
     /// Bytes that were no message.
@@ -81,7 +83,7 @@ pub(super) enum Kind {
 pub(super) struct SipLine {
     pub(super) id: LineId,
     pub(super) kind: Kind,
-    state: Result<(), DownReason>,
+    pub(super) state: Result<(), DownReason>,
     pub(super) legs_offered: u32,
 }
 
@@ -92,6 +94,7 @@ pub(super) struct Stack {
     pub(super) lines: Vec<SipLine>,
     pub(super) legs: Legs,
     pub(super) transfers: Transfers,
+    pub(super) lamps: Lamps,
     rtp: RtpSockets,
     addresses: LocalAddresses,
     pub(super) media: MediaPort,
@@ -157,6 +160,7 @@ impl Stack {
             lines,
             legs: Legs::default(),
             transfers: Transfers::default(),
+            lamps: Lamps::default(),
             rtp: RtpSockets::new(options.rtp_udp_ports),
             addresses: LocalAddresses::default(),
             media,
@@ -195,6 +199,7 @@ impl Stack {
             dialogs: self.ua.calls(),
             transactions: self.ua.transactions(),
             timers: self.ua.timers(),
+            subscriptions: self.ua.subscriptions(),
             silent_drops: ua.unknown_dropped,
             malformed: ua.malformed,
             auth_failures: self.auth_failures,
@@ -338,6 +343,7 @@ impl Stack {
         let description = if early { leg.audio.answer.as_deref() } else { None };
         // It fails only for a call that has just ended; its end is on the way.
         let _ = self.ua.ring(now, key, description);
+        self.lamp_goes_on(now, id, DialogState::Early);
     }
 
     fn answer(&mut self, now: Instant, id: LegId) {
@@ -360,6 +366,7 @@ impl Stack {
             return;
         }
         leg.answered = true;
+        self.lamps.goes_on(id, DialogState::Confirmed);
         if leg.audio.is_attached() || leg.audio.connect(id, &self.media, now, random) {
             if leg.audio.is_agreed() {
                 self.report_answered(line, id);
@@ -367,6 +374,7 @@ impl Stack {
         } else {
             self.release(now, id, Cause::TemporaryFailure);
         }
+        self.lamp_changed(now, id);
     }
 
     pub(super) fn report_answered(&mut self, line: LineId, leg: LegId) {
@@ -427,8 +435,7 @@ impl Stack {
             }
             Kind::Phone(phone) => {
                 let contacts = self.ua.phone_contacts(now, &phone.username);
-                let targets =
-                    contacts.map(|binding| (reached_at(binding), binding.contact.clone())).collect();
+                let targets = contacts.map(|binding| (binding.way(), binding.contact.clone())).collect();
                 (targets, phone.codecs.clone())
             }
         };
@@ -461,6 +468,7 @@ impl Stack {
             audio,
         };
         self.legs.insert(id, leg);
+        self.lamp_called(now, line_id, id, from.0);
     }
 
     /// The address to bind audio to: the one that SIP is bound to, or any.
@@ -527,7 +535,7 @@ impl Stack {
 
     // --- From the user agent.
 
-    fn settle(&mut self, now: Instant) {
+    pub(super) fn settle(&mut self, now: Instant) {
         while let Some(output) = self.ua.poll() {
             match output {
                 Output::Send { hop, bytes } => self.sends.push_back((hop, bytes)),
@@ -551,7 +559,7 @@ impl Stack {
                     self.events.push_back((line, LineEvent::Digit { leg, digit }));
                 }
             }
-            Event::Ended { call, reason } => self.ended(call, &reason),
+            Event::Ended { call, reason } => self.ended(now, call, &reason),
             Event::Refer { call, referral } => self.refer_received(now, call, &referral),
             Event::TransferLate { call } => self.transfer_late(now, call),
             Event::ReferAnswered { call, status } => self.referred(call, ReferReply::Answered(status)),
@@ -613,11 +621,12 @@ impl Stack {
                 Kind::Trunk(_) => None,
             })
             .flat_map(|username| self.ua.phone_contacts(now, username))
-            .flat_map(|binding| [binding.hop.remote, reached_at(binding).remote])
+            .flat_map(|binding| [binding.hop.remote, binding.way().remote])
             .collect();
         self.screening.set_registered(places);
         if let Some(id) = self.phone_line(account) {
             self.line_state(id, state);
+            self.lamp_of_line(now, id);
         }
     }
 
@@ -660,13 +669,9 @@ impl Stack {
             return self.refuse(now, incoming.call, error.status());
         }
         let to = incoming.target.number().map(std::borrow::Cow::into_owned).unwrap_or_default();
-        let offer = Offer {
-            leg,
-            from,
-            to: Number::new(&to),
-            origin: Box::new(origin_of(incoming)),
-            codec: audio.codec_name(),
-        };
+        let to = Number::new(&to);
+        self.lamp_calls(line_id, leg, &to);
+        let offer = Offer { leg, from, to, origin: Box::new(origin_of(incoming)), codec: audio.codec_name() };
         let kept = SipLeg {
             line: line_id,
             keys: vec![incoming.call],
@@ -678,6 +683,7 @@ impl Stack {
             audio,
         };
         self.legs.insert(leg, kept);
+        self.lamp_changed(now, leg);
         self.events.push_back((line_id, LineEvent::Offered(offer)));
     }
 
@@ -696,6 +702,7 @@ impl Stack {
             leg.audio.take_answer(answer).is_ok() && leg.audio.connect(id, &self.media, now, random)
         });
         self.events.push_back((line, LineEvent::Alerting { leg: id, early_media: early }));
+        self.lamp_goes_on(now, id, DialogState::Early);
     }
 
     fn answered(&mut self, now: Instant, call: CallKey, sdp: Option<&[u8]>) {
@@ -712,11 +719,13 @@ impl Stack {
         for other in others {
             let _ = self.ua.hang_up(now, other, Some(Cause::AnsweredElsewhere.q850()));
         }
+        self.lamps.goes_on(id, DialogState::Confirmed);
         if ready {
             self.report_answered(line, id);
         } else {
             self.release(now, id, Cause::Incompatible);
         }
+        self.lamp_changed(now, id);
     }
 
     /// The caller confirmed our answer; where our answer was an offer, its answer
@@ -762,7 +771,7 @@ impl Stack {
         }
     }
 
-    fn ended(&mut self, call: CallKey, reason: &EndReason) {
+    fn ended(&mut self, now: Instant, call: CallKey, reason: &EndReason) {
         let Some((id, leg)) = self.legs.drop_key(call) else { return };
         let cause = cause_of(reason);
         if let EndReason::Refused { status, .. } = reason {
@@ -771,21 +780,24 @@ impl Stack {
         let answered_one_left = leg.answered && !leg.keys.is_empty();
         leg.refusal = Some(leg.refusal.filter(|known| *known == Cause::Busy).unwrap_or(cause));
         if !leg.keys.is_empty() || answered_one_left {
-            return; // Other contacts still ring, or one of them has answered.
+            // Other contacts still ring, or one of them has answered.
+            return self.lamp_changed(now, id);
         }
         let cause = leg.released.or(leg.refusal).unwrap_or(cause);
         let status = leg.status.filter(|_| leg.released.is_none());
+        self.lamp_ends(now, id);
         if !self.stays_vacant(id, cause) {
-            self.leg_over(id, cause, status);
+            self.leg_over(now, id, cause, status);
         }
     }
 
-    pub(super) fn leg_over(&mut self, id: LegId, cause: Cause, status: Option<u16>) {
+    pub(super) fn leg_over(&mut self, now: Instant, id: LegId, cause: Cause, status: Option<u16>) {
         let Some(leg) = self.legs.remove(id) else { return };
         if leg.audio.is_attached() {
             self.media.send(Command::Detach { leg: id });
         }
         self.events.push_back((leg.line, LineEvent::Released { leg: id, cause, status }));
+        self.lamp_ends(now, id);
     }
 }
 

@@ -247,6 +247,8 @@ impl Stack {
         // RFC 5589 §6.1: the far end hangs up when it hears that; one that does not is helped.
         self.report(now, asked.call, 200);
         self.drop_dialogs(now, id);
+        self.lamp_ends(now, id);
+        self.lamp_ends(now, target);
         let stage = TransferStage::Done;
         self.events.push_back((own_line, LineEvent::Transferring { leg: id, stage }));
         codec
@@ -288,7 +290,7 @@ impl Stack {
         let stage = TransferStage::Failed(status);
         self.events.push_back((line, LineEvent::Transferring { leg: id, stage }));
         if let Some(cause) = asked.vacant {
-            self.leg_over(id, cause, None);
+            self.leg_over(now, id, cause, None);
         }
     }
 
@@ -330,7 +332,7 @@ impl Stack {
             self.target_over(target, line, Cause::Cancelled, attached);
         }
         if asked.vacant.is_some() {
-            self.leg_over(id, cause, None);
+            self.leg_over(now, id, cause, None);
         }
         asked.vacant.is_some()
     }
@@ -361,7 +363,7 @@ impl Stack {
         leg.line = line;
         let old = self.legs.replace_keys(id, incoming.call);
         if self.ua.accept(now, incoming.call, &description).is_err() {
-            return self.leg_over(id, Cause::RecoveryOnTimer, None);
+            return self.leg_over(now, id, Cause::RecoveryOnTimer, None);
         }
         let cause = if was_answered { Cause::NormalClearing } else { Cause::AnsweredElsewhere };
         for key in old {
@@ -379,6 +381,7 @@ impl Stack {
             Kind::Trunk(_) => CallerId::default(),
             Kind::Phone(phone) => phone_caller(phone),
         });
+        self.lamp_moves(now, line, id);
         self.events.push_back((line, LineEvent::Replaced { leg: id, by }));
     }
 

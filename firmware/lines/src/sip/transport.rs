@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tipring_model::lamp::{Lamp, MessagesWaiting};
 use tipring_model::line::{LineCommand, LineEvent};
 use tipring_model::{LegId, LineId};
 use tipring_sip::message::{Frame, StreamFramer};
@@ -38,6 +39,11 @@ pub enum SipError {
     #[error("the system has no random numbers")]
     Random,
 }
+
+/// As many lamps are lit as there may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("too many lamps are lit")]
+pub struct TooManyLamps;
 
 /// Longest datagram that is read, in bytes; longer ones are malformed.
 const DATAGRAM_BYTES_MAX: usize = 16 * 1024 + 1;
@@ -143,6 +149,19 @@ impl SipLines {
     /// Tells a line what to do. What comes of it arrives as an event.
     pub fn command(&self, line: LineId, command: LineCommand) {
         self.0.with(|stack, now| stack.command(now, line, command));
+    }
+
+    /// Says what waits in the mailboxes of a telephone, for its lamp.
+    pub fn set_message_waiting(&self, line: LineId, mailboxes: &[MessagesWaiting]) {
+        self.0.with(|stack, now| stack.set_message_waiting(now, line, mailboxes));
+    }
+
+    /// Lights a lamp by its name, beside what the telephone of that number does.
+    ///
+    /// # Errors
+    /// [`TooManyLamps`]: it stays as it was.
+    pub fn set_lamp(&self, name: &str, shows: Lamp) -> Result<(), TooManyLamps> {
+        self.0.with(|stack, now| stack.light(now, name, shows))
     }
 
     /// The next event of any line.

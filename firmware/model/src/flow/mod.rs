@@ -11,6 +11,7 @@ pub use outcome::*;
 
 use crate::call::CallFacts;
 use crate::fetch::{DocumentKey, FetchError, HttpRequest, HttpResponse};
+use crate::lamp::Lamp;
 use crate::line::Supervision;
 use crate::{ActionId, Cause, Digit, FetchId, LegId, MessageId};
 
@@ -97,6 +98,15 @@ pub enum FlowOutput {
         name: String,
         /// The value, at most 1 KiB.
         value: Option<String>,
+    },
+    /// Light a lamp on telephones, or darken it.
+    Lamp {
+        /// Its name, which telephones subscribe to: up to 64 letters, digits and `-_.+*#`.
+        name: String,
+        /// What it shows.
+        shows: Lamp,
+        /// It stays so when the call is over, also across restarts.
+        stays: bool,
     },
     /// One step of the program is over: the timeline of the call.
     Step(Step),

@@ -68,7 +68,9 @@ impl Writer {
         }
         self.raw("Call-ID", request.call_id());
         self.raw("CSeq", request.header(HeaderName::CSeq).unwrap_or(&[]));
-        if request.method() == Some(Method::Invite) && (101..300).contains(&status) {
+        let invites = request.method() == Some(Method::Invite) && (101..300).contains(&status);
+        let subscribes = request.method() == Some(Method::Subscribe) && (200..300).contains(&status);
+        if invites || subscribes {
             for value in request.header_lines(HeaderName::RecordRoute) {
                 self.raw("Record-Route", value);
             }

@@ -97,11 +97,15 @@ impl UserAgent {
             Owner::Probe(probe) if status >= 200 => {
                 self.event(Event::Probed { probe, status: Some(status) });
             }
+            Owner::Lamp(tag) if status >= 200 => self.notified(now, tag, Some(status)),
+            Owner::Unasked(at) if status >= 200 => self.unasked_answered(now, at),
             Owner::Bye(_)
             | Owner::Info(_)
             | Owner::Notify(_)
             | Owner::Register(_)
             | Owner::Probe(_)
+            | Owner::Lamp(_)
+            | Owner::Unasked(_)
             | Owner::Served(_)
             | Owner::PeerOffer(_)
             | Owner::Nobody => {}

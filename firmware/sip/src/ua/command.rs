@@ -8,6 +8,7 @@ use super::{Answer, Owner, SDP, UserAgent, contact_on};
 use crate::auth::{Credentials, DigestClient};
 use crate::dialog::{write_cseq, write_via};
 use crate::hop::Hop;
+use crate::lamps::DialogIds;
 use crate::lex;
 use crate::method::Method;
 use crate::uri::Uri;
@@ -304,6 +305,23 @@ impl UserAgent {
                 })
             })
             .collect()
+    }
+
+    /// Call-ID and tags of a call, as far as they are known.
+    pub fn ids_of(&mut self, key: CallKey) -> Option<DialogIds> {
+        let call = self.calls.get(key)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let dialog = call.dialog.as_ref().or_else(|| call.forks.first());
+        let call_id = match (dialog, &call.invite) {
+            (Some(dialog), _) => text(dialog.call_id()),
+            (None, Some(placed)) => placed.call_id.clone(),
+            (None, None) => return None,
+        };
+        Some(DialogIds {
+            call_id,
+            ours: text(&lex::hex16(call.local_tag)),
+            theirs: dialog.map(|dialog| text(dialog.remote_tag())).unwrap_or_default(),
+        })
     }
 
     /// The peer of a call.

@@ -11,6 +11,7 @@ use super::{Answer, INFO_TYPES, Owner, SDP, UserAgent, q850_cause, sdp_of};
 use crate::dialog::Fit;
 use crate::header::HeaderName;
 use crate::hop::Hop;
+use crate::lamps::ALLOW_EVENTS;
 use crate::lex;
 use crate::message::Message;
 use crate::method::Method;
@@ -100,12 +101,15 @@ impl UserAgent {
         request: &Message,
     ) {
         let tag = self.stateless_tag(request);
-        let headers = [
+        let mut headers = vec![
             ("Allow", self.allow()),
             ("Accept", SDP),
             ("Accept-Encoding", "identity"),
             ("Supported", SUPPORTED),
         ];
+        if self.phones.is_some() {
+            headers.push(("Allow-Events", ALLOW_EVENTS));
+        }
         let answer = Answer { status: 200, tag: &tag, headers: &headers, ..Answer::default() };
         self.answer(now, transaction, hop, request, answer);
     }

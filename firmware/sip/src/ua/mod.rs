@@ -12,7 +12,7 @@
 //! A call that was hung up here is over for the application at once; what is still to be said to
 //! the peer (CANCEL, ACK, BYE) goes on inside.
 //!
-//! Deliberately absent: subscriptions other than a transfer's, messages, reliable provisional answers, session
+//! Deliberately absent: messages, reliable provisional answers, session
 //! timers, DNS. Requests for the absent are answered 405, 420 or 481 as RFC 3261 wants.
 
 mod call;
@@ -20,12 +20,15 @@ mod caller;
 mod command;
 mod event;
 mod in_call;
+mod notifying;
 mod phones;
 mod registering;
 mod serve;
+mod subscriptions;
 mod transfer;
 
 pub use registering::REGISTRATIONS_MAX;
+pub use subscriptions::{LAMPS_MAX, SUBSCRIPTIONS_A_PHONE_MAX, SUBSCRIPTIONS_MAX};
 pub use transfer::TRANSFER_MAX;
 
 pub use event::{
@@ -40,6 +43,7 @@ use std::time::Instant;
 
 use call::{CALL_TIMERS, Call, CallTimer, Calls, Stage};
 use phones::Phones;
+use subscriptions::Subscriptions;
 use transfer::Transfer;
 
 use crate::dialog::Dialog;
@@ -56,7 +60,8 @@ use crate::transaction::{Seeded, TransactionId, TransactionLayer, TransactionOut
 pub const INFO_TYPES: [&str; 2] = ["application/dtmf-relay", "application/dtmf"];
 
 const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, NOTIFY";
-const ALLOW_WITH_REGISTER: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, NOTIFY, REGISTER";
+const ALLOW_WITH_REGISTER: &str =
+    "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, NOTIFY, REGISTER, SUBSCRIBE";
 const SDP: &str = "application/sdp";
 
 /// Whose a transaction is.
@@ -80,6 +85,10 @@ enum Owner {
     Notify(CallKey),
     Register(RegistrationKey),
     Probe(ProbeKey),
+    /// Our NOTIFY inside the subscription with this tag of ours.
+    Lamp(u64),
+    /// Our NOTIFY to a telephone that has not asked, by its number among the accounts.
+    Unasked(u32),
     /// Nobody waits for the outcome.
     Nobody,
 }
@@ -116,6 +125,7 @@ pub struct UserAgent {
     transfer_timers: TimerQueue<CallKey>,
     next_number: u32,
     phones: Option<Phones>,
+    subscriptions: Subscriptions,
     writer: Writer,
     outputs: VecDeque<Output>,
     counters: Counters,
@@ -151,6 +161,7 @@ impl UserAgent {
             transfer_timers: TimerQueue::new(),
             next_number: 0,
             phones,
+            subscriptions: Subscriptions::new(),
             writer: Writer::new(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
@@ -164,6 +175,7 @@ impl UserAgent {
             Input::TransportFailed { hop } => {
                 self.transactions.transport_failed(&hop);
                 self.phones_lost_hop(&hop);
+                self.subscriptions_lost_hop(&hop);
             }
             Input::Timeout => self.timeout(now),
         }
@@ -184,6 +196,7 @@ impl UserAgent {
             self.registration_timers.next(),
             self.transfer_timers.next(),
             self.phones.as_ref().and_then(Phones::poll_timeout),
+            self.subscriptions.timers.next(),
         ]
         .into_iter()
         .flatten()
@@ -202,13 +215,14 @@ impl UserAgent {
         self.transactions.len()
     }
 
-    /// Timers running, of transactions, calls, registrations and transfers.
+    /// Timers running, of transactions, calls, registrations, transfers and subscriptions.
     #[must_use]
     pub fn timers(&self) -> usize {
         self.transactions.timers()
             + self.timers.len()
             + self.registration_timers.len()
             + self.transfer_timers.len()
+            + self.subscriptions.timers.len()
     }
 
     /// Counts since the start.
@@ -258,6 +272,7 @@ impl UserAgent {
         }
         self.transfers_due(now);
         self.phones_due(now);
+        self.subscriptions_due(now);
     }
 
     /// Passes on what the transactions want until they want nothing.
@@ -287,6 +302,8 @@ impl UserAgent {
             Owner::Probe(probe) => self.event(Event::Probed { probe, status: None }),
             Owner::Refer(key) => self.refer_answered(key, 408),
             Owner::Notify(key) => self.notify_answered(key, 481),
+            Owner::Lamp(tag) => self.notified(now, tag, None),
+            Owner::Unasked(at) => self.unasked_answered(now, at),
             Owner::Served(_) | Owner::PeerOffer(_) | Owner::Info(_) | Owner::Nobody => {}
         }
     }
@@ -310,6 +327,8 @@ impl UserAgent {
             | Owner::Notify(_)
             | Owner::Register(_)
             | Owner::Probe(_)
+            | Owner::Lamp(_)
+            | Owner::Unasked(_)
             | Owner::Nobody => {}
         }
     }

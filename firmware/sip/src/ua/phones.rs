@@ -146,12 +146,16 @@ impl UserAgent {
         let answer = Answer { status, tag: &tag, headers: &headers, ..Answer::default() };
         self.answer(now, transaction, &hop, request, answer);
         if status == 200 && request.header(HeaderName::Contact).is_some() {
+            let is_there = !contacts.is_empty();
             let event = if contacts.is_empty() {
-                Event::PhoneGone { account }
+                Event::PhoneGone { account: account.clone() }
             } else {
-                Event::PhoneRegistered { account, hop }
+                Event::PhoneRegistered { account: account.clone(), hop }
             };
             self.event(event);
+            if is_there {
+                self.tell_contacts(now, &account);
+            }
         }
     }
 

@@ -35,6 +35,9 @@ impl UserAgent {
         match request.method() {
             Some(Method::Ack) => self.ack(now, peer, &hop, &request),
             Some(Method::Cancel) => self.cancel(now, peer, &hop, &request),
+            Some(Method::Subscribe) if self.is_subscribed(&request) => {
+                self.resubscribe(now, peer, hop, &request);
+            }
             Some(_) if !request.to_tag().is_empty() => self.inside(now, peer, hop, request),
             Some(_) => self.opening(now, peer, hop, request),
             None => {}
@@ -86,6 +89,8 @@ impl UserAgent {
             | Owner::Notify(_)
             | Owner::Register(_)
             | Owner::Probe(_)
+            | Owner::Lamp(_)
+            | Owner::Unasked(_)
             | Owner::Nobody => None,
         };
         let call = key.and_then(|key| self.calls.get(key));
@@ -152,19 +157,17 @@ impl UserAgent {
                 // RFC 3515 §2.4.2: only within a call is it known who may ask for what.
                 self.answer_once(peer, &hop, &request, Answer { status: 403, ..Answer::default() });
             }
+            Some(Method::Subscribe) => match opening.account {
+                Some(account) => self.subscribe(now, hop, &request, &account, &opening.target),
+                None => self.not_allowed(peer, &hop, &request),
+            },
             Some(Method::Bye | Method::Info | Method::Update | Method::Prack | Method::Notify) => {
                 self.counters.strangers += 1;
                 self.answer_once(peer, &hop, &request, Answer { status: 481, ..Answer::default() });
             }
-            Some(
-                Method::Ack
-                | Method::Cancel
-                | Method::Message
-                | Method::Subscribe
-                | Method::Publish
-                | Method::Other,
-            )
-            | None => self.not_allowed(peer, &hop, &request),
+            Some(Method::Ack | Method::Cancel | Method::Message | Method::Publish | Method::Other) | None => {
+                self.not_allowed(peer, &hop, &request)
+            }
         }
     }
 

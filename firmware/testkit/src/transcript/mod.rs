@@ -58,6 +58,7 @@ pub fn office() -> Directory {
         announces_only: false,
         operator: None,
         phones: phones.iter().map(|phone| text(phone)).collect(),
+        email: Vec::new(),
         messages_max: 100,
     };
     let phones = ["201", "202", "203", "204"];

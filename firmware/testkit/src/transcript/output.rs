@@ -54,6 +54,9 @@ pub fn write_output(text: &mut String, output: &FlowOutput, first: LegId) {
             request_lines(text, &notice.request);
             Ok(())
         }
+        FlowOutput::Lamp { name, shows, stays } => {
+            writeln!(text, "< lamp {name} {}{}", shows.as_str(), if *stays { " stays" } else { "" })
+        }
         FlowOutput::Keep { name, value: Some(value) } => writeln!(text, "< keep {name} {value}"),
         FlowOutput::Keep { name, value: None } => writeln!(text, "< forget {name}"),
         FlowOutput::Step(step) => {
