@@ -465,7 +465,7 @@ def test_a_menu_in_twiml(starts, example, pivot, provider, keys, expected):
 
 
 def test_a_dial_in_twiml(starts, example, pivot, provider, desk):
-    """Shows: E8: a number over the trunk and a user ring together; the action gets the status; the record of the call comes by POST."""
+    """Shows: E8: a number over the trunk and a user ring together; the action gets the status; the records of both legs and of the call come by POST."""
     box = starts(example("e8", **PEOPLE), phone("201"), phone("202"), trunk(host=provider.address))
     mara = desk(box, "201")
     call = provider.call(box, "100")
@@ -480,8 +480,11 @@ def test_a_dial_in_twiml(starts, example, pivot, provider, desk):
     told_after = parameters(pivot.seen("/pivot/twiml/after")[0])
     assert told_after["DialCallStatus"] == "completed" and int(told_after["DialCallDuration"]) >= 0
     assert heard(call) == ["goodbye"]
-    record = pivot.wait_for("/pivot/cdr").fields
-    assert record["Call-ID"] and record["Hangup-Cause"] == "NORMAL_CLEARING" and record["Call-Direction"] in {"inbound", "outbound"}
+    until(lambda: len(pivot.seen("/pivot/cdr")) == 3, 5, "three records")
+    *legs, whole = [request.fields for request in pivot.seen("/pivot/cdr")]
+    assert (whole["Call-Direction"], whole["Hangup-Cause"], whole["Callee-ID-Number"]) == ("inbound", "NORMAL_CLEARING", "u-mara")
+    assert {leg["Other-Leg-Call-ID"] for leg in legs} == {whole["Call-ID"]} and whole["Other-Leg-Call-ID"] in {leg["Call-ID"] for leg in legs}
+    assert {leg["Hangup-Cause"] for leg in legs} == {"LOSE_RACE", "NORMAL_CLEARING"} and {leg["Call-Direction"] for leg in legs} == {"outbound"}
 
 
 # ------------------------------------------------------------------ branches of the tree
