@@ -1,9 +1,13 @@
 //! Signal processing, one piece a file: samples in, facts out, or facts in, samples
 //! out. Nothing here knows of legs or packets.
 
+pub mod comfort_noise;
 pub mod dtmf_detect;
 pub mod dtmf_generate;
 pub mod fax_tone;
+pub mod fft;
+pub mod gain;
+pub mod level_meter;
 pub mod plc;
 pub mod resample;
 pub mod tone;
