@@ -195,8 +195,7 @@ fn of_ten_thousand_digits_in_noise_none_is_missed() {
         let column_dbm0 = (row_dbm0 - 8.0 + 12.0 * noise.uniform()).min(0.0);
         let deviation = 1.0 + 0.03 * (noise.uniform() - 0.5);
         let (row, column) = frequencies_hz(digit);
-        let parts =
-            [(f64::from(row) * deviation, row_dbm0), (f64::from(column) * deviation, column_dbm0)];
+        let parts = [(f64::from(row) * deviation, row_dbm0), (f64::from(column) * deviation, column_dbm0)];
         let mut sound = signals::sines(400, &parts);
         sound.resize(800 + noise.below(80), 0.0);
         let below = signals::rms_of(row_dbm0.min(column_dbm0) - 20.0);

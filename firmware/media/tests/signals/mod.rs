@@ -1,5 +1,6 @@
 //! Sound for the tests of signal processing: repeatable noise, levels, and speech.
 #![allow(dead_code, reason = "each test takes what it needs")]
+#![allow(clippy::expect_used, reason = "a test without its speech has failed")]
 
 use std::{process::Command, sync::OnceLock};
 
