@@ -13,6 +13,9 @@ pub mod level_meter;
 pub mod plc;
 pub mod resample;
 pub mod tone;
+pub mod tone_detect;
+pub mod tone_learn;
+mod tone_segments;
 
 /// Peak of a sine of 0 dBm0, 3.14 dB below full scale (ITU-T G.711 §5, µ-law 3.17).
 pub const PEAK_0_DBM0: f32 = 22_827.0;
