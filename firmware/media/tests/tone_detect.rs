@@ -1,6 +1,8 @@
 //! Call-progress tones: every tone of every country in the data, off its frequency and cadence,
 //! in noise; learning; an hour of speech.
 
+#![expect(clippy::expect_used, reason = "a failed expect is a failed test")]
+
 mod signals;
 
 use signals::{Noise, rms_of, sines};
@@ -10,9 +12,12 @@ use tipring_media::{ToneSegment, ToneSpec};
 
 const COUNTRIES: &str = include_str!("../../data/countries.toml");
 
+/// Frequencies, time on and time off in ms.
+type Step = (Vec<f64>, usize, usize);
+
 struct Country {
     code: String,
-    tones: Vec<(ToneKind, Vec<(Vec<f64>, usize, usize)>)>,
+    tones: Vec<(ToneKind, Vec<Step>)>,
 }
 
 impl Country {
@@ -71,13 +76,7 @@ fn countries() -> Vec<Country> {
 }
 
 /// `seconds` of a tone: frequencies by `off_hz`, times by `stretch`.
-fn sound(
-    steps: &[(Vec<f64>, usize, usize)],
-    seconds: usize,
-    level: f64,
-    off_hz: f64,
-    stretch: f64,
-) -> Vec<f64> {
+fn sound(steps: &[Step], seconds: usize, level: f64, off_hz: f64, stretch: f64) -> Vec<f64> {
     let mut all = vec![0.0; 4_000];
     for (frequencies, on, off) in steps.iter().cycle() {
         let parts: Vec<(f64, f64)> = frequencies.iter().map(|hz| (hz + off_hz, level)).collect();

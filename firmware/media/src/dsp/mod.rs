@@ -1,10 +1,12 @@
 //! Signal processing, one piece a file: samples in, facts out, or facts in, samples
 //! out. Nothing here knows of legs or packets.
 
+pub mod answer_tone;
 pub mod caller_id;
 pub mod comfort_noise;
 pub mod dtmf_detect;
 pub mod dtmf_generate;
+pub mod echo;
 pub mod fax_tone;
 pub mod fft;
 pub mod fsk;
