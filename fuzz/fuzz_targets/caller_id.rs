@@ -15,7 +15,8 @@ use tipring_model::Digit;
 
 /// Samples as they are.
 fn sound(bytes: &[u8]) {
-    let samples: Vec<i16> = bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
+    let samples: Vec<i16> =
+        bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
     let mut receiver = CallerIdReceiver::default();
     let mut alert = AlertToneDetector::default();
     for part in samples.chunks(160) {
@@ -29,7 +30,7 @@ fn modem(bytes: &[u8]) {
     let bits = bytes.iter().flat_map(|byte| {
         core::iter::once(false).chain((0..8).map(move |bit| byte >> bit & 1 == 1)).chain([true])
     });
-    let spec = if bytes.len() % 2 == 0 { BELL_202 } else { V23 };
+    let spec = if bytes.len().is_multiple_of(2) { BELL_202 } else { V23 };
     let mut bits = core::iter::repeat_n(true, 40).chain(bits).chain([true; 8]);
     let mut sender = FskTransmitter::new(spec, -13.5);
     let mut receiver = CallerIdReceiver::default();

@@ -59,12 +59,12 @@ impl Bins {
         (self.re[0], self.im[0]) = (dc, half);
     }
 
-    /// Adds the power of each bin, `sign` times.
-    fn add_power_to(&self, powers: &mut [f32; BLOCK], half: &mut f32, sign: f32) {
-        let dc = powers[0] + sign * self.re[0] * self.re[0];
-        *half += sign * self.im[0] * self.im[0];
+    /// Adds the power of each bin.
+    fn add_power_to(&self, powers: &mut [f32; BLOCK], half: &mut f32) {
+        let dc = powers[0] + self.re[0] * self.re[0];
+        *half += self.im[0] * self.im[0];
         for ((power, re), im) in powers.iter_mut().zip(&self.re).zip(&self.im) {
-            *power += sign * (re * re + im * im);
+            *power += re * re + im * im;
         }
         powers[0] = dc;
     }
@@ -104,8 +104,6 @@ pub(super) struct TwoPath {
     /// Spectra of the far end; the newest at `newest`.
     far: Box<[Bins; PARTITIONS]>,
     newest: usize,
-    power: [f32; BLOCK],
-    power_half: f32,
     speaks: Box<[Bins; PARTITIONS]>,
     learns: Box<[Bins; PARTITIONS]>,
     /// The partition that is brought back to its length next.
@@ -128,8 +126,6 @@ impl TwoPath {
             far_last: [0.0; BLOCK],
             far: Box::new([Bins::ZERO; PARTITIONS]),
             newest: 0,
-            power: [0.0; BLOCK],
-            power_half: 0.0,
             speaks: Box::new([Bins::ZERO; PARTITIONS]),
             learns: Box::new([Bins::ZERO; PARTITIONS]),
             trimmed: 0,
@@ -144,10 +140,7 @@ impl TwoPath {
         self.transform.samples[BLOCK..].copy_from_slice(block);
         self.far_last = *block;
         self.newest = (self.newest + PARTITIONS - 1) % PARTITIONS;
-        let bins = self.transform.forward();
-        let old = core::mem::replace(&mut self.far[self.newest], bins);
-        old.add_power_to(&mut self.power, &mut self.power_half, -1.0);
-        bins.add_power_to(&mut self.power, &mut self.power_half, 1.0);
+        self.far[self.newest] = self.transform.forward();
     }
 
     /// What the filter that speaks, or the one that learns, takes for the echo in this block.
@@ -169,13 +162,16 @@ impl TwoPath {
         self.transform.samples[..BLOCK].fill(0.0);
         self.transform.samples[BLOCK..].copy_from_slice(error);
         let mut error = self.transform.forward();
-        let total = self.power.iter().sum::<f32>() + self.power_half;
+        // Summed anew each time: what is added and taken away again leaves a rest that grows.
+        let (mut powers, mut power_half) = ([0.0; BLOCK], 0.0);
+        self.far.iter().for_each(|far| far.add_power_to(&mut powers, &mut power_half));
+        let total = powers.iter().sum::<f32>() + power_half;
         let floor = EVEN * total / BLOCK as f32 + POWER_FLOOR;
         let step = if fine { STEP_FINE } else { STEP_COARSE };
-        error.im[0] *= step / (self.power_half.max(0.0) + floor);
+        error.im[0] *= step / (power_half + floor);
         let half = error.im[0];
-        for ((re, im), power) in error.re.iter_mut().zip(&mut error.im).zip(&self.power) {
-            let weight = step / (power.max(0.0) + floor);
+        for ((re, im), power) in error.re.iter_mut().zip(&mut error.im).zip(&powers) {
+            let weight = step / (power + floor);
             *re *= weight;
             *im *= weight;
         }

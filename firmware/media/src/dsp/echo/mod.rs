@@ -11,8 +11,10 @@
 //! astray; it leaves more, so that nothing is taken over, and then begins again at the other.
 //!
 //! Limits (after ITU-T G.168): 8 kHz; echo up to 64 ms late and at most as loud as 6 dB below
-//! what was sent; 30 dB less echo within a second of noise or speech, 40 dB after five; samples
-//! in multiples of 32, without added delay.
+//! what was sent; 30 dB less echo within a second of noise or speech, and after five 30 dB before
+//! the rest is hidden, as far as the line's own noise leaves room; what the near end says while
+//! both speak passes with errors 20 dB below it, but while a path is new (3 s of far speech) what
+//! is 5 dB weaker than the far end is hidden, too. Samples come in multiples of 32; no delay.
 
 mod filter;
 
@@ -108,9 +110,9 @@ pub struct EchoCanceller {
     echo: Averages,
     better: u32,
     worse: u32,
-    /// Least part of the echo that was left, and blocks since there was much more.
+    /// Least part of the echo that was left, and whether it is much more now.
     leak: f32,
-    doubtful: u32,
+    doubtful: bool,
     /// Blocks in which the far end spoke on this path.
     age: u32,
     /// Blocks in a row with more than residue, and since the near end spoke.
@@ -136,7 +138,7 @@ impl Default for EchoCanceller {
             better: 0,
             worse: 0,
             leak: 1.0,
-            doubtful: 0,
+            doubtful: false,
             age: 0,
             near_run: 0,
             far_powers: [0.0; FAR_BLOCKS],
@@ -265,10 +267,10 @@ impl EchoCanceller {
         // More is left than the path as it is known explains: the near end speaks, or the path is
         // another one.
         let doubtful = self.leak < LEAK_KNOWN && self.left.short > DOUBTFUL * self.leak * self.echo.short;
-        if self.doubtful > 0 && !doubtful && self.learning.long > self.left.long {
+        if self.doubtful && !doubtful && self.learning.long > self.left.long {
             self.recall();
         }
-        self.doubtful = if doubtful { self.doubtful.saturating_add(1) } else { 0 };
+        self.doubtful = doubtful;
         let clearly =
             self.learning.short < BETTER_SOON * self.left.short && self.learning.long < self.left.long;
         let (better, needed) = if doubtful {
