@@ -1,4 +1,4 @@
-//! Tones and emergency numbers by country, from `data/countries.toml`.
+//! Tones, emergency numbers and analog lines by country, from `data/countries.toml`.
 
 use std::sync::OnceLock;
 
@@ -15,13 +15,121 @@ pub(crate) struct Country {
     pub name: String,
     /// Numbers that always leave.
     pub emergency: Vec<String>,
+    /// What an analog line is like.
+    #[serde(flatten)]
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the kinds of analog lines; a test asks for it"))]
+    pub line: LineFacts,
     /// Where the figures come from.
     #[cfg_attr(not(test), expect(dead_code, reason = "for whoever reads the file; a test asks for it"))]
-    pub source: String,
+    pub sources: Sources,
     dial: String,
     ringback: String,
     busy: String,
     congestion: String,
+}
+
+/// What a two-wire line of a country is like.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[cfg_attr(not(test), expect(dead_code, reason = "for the kinds of analog lines; a test asks for it"))]
+pub(crate) struct LineFacts {
+    /// How telephones ring: time on and off in ms, in turn.
+    pub ring: Cadence,
+    /// What a line port shows the line.
+    pub impedance: Impedance,
+    /// Hook flash that a line port sends, in ms.
+    pub flash_ms: u16,
+    /// Shortest and longest hook flash that a phone port takes for one, in ms.
+    pub flash_accepted_ms: (u16, u16),
+    /// How the caller's number comes, the likeliest first.
+    pub caller_id: Vec<CallerIdStandard>,
+    /// What comes before it.
+    pub caller_id_start: CallerIdStart,
+    /// From the end of that to the first sound of the data at least, in ms.
+    pub caller_id_delay_ms: u16,
+    /// From the end of the data to the ring, where data come first, in ms.
+    pub caller_id_ring_ms: u16,
+}
+
+/// Times on and off in ms.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Cadence(pub Vec<(u16, u16)>);
+
+impl TryFrom<String> for Cadence {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let times: Option<Vec<u16>> = text.split('-').map(|ms| ms.trim().parse().ok()).collect();
+        let wrong = || format!("`{text}` is no cadence: times on and off in ms, as in 400-200-400-2000");
+        let times = times.filter(|times| times.len() % 2 == 0 && !times.contains(&0)).ok_or_else(wrong)?;
+        Ok(Self(times.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()))
+    }
+}
+
+/// Impedance of a line port: ohms in series, ohms parallel to a capacitor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Deserialize)]
+pub(crate) enum Impedance {
+    /// 600 ohms.
+    #[serde(rename = "600")]
+    Ohms600,
+    /// 220 ohms, 820 parallel to 120 nF.
+    #[serde(rename = "220+820||120nF")]
+    Ohms220With820,
+    /// 270 ohms, 750 parallel to 150 nF: TBR 21.
+    #[serde(rename = "270+750||150nF")]
+    Ohms270With750,
+    /// 320 ohms, 1,050 parallel to 230 nF.
+    #[serde(rename = "320+1050||230nF")]
+    Ohms320With1050,
+    /// 370 ohms, 620 parallel to 310 nF.
+    #[serde(rename = "370+620||310nF")]
+    Ohms370With620,
+    /// A compromise that every network bears.
+    #[serde(rename = "global")]
+    Global,
+}
+
+/// How a caller's number comes over a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CallerIdStandard {
+    /// Bell 202.
+    Bellcore,
+    /// V.23.
+    Etsi,
+    /// V.23 with NTT's frame.
+    NumberDisplay,
+    /// Digits.
+    Dtmf,
+}
+
+/// What comes before the data of a caller ID.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CallerIdStart {
+    /// The first ring; the data come in the pause after it.
+    FirstRing,
+    /// Nothing that can be told; the ring comes after the data.
+    BeforeRing,
+    /// A reversal; the ring comes after the data.
+    Reversal,
+    /// A reversal and the alert tone; the ring comes after the data.
+    ReversalAndAlertTone,
+    /// Short rings, upon which the telephone answers for the data alone.
+    DataRing,
+}
+
+/// Where a country's figures come from, by field.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(test), expect(dead_code, reason = "for whoever reads the file; a test asks for it"))]
+pub(crate) struct Sources {
+    pub emergency: String,
+    pub tones: String,
+    pub ring: String,
+    pub impedance: String,
+    pub flash: String,
+    pub caller_id: String,
 }
 
 #[derive(serde::Deserialize)]
@@ -94,16 +202,77 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_country_has_its_tones_and_an_emergency_number() {
-        assert!(all().len() >= 20);
+    fn every_country_is_complete() {
+        assert!(
+            all().len() >= 20,
+            "the file does not read: {:?}",
+            toml_edit::de::from_str::<Countries>(TEXT).err()
+        );
         for country in all() {
+            let code = &country.code;
+            assert!(code.len() == 2 && !country.name.is_empty(), "{code}");
             for tone in [CallTone::Dial, CallTone::Ringback, CallTone::Busy, CallTone::Congestion] {
                 let spec = country.tone(tone);
-                assert!(spec.is_some_and(|spec| !spec.segments().is_empty()), "{} {tone:?}", country.code);
+                assert!(spec.is_some_and(|spec| !spec.segments().is_empty()), "{code} {tone:?}");
             }
-            assert!(!country.emergency.is_empty() && !country.source.is_empty(), "{}", country.code);
-            assert!(country.code.len() == 2 && !country.name.is_empty());
+            let digits = |number: &String| number.bytes().all(|byte| byte.is_ascii_digit());
+            assert!(!country.emergency.is_empty() && country.emergency.iter().all(digits), "{code}");
+            let sources = &country.sources;
+            for source in [
+                &sources.emergency,
+                &sources.tones,
+                &sources.ring,
+                &sources.impedance,
+                &sources.flash,
+                &sources.caller_id,
+            ] {
+                assert!(!source.is_empty(), "{code}");
+            }
         }
+        assert_eq!(all().iter().filter(|country| country.code == "us").count(), 1);
+    }
+
+    #[test]
+    fn every_line_can_be_what_it_says() {
+        for country in all() {
+            let (code, line) = (&country.code, &country.line);
+            let Cadence(ring) = &line.ring;
+            assert!((1..=4).contains(&ring.len()), "{code}");
+            // A pause of the ring has room for data, and a ring is over within a round of 7 s.
+            let round: u32 = ring.iter().map(|(on, off)| u32::from(*on) + u32::from(*off)).sum();
+            assert!((2_500..=7_000).contains(&round), "{code}: {round} ms");
+            let (shortest, longest) = line.flash_accepted_ms;
+            // A pulse of a dial breaks the line for up to 67 ms.
+            assert!(shortest >= 70 && longest <= 1_200, "{code}");
+            assert!((shortest..=longest).contains(&line.flash_ms), "{code}");
+            assert!(!line.caller_id.is_empty(), "{code}");
+            let ring_is_last = match line.caller_id_start {
+                CallerIdStart::FirstRing | CallerIdStart::DataRing => false,
+                CallerIdStart::BeforeRing | CallerIdStart::Reversal | CallerIdStart::ReversalAndAlertTone => {
+                    true
+                }
+            };
+            assert_eq!(line.caller_id_ring_ms > 0, ring_is_last, "{code}");
+            assert!((50..=1_000).contains(&line.caller_id_delay_ms), "{code}");
+        }
+        let line = |code: &str| find(code).map(|country| country.line.clone()).unwrap();
+        assert_eq!(line("gb").impedance, Impedance::Ohms320With1050);
+        assert_eq!(line("gb").ring, Cadence(vec![(400, 200), (400, 2_000)]));
+        assert_eq!(line("us").caller_id, [CallerIdStandard::Bellcore]);
+        assert_eq!(line("jp").caller_id_start, CallerIdStart::DataRing);
+    }
+
+    #[test]
+    fn no_field_is_misspelt_and_no_cadence_is_half() {
+        let read = |from: &str, to: &str| {
+            assert!(TEXT.contains(from), "{from}");
+            toml_edit::de::from_str::<Countries>(&TEXT.replacen(from, to, 1)).map(|_| ())
+        };
+        assert!(read("impedance = \"600\"", "impedance = \"600\"").is_ok());
+        assert!(read("impedance = \"600\"", "impedance = \"601\"").is_err());
+        assert!(read("\nflash_ms = ", "\nflash = ").is_err());
+        assert!(read("ring = \"1000-4000\"", "ring = \"1000\"").is_err());
+        assert!(read("caller_id = [\"etsi\"]", "caller_id = [\"v23\"]").is_err());
     }
 
     #[test]

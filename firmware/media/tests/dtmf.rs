@@ -2,6 +2,9 @@
 //! over 40 offsets in time, with noise.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod signals;
+
+use signals::Noise;
 use tipring_media::{
     Rate,
     codec::{CodecId, PAYLOAD_MAX},
@@ -13,23 +16,6 @@ use tipring_media::{
     },
 };
 use tipring_model::Digit;
-
-/// A repeatable source of randomness (xorshift).
-struct Noise(u64);
-
-impl Noise {
-    fn uniform(&mut self) -> f64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    /// Normally distributed, to the precision of twelve dice.
-    fn normal(&mut self) -> f64 {
-        (0..12).map(|_| self.uniform()).sum::<f64>() - 6.0
-    }
-}
 
 struct Signal {
     rate: Rate,
@@ -152,6 +138,8 @@ fn every_digit_that_must_be_heard_is_heard() {
         ("-25 dBm0", levels(-25.0, -25.0)),
         ("-36 dBm0", levels(-36.0, -36.0)),
         ("0 dBm0, clipped", levels(0.0, 0.0)),
+        ("40 ms, +1.5 %, row 8 dB up", Signal { on_ms: 40.0, deviation: 0.015, ..levels(-10.0, -18.0) }),
+        ("40 ms, -1.5 %, column 4 dB up", Signal { on_ms: 40.0, deviation: -0.015, ..levels(-29.0, -25.0) }),
     ];
     for (name, narrow) in rows {
         let wide = Signal { rate: Rate::Wide, ..narrow };
@@ -184,12 +172,51 @@ fn nothing_that_is_no_digit_is_heard() {
         ("row 14 dB up", levels(-10.0, -24.0)),
         ("-55 dBm0", levels(-55.0, -55.0)),
         ("20 ms bursts", Signal { on_ms: 20.0, off_ms: 60.0, ..Signal::default() }),
+        ("23 ms bursts", Signal { on_ms: 23.0, off_ms: 60.0, ..Signal::default() }),
     ];
     for (name, signal) in rows {
         let (_, all) = signal.heard(clean);
         println!("{name}: {all}");
         assert_eq!(all, 0, "{name}");
     }
+}
+
+/// 10,000 digits of 50 ms, each of its own level, twist and deviation within the limits, in noise
+/// 20 dB below the weaker of its frequencies.
+#[test]
+fn of_ten_thousand_digits_in_noise_none_is_missed() {
+    prepare();
+    let mut noise = Noise(0xd161_7a11);
+    let (mut digits, mut heard) = (Vec::new(), Vec::new());
+    let mut detector = DtmfDetector::new(Rate::Narrow);
+    for n in 0..10_000 {
+        let digit = Digit::ALL[noise.below(16)];
+        let row_dbm0 = -17.0 + 17.0 * noise.uniform();
+        let column_dbm0 = (row_dbm0 - 8.0 + 12.0 * noise.uniform()).min(0.0);
+        let deviation = 1.0 + 0.03 * (noise.uniform() - 0.5);
+        let (row, column) = frequencies_hz(digit);
+        let parts = [(f64::from(row) * deviation, row_dbm0), (f64::from(column) * deviation, column_dbm0)];
+        let mut sound = signals::sines(400, &parts);
+        sound.resize(800 + noise.below(80), 0.0);
+        let below = signals::rms_of(row_dbm0.min(column_dbm0) - 20.0);
+        digits.push(digit);
+        detector.process(&noise.over(&sound, below), |told| {
+            if let Heard::Began(digit) = told {
+                heard.push(digit);
+            }
+        });
+        assert_eq!(heard, digits, "at digit {n}: {row_dbm0:.1} and {column_dbm0:.1} dBm0, {deviation:.4}");
+        heard.clear();
+        digits.clear();
+    }
+}
+
+/// Talk-off: an hour of spoken sentences may give one digit at most.
+#[test]
+fn an_hour_of_speech_holds_no_digits() {
+    let heard = detect(Rate::Narrow, signals::speech(60));
+    println!("false digits in an hour: {heard:?}");
+    assert!(heard.len() <= 1, "{heard:?}");
 }
 
 /// Speech-like sound: ten minutes of gliding harmonics through moving formants, and

@@ -20,6 +20,18 @@ use tipring_media::{
     Command, CommandSender, Endpoint, Engine, Event, EventReceiver, Frame, Limits, PlaySource, Prompt, Rate,
     Received, RecordWhat, ToneSegment, ToneSpec,
     codec::{CODECS, CodecId},
+    dsp::{
+        answer_tone::AnswerToneDetector,
+        caller_id::{
+            AlertToneDetector, CallerId, CallerIdReceiver, CallerIdSender, LineMessage, SendAs, Text,
+        },
+        echo::EchoCanceller,
+        gain::Gain,
+        level_meter::LevelMeter,
+        tone::TonePlayer,
+        tone_detect::{ToneDetector, ToneKind},
+        tone_learn::ToneLearner,
+    },
     patch,
     rtp::{RtpEndpoint, RtpMedia, RtpUpdate, endpoint::Events},
 };
@@ -240,6 +252,47 @@ fn a_whole_life_of_legs_allocates_nothing() {
     for codec in &CODECS {
         life(codec.id);
     }
+}
+
+/// The pieces for analog lines, which no engine holds.
+#[test]
+fn signal_processing_of_lines_allocates_nothing() {
+    let segment = ToneSegment { hz: [425.0, 0.0, 0.0, 0.0], level_dbm0: -13.0, on_ms: 100, off_ms: 100 };
+    let plan = [(ToneKind::Busy, ToneSpec::repeating(&[segment]))];
+    let number = Ok(Text::new("0312345678", 32));
+    let message = LineMessage::Call(CallerId { number, ..CallerId::default() });
+    let mut sender = CallerIdSender::new(&message, SendAs::Etsi, false).unwrap();
+    let mut receiver = CallerIdReceiver::default();
+    let mut alert = AlertToneDetector::default();
+    let mut tones = ToneDetector::new(&plan);
+    let mut learner = ToneLearner::default();
+    let mut answer = AnswerToneDetector::default();
+    let mut echo = EchoCanceller::default();
+    let mut meter = LevelMeter::new(Rate::Narrow);
+    let mut player = TonePlayer::new(ToneSpec::repeating(&[segment]));
+    let (mut messages, mut events) = (0, 0);
+    COUNTED.set(0);
+    WATCHED.set(true);
+    for _ in 0..200 {
+        let mut frame = Frame::silence(Rate::Narrow);
+        // The message, then a tone until the end.
+        if sender.fill(frame.samples_mut()) == 0 {
+            player.fill(&mut frame);
+        }
+        receiver.push(frame.samples(), |_| messages += 1);
+        alert.push(frame.samples());
+        tones.push(frame.samples(), &[], |_| events += 1);
+        learner.push(frame.samples());
+        answer.push(frame.samples());
+        meter.push(frame.samples());
+        let mut near = frame;
+        Gain::from_db(-6.0).apply(near.samples_mut());
+        echo.process(frame.samples(), near.samples_mut());
+    }
+    WATCHED.set(false);
+    assert_eq!(COUNTED.get(), 0);
+    assert_eq!((messages, events), (1, 1));
+    assert!(learner.learned().is_some());
 }
 
 /// Breaks the rule on purpose.

@@ -1,5 +1,5 @@
 //! Measurements: of the whole daemon by `tests/bench/bench.py`, of the spool by an example of its
-//! crate, of the dialects by one of theirs.
+//! crate, of the dialects and of the signal processing by one of theirs.
 
 use std::process::Command;
 
@@ -32,6 +32,19 @@ pub(crate) fn documents() -> Result<bool> {
         "--release",
         "--package=tipring-flows",
         "--example=documents_bench",
+    ]);
+    run::step(&mut command).map(|()| true)
+}
+
+/// Measures what each piece of signal processing costs.
+pub(crate) fn dsp() -> Result<bool> {
+    let mut command = run::cargo(&[
+        "run",
+        "--quiet",
+        "--locked",
+        "--release",
+        "--package=tipring-media",
+        "--example=dsp_bench",
     ]);
     run::step(&mut command).map(|()| true)
 }

@@ -79,6 +79,8 @@ enum Bench {
     },
     /// What it costs to read and check a long document in each dialect.
     Documents,
+    /// What each piece of signal processing costs.
+    Dsp,
     /// What it costs to keep webhooks on the disk.
     Spool,
 }
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
         Command::Powercut { cuts, seed, twin } => powercut::run(cuts, seed, twin),
         Command::Bench { what: Bench::Calls { quick } } => bench::calls(quick),
         Command::Bench { what: Bench::Documents } => bench::documents(),
+        Command::Bench { what: Bench::Dsp } => bench::dsp(),
         Command::Bench { what: Bench::Spool } => bench::spool(),
     };
     match done {

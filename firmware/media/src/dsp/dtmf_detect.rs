@@ -4,17 +4,18 @@
 //! says when each begins and ends.
 //!
 //! How does it work? Every 6.375 ms a Hann-windowed block of 12.75 ms is correlated
-//! with the eight frequencies. The strongest row and column must stand out, keep within the twist limits and make up most of the block's energy. The
-//! turn of each phasor since the block before then gives the exact frequency, which
-//! a filter bank this short could not tell. Four such blocks of steady level begin
-//! a digit, three others end it.
+//! with the eight frequencies. The strongest row and column must stand out, keep
+//! within the twist limits and make up most of the block's energy. The turn of each
+//! phasor since the block before then gives the exact frequency, which a filter bank
+//! this short could not tell. Four such blocks of steady level begin a digit, three
+//! others end it.
 //!
-//! Limits (ITU-T Q.24, and the targets of the analog specification): tone of 40 ms
-//! and more accepted, 20 ms and less rejected; pause of 40 ms and more separates;
-//! frequency within ±1.5 % accepted, beyond ±3.5 % rejected; column up to 4 dB above
-//! and up to 8 dB below the row accepted; −42 to 0 dBm0 a frequency; noise 10 dB
-//! below the digit tolerated. A digit is known about 33 ms after its beginning and
-//! its end about 25 ms after that end.
+//! Limits (ITU-T Q.24): tone of 40 ms and more accepted, 23 ms and less rejected;
+//! pause of 40 ms and more separates; frequency within ±1.5 % accepted, beyond ±3.5 %
+//! rejected; column up to 4 dB above and up to 8 dB below the row accepted; −42 to
+//! 0 dBm0 a frequency; noise 10 dB below the digit tolerated; no digit in an hour of
+//! speech. A digit is known about 33 ms after its beginning and its end about 25 ms
+//! after that end.
 
 use std::sync::LazyLock;
 
