@@ -37,6 +37,11 @@ pub enum LineCommand {
         /// What to send.
         digits: Digits,
     },
+    /// A hook flash towards the exchange; lines without a hook leave it out.
+    Flash {
+        /// An answered leg.
+        leg: LegId,
+    },
     /// Refuse, cancel or hang up, as the leg's state demands.
     Release {
         /// Any leg of this line.
@@ -146,4 +151,8 @@ pub enum DownReason {
     Status(u16),
     /// The wire is not plugged in or carries no battery.
     Unplugged,
+    /// Another telephone on the same wire is off hook.
+    InUse,
+    /// The device with the port is gone, or does not answer.
+    NoDevice,
 }

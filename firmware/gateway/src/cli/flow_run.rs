@@ -452,7 +452,10 @@ impl Simulation<'_> {
                     Coming::Line(LineEvent::Released { leg: *leg, cause: *cause, status: None }),
                 );
             }
-            LineCommand::Alert { .. } | LineCommand::Place { .. } | LineCommand::SendDigits { .. } => {}
+            LineCommand::Alert { .. }
+            | LineCommand::Place { .. }
+            | LineCommand::SendDigits { .. }
+            | LineCommand::Flash { .. } => {}
         }
     }
 

@@ -674,6 +674,7 @@ const fn leg_of(command: &LineCommand) -> LegId {
         | LineCommand::Alert { leg, .. }
         | LineCommand::Answer { leg }
         | LineCommand::SendDigits { leg, .. }
+        | LineCommand::Flash { leg }
         | LineCommand::Release { leg, .. } => *leg,
     }
 }

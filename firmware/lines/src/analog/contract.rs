@@ -12,7 +12,7 @@ use tipring_model::line::{LineCommand, LineEvent};
 use tipring_model::prompt::CallTone;
 use tipring_model::{CallerId, Digit, Digits, LegId};
 
-use crate::port::{RxSignal, TxSignal};
+use crate::port::{Cadence, RxSignal, TxSignal};
 
 /// What a machine is told.
 #[derive(Clone, PartialEq, Debug)]
@@ -21,7 +21,8 @@ pub enum Input {
     Signal(RxSignal),
     /// This was heard on the wire.
     Heard(Heard),
-    /// A sound that was asked for is over, by itself.
+    /// A sound that was asked for is over, by itself; it is now as after [`Sound::Quiet`]. Not
+    /// said of a sound that another one replaced.
     SoundEnded,
     /// A call wants this.
     Command(LineCommand),
@@ -54,6 +55,8 @@ pub enum Heard {
     Voice,
     /// Nothing has been heard from the wire for so long. Said again at each whole second.
     Silence(Duration),
+    /// The legs speak towards the wire, loud enough to come back as an echo; or no longer.
+    LocalVoice(bool),
 }
 
 /// Tones of an exchange.
@@ -123,7 +126,8 @@ pub enum Sound {
     StutterTone,
     /// Dial tone for a further call.
     RecallTone,
-    /// Somebody else calls: one beep, over the legs that are joined.
+    /// Somebody else calls: one beep, over the legs that are joined. It ends by itself, and
+    /// nothing is said of it.
     WaitingTone,
     /// The receiver was left off: loud.
     Howler,
@@ -146,7 +150,7 @@ pub struct Listen {
     pub tones: bool,
     /// Who calls.
     pub caller_id: bool,
-    /// Speech and silence.
+    /// Speech and silence, on both sides.
     pub voice: bool,
     /// The alert of a waiting call.
     pub waiting_alert: bool,
@@ -182,6 +186,8 @@ pub enum Note {
     Answer(AnswerSign),
     /// How the end is known. More than one may be noted for a leg: each vote.
     End(EndSign),
+    /// In which cadence the exchange rang, as far as it was measured.
+    Ring(Cadence),
 }
 
 /// How the answer of a call over an exchange line is known.
@@ -193,6 +199,8 @@ pub enum AnswerSign {
     Voice,
     /// Ring-back stopped.
     RingbackEnded,
+    /// A fax machine or modem answered.
+    FaxTone,
     /// Nothing was heard for so long that it is assumed.
     Assumed,
 }
@@ -210,6 +218,8 @@ pub enum EndSign {
     DialTone,
     /// Silence for too long.
     Silence,
+    /// The longest time that a call may take on this line.
+    TalkTime,
     /// Battery went.
     BatteryLost,
     /// The device went.

@@ -78,6 +78,17 @@ impl Cadence {
     /// Steps of a cadence at most.
     pub const STEPS_MAX: usize = 8;
 
+    /// Two seconds on, four off.
+    pub const RING: Self = Self { steps_ms: [2000, 4000, 0, 0, 0, 0, 0, 0], len: 2 };
+
+    /// Reads `400-200-400-2000`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let steps: Option<Vec<u16>> =
+            text.split('-').take(Self::STEPS_MAX + 1).map(|ms| ms.trim().parse().ok()).collect();
+        Self::new(&steps?)
+    }
+
     /// A cadence of these steps, the first of them on. `None` unless there are two, four,
     /// six or eight, each of 20 to 10,000 ms.
     #[must_use]
@@ -92,6 +103,12 @@ impl Cadence {
             *place = *ms;
         }
         Some(Self { steps_ms: kept, len: u8::try_from(steps_ms.len()).ok()? })
+    }
+
+    /// The longest silence in it.
+    #[must_use]
+    pub fn longest_off_ms(&self) -> u16 {
+        self.steps_ms().iter().skip(1).step_by(2).copied().max().unwrap_or(0)
     }
 
     /// The steps.

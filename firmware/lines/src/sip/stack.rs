@@ -334,8 +334,8 @@ impl Stack {
             LineCommand::Place { leg, to, from, extras } => self.place(now, line, leg, &to, (&from, &extras)),
             LineCommand::Alert { leg, early_media } => self.alert(now, leg, early_media),
             LineCommand::Answer { leg } => self.answer(now, leg),
-            // Digits travel in the audio path of a SIP leg.
-            LineCommand::SendDigits { .. } => {}
+            // Digits travel in the audio path of a SIP leg, and it has no hook.
+            LineCommand::SendDigits { .. } | LineCommand::Flash { .. } => {}
             LineCommand::Release { leg, cause } => self.release(now, leg, cause),
         }
         self.settle(now);
