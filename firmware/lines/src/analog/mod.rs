@@ -6,6 +6,7 @@
 
 pub mod contract;
 pub mod country;
+pub mod fxo;
 pub mod fxs;
 
 mod settings;

@@ -33,6 +33,11 @@ impl<T: Copy + PartialEq, const N: usize> Timers<T, N> {
         }
     }
 
+    /// It runs.
+    pub(super) fn runs(&self, timer: T) -> bool {
+        self.0.iter().any(|(name, due)| *name == timer && due.is_some())
+    }
+
     /// When the next one is due.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.0.iter().filter_map(|(_, due)| *due).min()
