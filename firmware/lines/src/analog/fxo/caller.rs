@@ -34,6 +34,7 @@ impl Fxo {
             Stage::Rest
             | Stage::Ringing { .. }
             | Stage::Looking(_)
+            | Stage::Clearing(_)
             | Stage::Seized(_)
             | Stage::Dialling(_)
             | Stage::Supervising(_)

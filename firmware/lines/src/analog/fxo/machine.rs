@@ -32,6 +32,8 @@ const ALARM: Duration = Duration::from_secs(1);
 const FLASH_SETTLES: Duration = Duration::from_millis(800);
 /// No timer runs longer.
 const TIMER_MAX: Duration = Duration::from_secs(86_400);
+/// A call that rings is answered for so long, to be dropped for an emergency call.
+const CLEARING: Duration = Duration::from_secs(1);
 /// Digits that wait to be sent during a call.
 const STEPS_MAX: usize = 64;
 
@@ -50,9 +52,9 @@ pub(super) enum Timer {
     Guard,
     /// The line has been looked at for long enough.
     Look,
-    /// Looking has taken too long.
+    /// Looking has taken too long, with scratches on the wire.
     LookMax,
-    /// Dial tone, or the next step of dialling.
+    /// Dial tone, or the next step of dialling, or the end of a call that was cleared away.
     Dial,
     /// The answer is assumed.
     Assumed,
@@ -88,6 +90,8 @@ pub(super) enum Stage {
     },
     /// A placed leg; the line is looked at before it is taken.
     Looking(LegId),
+    /// An emergency call; the call that rings is taken and dropped, to free the line.
+    Clearing(LegId),
     /// The line is taken, dial tone is awaited.
     Seized(LegId),
     /// The number is dialled.
@@ -117,6 +121,8 @@ pub struct Fxo {
     steps: VecDeque<Step>,
     /// A step of `steps` is being dialled.
     dials: bool,
+    /// The placed leg is an emergency call.
+    is_emergency: bool,
     pub(super) off_hook_since: Option<Instant>,
     pub(super) timers: Timers<Timer, 17>,
     pub(super) outputs: VecDeque<Output>,
@@ -144,6 +150,7 @@ impl Fxo {
             ring: RingMeter::new(),
             steps: VecDeque::new(),
             dials: false,
+            is_emergency: false,
             off_hook_since: None,
             timers: Timers::new([
                 Timer::Ring,
@@ -219,9 +226,11 @@ impl Fxo {
     /// The leg that has the line, off hook.
     pub(super) const fn leg_on_line(&self) -> Option<LegId> {
         match self.stage {
-            Stage::Seized(leg) | Stage::Dialling(leg) | Stage::Supervising(leg) | Stage::Talking(leg) => {
-                Some(leg)
-            }
+            Stage::Clearing(leg)
+            | Stage::Seized(leg)
+            | Stage::Dialling(leg)
+            | Stage::Supervising(leg)
+            | Stage::Talking(leg) => Some(leg),
             Stage::Rest | Stage::Ringing { .. } | Stage::Looking(_) => None,
         }
     }
@@ -231,6 +240,7 @@ impl Fxo {
             Stage::Ringing { leg, .. } => leg,
             Stage::Looking(leg) => Some(leg),
             Stage::Rest
+            | Stage::Clearing(_)
             | Stage::Seized(_)
             | Stage::Dialling(_)
             | Stage::Supervising(_)
@@ -373,7 +383,11 @@ impl Fxo {
                 | Heard::LocalVoice(_) => {}
             },
             Stage::Supervising(leg) | Stage::Talking(leg) => self.heard_in_call(now, leg, &heard),
-            Stage::Rest | Stage::Ringing { .. } | Stage::Looking(_) | Stage::Dialling(_) => {}
+            Stage::Rest
+            | Stage::Ringing { .. }
+            | Stage::Looking(_)
+            | Stage::Clearing(_)
+            | Stage::Dialling(_) => {}
         }
     }
 
@@ -390,7 +404,7 @@ impl Fxo {
         let event = self.ring.tick(now);
         self.arm_ring();
         match event {
-            Some(RingEvent::Began) => self.ring_began(),
+            Some(RingEvent::Began) => self.ring_began(now),
             Some(RingEvent::BurstOver) => {
                 let longest = Duration::from_millis(self.plan.ring.longest_off_ms().into());
                 let gap = RING_GAP_MIN.max(longest.max(self.ring.longest_off()) * 3 / 2);
@@ -403,11 +417,12 @@ impl Fxo {
         }
     }
 
-    fn ring_began(&mut self) {
+    fn ring_began(&mut self, now: Instant) {
         self.timers.stop(Timer::RingGap);
         self.timers.stop(Timer::CallerKept);
         match self.stage {
             Stage::Rest => self.stage = Stage::Ringing { leg: None, was_refused: false },
+            Stage::Looking(leg) if self.is_emergency => self.clear(now, leg),
             Stage::Looking(leg) => {
                 // Glare: the exchange was first.
                 self.refuse(leg);
@@ -415,6 +430,7 @@ impl Fxo {
                 self.stage = Stage::Ringing { leg: None, was_refused: false };
             }
             Stage::Ringing { .. }
+            | Stage::Clearing(_)
             | Stage::Seized(_)
             | Stage::Dialling(_)
             | Stage::Supervising(_)
@@ -494,6 +510,7 @@ impl Fxo {
         self.ring = RingMeter::new();
         self.steps.clear();
         self.dials = false;
+        self.is_emergency = false;
     }
 
     // --- The calls.
@@ -527,22 +544,62 @@ impl Fxo {
         if self.leg() == Some(id) {
             return; // The same name twice: the leg that has it keeps it.
         }
-        // A number that came before any ring says that it is about to ring.
-        let is_free = self.stage == Stage::Rest && self.caller.is_none() && !self.ring.is_active();
-        if !self.is_present || self.told.is_err() || !self.has_battery || self.in_use || !is_free {
+        if !self.is_present || self.told.is_err() || !self.has_battery || self.in_use {
             return self.refuse(id);
         }
         let is_emergency = self.plan.emergency.iter().any(|number| number == to.as_str());
+        // A number that came before any ring says that it is about to ring.
+        let is_free = self.stage == Stage::Rest && self.caller.is_none() && !self.ring.is_active();
+        if !is_free && (!is_emergency || self.is_emergency) {
+            return self.refuse(id);
+        }
         let prefix = if is_emergency { "" } else { &self.settings.prefix };
         let international = &self.plan.international_prefix;
         let Some(steps) = dialling::steps(prefix, to, international, self.settings.pulse) else {
             return self.event(LineEvent::Released { leg: id, cause: Cause::InvalidNumber, status: None });
         };
+        let rings = matches!(self.stage, Stage::Ringing { .. });
+        match self.stage {
+            Stage::Ringing { leg: Some(leg), .. } => self.refuse(leg),
+            Stage::Rest | Stage::Ringing { leg: None, .. } => {}
+            Stage::Looking(leg) => self.give_up_look(leg),
+            Stage::Clearing(leg)
+            | Stage::Seized(leg)
+            | Stage::Dialling(leg)
+            | Stage::Supervising(leg)
+            | Stage::Talking(leg) => {
+                self.note_end(leg, EndSign::OwnRelease);
+                self.hang_up(now, leg, Cause::NoCircuit);
+            }
+        }
+        self.caller = None;
         self.steps = steps;
+        self.is_emergency = is_emergency;
         self.stage = Stage::Looking(id);
-        if !self.timers.runs(Timer::Guard) {
+        if rings {
+            self.clear(now, id);
+        } else if !self.timers.runs(Timer::Guard) {
             self.look(now);
         }
+    }
+
+    /// An emergency call needs the line, and it rings: whoever calls is answered and dropped.
+    fn clear(&mut self, now: Instant, leg: LegId) {
+        for timer in [Timer::Ring, Timer::RingGap, Timer::Look, Timer::LookMax] {
+            self.timers.stop(timer);
+        }
+        self.ring = RingMeter::new();
+        self.go_off_hook(now);
+        self.stage = Stage::Clearing(leg);
+        self.timers.set(Timer::Dial, now + CLEARING);
+    }
+
+    /// The call that rang is dropped; the line rests, and is taken.
+    fn cleared(&mut self, now: Instant, leg: LegId) {
+        self.off_hook_since = None;
+        self.outputs.push_back(Output::Signal(TxSignal::OnHook));
+        self.timers.set(Timer::Guard, now + self.settings.guard);
+        self.stage = Stage::Looking(leg);
     }
 
     fn refuse(&mut self, leg: LegId) {
@@ -558,6 +615,7 @@ impl Fxo {
         self.timers.stop(Timer::Look);
         self.timers.stop(Timer::LookMax);
         self.steps.clear();
+        self.is_emergency = false;
     }
 
     /// The line has been looked at: it is taken, unless something is on it.
@@ -566,7 +624,7 @@ impl Fxo {
         if self.ring.is_active() {
             return self.timers.set(Timer::Look, now + LOOK);
         }
-        if self.caller.is_some() || self.in_use || !self.has_battery {
+        if self.caller.is_some() && !self.is_emergency || self.in_use || !self.has_battery {
             return self.give_up_look(leg);
         }
         self.timers.stop(Timer::LookMax);
@@ -669,6 +727,7 @@ impl Fxo {
                 self.event(LineEvent::Released { leg: id, cause, status: None });
             }
             Stage::Rest
+            | Stage::Clearing(_)
             | Stage::Seized(_)
             | Stage::Dialling(_)
             | Stage::Supervising(_)
@@ -723,6 +782,7 @@ impl Fxo {
                 }
             }
             Timer::Dial => match self.stage {
+                Stage::Clearing(leg) => self.cleared(now, leg),
                 Stage::Seized(leg) if self.settings.dials_without_tone => self.begin_dialling(now, leg),
                 Stage::Seized(leg) => self.hang_up(now, leg, Cause::NoCircuit),
                 Stage::Rest

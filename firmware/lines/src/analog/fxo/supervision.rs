@@ -166,6 +166,7 @@ impl Fxo {
                 Stage::Rest
                 | Stage::Ringing { .. }
                 | Stage::Looking(_)
+                | Stage::Clearing(_)
                 | Stage::Seized(_)
                 | Stage::Dialling(_)
                 | Stage::Talking(_),
@@ -177,8 +178,9 @@ impl Fxo {
     /// The exchange broke the loop for `ms`.
     pub(super) fn loop_broken(&mut self, now: Instant, ms: u64) {
         let Some(leg) = self.leg_on_line() else { return };
+        let pulses = self.settings.pulse && matches!(self.stage, Stage::Dialling(_));
         let settled = self.off_hook_since.is_some_and(|since| now >= since + LOOP_SETTLES);
-        if !settled || self.timers.runs(Timer::Flash) {
+        if !settled || pulses || self.timers.runs(Timer::Flash) {
             return; // The box's own doing.
         }
         if ms >= u64::from(self.settings.loop_break_min_ms) {

@@ -8,7 +8,7 @@ use tipring_model::settings::RawValue;
 
 /// Every point at which a line may be when something happens to it.
 fn every_stage() -> Vec<(&'static str, Wire<Fxo>)> {
-    let begin: [(&str, Deed); 9] = [
+    let begin: [(&str, Deed); 10] = [
         ("rest", |_| {}),
         ("ringing", |t| {
             t.signal(RxSignal::RingOn);
@@ -17,6 +17,10 @@ fn every_stage() -> Vec<(&'static str, Wire<Fxo>)> {
         ("offered", |t| {
             t.ring("2000-4000");
             t.ring("2000-1000");
+        }),
+        ("clearing", |t| {
+            t.ring("2000-1000");
+            t.dial("911");
         }),
         ("looking", |t| {
             t.dial("5");

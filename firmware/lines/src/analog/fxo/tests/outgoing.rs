@@ -229,3 +229,56 @@ fn digits_and_a_flash_are_sent_to_the_exchange() {
     t.tone(HeardTone::Dial);
     assert!(t.said().contains(&"released o3.1 normal-clearing".to_owned()));
 }
+
+#[test]
+fn an_emergency_call_takes_the_line_from_every_other_one() {
+    // In a call.
+    let mut t = line(&[("prefix", text("9"))]);
+    t.talk();
+    t.dial("911");
+    t.says(&[
+        "note o3.1 End(OwnRelease)",
+        "part o3.1",
+        "signal on-hook",
+        "released o3.1 no-circuit",
+        "listen caller-id",
+    ]);
+    t.wait_ms(1_500 + 300);
+    t.says(&["signal off-hook", "listen tones"]);
+    t.tone(HeardTone::Dial);
+    t.says(&["sound digits 911", "listen nothing"]);
+    // A second emergency call does not break off the first, and no other call does.
+    t.dial("911");
+    t.dial("5550100");
+    t.says(&["released p1.2 no-circuit", "released p1.3 no-circuit"]);
+    // While another call looks at the line.
+    let mut t = line(&[]);
+    t.dial("5550100");
+    t.wait_ms(100);
+    t.dial("911");
+    t.says(&["released p1.1 no-circuit"]);
+    t.wait_ms(300);
+    t.says(&["signal off-hook", "listen tones"]);
+}
+
+#[test]
+fn an_emergency_call_clears_a_call_that_rings_out_of_its_way() {
+    let mut t = line(&[("caller_id_rings", RawValue::Number(0))]);
+    t.ring("2000-1000");
+    t.said();
+    t.dial("911");
+    t.says(&["released o3.1 no-circuit", "signal off-hook", "listen nothing"]);
+    t.wait_ms(1_000);
+    t.says(&["signal on-hook", "listen caller-id"]);
+    t.wait_ms(1_500 + 300);
+    t.says(&["signal off-hook", "listen tones"]);
+    // It begins to ring while the line is looked at.
+    let mut t = line(&[]);
+    t.dial("911");
+    t.wait_ms(280);
+    t.signal(RxSignal::RingOn);
+    t.wait_ms(64);
+    t.says(&["signal off-hook", "listen nothing"]);
+    t.release(t.legs()[0], Cause::Cancelled);
+    t.says(&["note p1.1 End(OwnRelease)", "signal on-hook", "released p1.1 cancelled", "listen caller-id"]);
+}
