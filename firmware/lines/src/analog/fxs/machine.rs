@@ -500,8 +500,10 @@ impl Fxs {
                 self.quiet();
                 self.outputs.push_back(Output::Join(id));
             }
-            LegState::Calling { early: false } => self.play(Sound::Tone(CallTone::Ringback)),
-            LegState::Calling { early: true } | LegState::Talking | LegState::Held | LegState::Waiting => {}
+            LegState::Calling { early: false } if self.sound != Sound::Tone(CallTone::Ringback) => {
+                self.play(Sound::Tone(CallTone::Ringback));
+            }
+            LegState::Calling { .. } | LegState::Talking | LegState::Held | LegState::Waiting => {}
         }
     }
 

@@ -148,6 +148,8 @@ fn pulses_are_dialled_one_digit_after_the_other() {
     t.says(&["signal off-hook", "listen tones", "signal pulses 1", "listen nothing"]);
     t.wait_ms(850);
     t.says(&["signal pulses 0"]);
+    // What the pulses do to the loop is no end.
+    t.signal(RxSignal::LoopBreak { ms: 100 });
     t.wait_ms(1_749);
     t.says(&[]);
     t.wait_ms(1);

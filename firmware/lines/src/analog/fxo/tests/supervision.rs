@@ -278,7 +278,7 @@ fn a_tone_heard_while_the_own_side_speaks_is_asked_about_again() {
     t.hear(QUIET);
     t.wait_ms(300);
     t.hear(SPEAKS);
-    t.wait_ms(300);
+    t.wait_ms(600);
     t.says(&[]);
     t.hear(QUIET);
     t.wait_ms(499);
@@ -295,6 +295,19 @@ fn a_tone_heard_while_the_own_side_speaks_is_asked_about_again() {
     t.says(&[]);
     t.wait_ms(1);
     assert_eq!(released(&mut t).as_deref(), Some("normal-clearing"));
+}
+
+#[test]
+fn a_tone_that_ends_is_no_answer() {
+    let mut t = line(&[]);
+    t.dialled();
+    t.tone(HeardTone::Ringback);
+    t.hear(SPEAKS);
+    t.tone(HeardTone::Busy);
+    t.says(&["note p1.1 End(Tone(Busy))"]);
+    t.hear(Heard::ToneEnded);
+    t.wait_ms(10_000);
+    t.says(&[]);
 }
 
 #[test]

@@ -16,6 +16,8 @@ fn ring_back_is_the_machines_own_and_ends_with_the_answer() {
     t.said();
     t.alert(offered(1), false);
     t.says(&["sound ringback"]);
+    t.alert(offered(1), false);
+    t.says(&[]);
     t.answer(offered(1));
     t.says(&["sound quiet", "join o3.1", "answered o3.1 Signalled"]);
     t.answer(offered(1));

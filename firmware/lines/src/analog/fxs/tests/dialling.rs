@@ -191,6 +191,14 @@ fn dial_tone_stutters_while_messages_wait_and_the_lamp_is_told() {
     t.wait_ms(1_000);
     t.says(&["signal on-hook-audio", "sound message-lamp false"]);
     t.give(Input::SoundEnded);
+    // The messages change while the lamp is told: it is not known what it shows.
+    t.give(Input::MessagesWaiting(true));
+    t.wait_ms(1_000);
+    t.said();
+    t.give(Input::MessagesWaiting(false));
+    t.wait_ms(1_000);
+    t.says(&["signal lamp false", "signal on-hook-audio", "sound message-lamp false"]);
+    t.give(Input::SoundEnded);
     // A device that was gone has a dark lamp.
     t.give(Input::MessagesWaiting(true));
     t.wait_ms(1_000);

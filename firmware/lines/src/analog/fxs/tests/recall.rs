@@ -320,3 +320,28 @@ fn a_european_three_way_call_can_be_taken_apart() {
         t.end();
     }
 }
+
+#[test]
+fn whoever_leaves_while_a_digit_is_awaited_is_not_missed() {
+    let mut t = european();
+    let first = t.talk();
+    t.signal(RxSignal::Flash { ms: 100 });
+    t.press("203#");
+    t.answer(offered(2));
+    recall(&mut t, "3");
+    t.signal(RxSignal::Flash { ms: 100 });
+    t.said();
+    t.release(first, Cause::NormalClearing);
+    t.says(&["released o3.1 normal-clearing"]);
+    t.wait_ms(3_000);
+    t.says(&["sound quiet", "join o3.2", "taken o3.2", "listen nothing"]);
+    // With the last of them the digit has no meaning.
+    t.place("5550100");
+    t.signal(RxSignal::Flash { ms: 100 });
+    t.said();
+    t.release(offered(2), Cause::NormalClearing);
+    t.says(&["released o3.2 normal-clearing", "sound busy", "listen nothing"]);
+    t.signal(RxSignal::Flash { ms: 100 });
+    t.says(&["sound quiet", "join p1.1", "answered p1.1 Signalled"]);
+    t.end();
+}
