@@ -324,7 +324,9 @@ impl World {
             | CallOutput::Stream(..)
             | CallOutput::StopStream(_)
             | CallOutput::Echo(..) => {}
-            CallOutput::Line(LineCommand::Place { .. } | LineCommand::SendDigits { .. })
+            CallOutput::Line(
+                LineCommand::Place { .. } | LineCommand::SendDigits { .. } | LineCommand::Flash { .. },
+            )
             | CallOutput::Keep { .. }
             | CallOutput::Reply(..)
             | CallOutput::Notify(_)

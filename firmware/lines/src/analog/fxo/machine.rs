@@ -10,8 +10,8 @@ use tipring_model::{Cause, Digits, LegId, LineId, Number};
 use super::caller::AFTER_ANSWER;
 use super::dialling::{self, Step};
 use super::ring::{RingEvent, RingMeter};
-use super::settings::{AnswerBy, FxoSettings};
-use super::supervision::{FLASH_DIAL_TONE, RINGBACK_MAX, Supervised};
+use super::settings::FxoSettings;
+use super::supervision::{FLASH_DIAL_TONE, Supervised};
 use crate::analog::CODEC;
 use crate::analog::contract::{
     AnswerSign, EndSign, Heard, HeardCaller, HeardTone, Input, Listen, Note, Output, Sound,
@@ -20,10 +20,6 @@ use crate::analog::country::CountryPlan;
 use crate::analog::timers::Timers;
 use crate::port::{RxSignal, TxSignal};
 
-/// The line is looked at for so long before it is taken: ringing wins.
-const LOOK: Duration = Duration::from_millis(300);
-/// Looking takes no longer, whatever comes and goes on the wire.
-const LOOK_MAX: Duration = Duration::from_secs(2);
 /// A caller has given up when it has not rung for so long, or 1.5 times the longest silence.
 const RING_GAP_MIN: Duration = Duration::from_secs(8);
 /// Battery that is away for so long is an alarm, and so is a telephone that is off hook.
@@ -32,8 +28,6 @@ const ALARM: Duration = Duration::from_secs(1);
 const FLASH_SETTLES: Duration = Duration::from_millis(800);
 /// No timer runs longer.
 const TIMER_MAX: Duration = Duration::from_secs(86_400);
-/// A call that rings is answered for so long, to be dropped for an emergency call.
-const CLEARING: Duration = Duration::from_secs(1);
 /// Digits that wait to be sent during a call.
 const STEPS_MAX: usize = 64;
 
@@ -107,27 +101,27 @@ pub(super) enum Stage {
 pub struct Fxo {
     line: LineId,
     pub(super) settings: FxoSettings,
-    plan: CountryPlan,
-    is_present: bool,
-    has_battery: bool,
+    pub(super) plan: CountryPlan,
+    pub(super) is_present: bool,
+    pub(super) has_battery: bool,
     battery_went: Option<Instant>,
-    in_use: bool,
+    pub(super) in_use: bool,
     /// What the calls were told about the line last.
-    told: Result<(), DownReason>,
+    pub(super) told: Result<(), DownReason>,
     pub(super) stage: Stage,
     pub(super) supervised: Supervised,
     pub(super) caller: Option<HeardCaller>,
-    ring: RingMeter,
-    steps: VecDeque<Step>,
+    pub(super) ring: RingMeter,
+    pub(super) steps: VecDeque<Step>,
     /// A step of `steps` is being dialled.
-    dials: bool,
+    pub(super) dials: bool,
     /// The placed leg is an emergency call.
-    is_emergency: bool,
+    pub(super) is_emergency: bool,
     pub(super) off_hook_since: Option<Instant>,
     pub(super) timers: Timers<Timer, 17>,
     pub(super) outputs: VecDeque<Output>,
     offered: u32,
-    sounds: bool,
+    pub(super) sounds: bool,
     listen: Listen,
 }
 
@@ -235,7 +229,7 @@ impl Fxo {
         }
     }
 
-    const fn leg(&self) -> Option<LegId> {
+    pub(super) const fn leg(&self) -> Option<LegId> {
         match self.stage {
             Stage::Ringing { leg, .. } => leg,
             Stage::Looking(leg) => Some(leg),
@@ -248,7 +242,7 @@ impl Fxo {
         }
     }
 
-    const fn is_joined(&self) -> bool {
+    pub(super) const fn is_joined(&self) -> bool {
         matches!(self.stage, Stage::Supervising(_) | Stage::Talking(_))
     }
 
@@ -540,156 +534,6 @@ impl Fxo {
         self.talk(now, id, Supervision::Signalled);
     }
 
-    fn place(&mut self, now: Instant, id: LegId, to: &Number) {
-        if self.leg() == Some(id) {
-            return; // The same name twice: the leg that has it keeps it.
-        }
-        if !self.is_present || self.told.is_err() || !self.has_battery || self.in_use {
-            return self.refuse(id);
-        }
-        let is_emergency = self.plan.emergency.iter().any(|number| number == to.as_str());
-        // A number that came before any ring says that it is about to ring.
-        let is_free = self.stage == Stage::Rest && self.caller.is_none() && !self.ring.is_active();
-        if !is_free && (!is_emergency || self.is_emergency) {
-            return self.refuse(id);
-        }
-        let prefix = if is_emergency { "" } else { &self.settings.prefix };
-        let international = &self.plan.international_prefix;
-        let Some(steps) = dialling::steps(prefix, to, international, self.settings.pulse) else {
-            return self.event(LineEvent::Released { leg: id, cause: Cause::InvalidNumber, status: None });
-        };
-        let rings = matches!(self.stage, Stage::Ringing { .. });
-        match self.stage {
-            Stage::Ringing { leg: Some(leg), .. } => self.refuse(leg),
-            Stage::Rest | Stage::Ringing { leg: None, .. } => {}
-            Stage::Looking(leg) => self.give_up_look(leg),
-            Stage::Clearing(leg)
-            | Stage::Seized(leg)
-            | Stage::Dialling(leg)
-            | Stage::Supervising(leg)
-            | Stage::Talking(leg) => {
-                self.note_end(leg, EndSign::OwnRelease);
-                self.hang_up(now, leg, Cause::NoCircuit);
-            }
-        }
-        self.caller = None;
-        self.steps = steps;
-        self.is_emergency = is_emergency;
-        self.stage = Stage::Looking(id);
-        if rings {
-            self.clear(now, id);
-        } else if !self.timers.runs(Timer::Guard) {
-            self.look(now);
-        }
-    }
-
-    /// An emergency call needs the line, and it rings: whoever calls is answered and dropped.
-    fn clear(&mut self, now: Instant, leg: LegId) {
-        for timer in [Timer::Ring, Timer::RingGap, Timer::Look, Timer::LookMax] {
-            self.timers.stop(timer);
-        }
-        self.ring = RingMeter::new();
-        self.go_off_hook(now);
-        self.stage = Stage::Clearing(leg);
-        self.timers.set(Timer::Dial, now + CLEARING);
-    }
-
-    /// The call that rang is dropped; the line rests, and is taken.
-    fn cleared(&mut self, now: Instant, leg: LegId) {
-        self.off_hook_since = None;
-        self.outputs.push_back(Output::Signal(TxSignal::OnHook));
-        self.timers.set(Timer::Guard, now + self.settings.guard);
-        self.stage = Stage::Looking(leg);
-    }
-
-    fn refuse(&mut self, leg: LegId) {
-        self.event(LineEvent::Released { leg, cause: Cause::NoCircuit, status: None });
-    }
-
-    fn look(&mut self, now: Instant) {
-        self.timers.set(Timer::Look, now + LOOK);
-        self.timers.set(Timer::LookMax, now + LOOK_MAX);
-    }
-
-    fn end_look(&mut self) {
-        self.timers.stop(Timer::Look);
-        self.timers.stop(Timer::LookMax);
-        self.steps.clear();
-        self.is_emergency = false;
-    }
-
-    /// The line has been looked at: it is taken, unless something is on it.
-    fn looked(&mut self, now: Instant) {
-        let Stage::Looking(leg) = self.stage else { return };
-        if self.ring.is_active() {
-            return self.timers.set(Timer::Look, now + LOOK);
-        }
-        if self.caller.is_some() && !self.is_emergency || self.in_use || !self.has_battery {
-            return self.give_up_look(leg);
-        }
-        self.timers.stop(Timer::LookMax);
-        self.go_off_hook(now);
-        self.stage = Stage::Seized(leg);
-        self.timers.set(Timer::Dial, now + self.settings.dial_tone_max);
-    }
-
-    fn give_up_look(&mut self, leg: LegId) {
-        self.refuse(leg);
-        self.end_look();
-        self.stage = Stage::Rest;
-    }
-
-    fn begin_dialling(&mut self, now: Instant, leg: LegId) {
-        self.stage = Stage::Dialling(leg);
-        self.next_step(now);
-    }
-
-    /// Dials the next step, if there is one.
-    fn next_step(&mut self, now: Instant) {
-        let Some(step) = self.steps.pop_front() else {
-            self.dials = false;
-            self.timers.stop(Timer::Dial);
-            if let Stage::Dialling(leg) = self.stage {
-                self.supervise(now, leg);
-            }
-            return;
-        };
-        self.dials = true;
-        self.timers.set(Timer::Dial, now + step.lasts());
-        match step {
-            Step::Tones(digits) => {
-                self.sounds = true;
-                self.outputs.push_back(Output::Sound(Sound::Digits(digits)));
-            }
-            Step::Pulses(digit) => self.outputs.push_back(Output::Signal(TxSignal::Pulses(digit))),
-            Step::Pause => {}
-        }
-    }
-
-    /// The step that was dialled is over.
-    fn step_over(&mut self, now: Instant) {
-        if self.dials {
-            self.quiet();
-            self.next_step(now);
-        }
-    }
-
-    fn supervise(&mut self, now: Instant, leg: LegId) {
-        self.stage = Stage::Supervising(leg);
-        self.supervised = Supervised::since(now);
-        self.outputs.push_back(Output::Join(leg));
-        // Whoever called hears the exchange itself: its ring-back, its announcements.
-        self.event(LineEvent::Alerting { leg, early_media: true });
-        match self.settings.answer {
-            AnswerBy::Dialled => self.sign_of_answer(now, leg, AnswerSign::Assumed),
-            AnswerBy::Anything => {
-                self.timers.set(Timer::Assumed, now + self.settings.answer_assumed_after);
-                self.timers.set(Timer::NoAnswer, now + RINGBACK_MAX);
-            }
-            AnswerBy::Reversal => self.timers.set(Timer::NoAnswer, now + RINGBACK_MAX),
-        }
-    }
-
     fn send_digits(&mut self, now: Instant, id: LegId, digits: &Digits) {
         if self.stage != Stage::Talking(id) {
             return;
@@ -738,7 +582,7 @@ impl Fxo {
         }
     }
 
-    fn go_off_hook(&mut self, now: Instant) {
+    pub(super) fn go_off_hook(&mut self, now: Instant) {
         self.off_hook_since = Some(now);
         self.outputs.push_back(Output::Signal(TxSignal::OffHook));
     }
@@ -823,7 +667,7 @@ impl Fxo {
         self.outputs.push_back(Output::Line(event));
     }
 
-    fn quiet(&mut self) {
+    pub(super) fn quiet(&mut self) {
         if std::mem::take(&mut self.sounds) {
             self.outputs.push_back(Output::Sound(Sound::Quiet));
         }

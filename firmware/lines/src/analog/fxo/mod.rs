@@ -7,6 +7,7 @@
 mod caller;
 mod dialling;
 mod machine;
+mod placing;
 mod ring;
 mod settings;
 mod supervision;
