@@ -77,6 +77,7 @@ fn output_text(output: &CallOutput) -> Option<String> {
             LineCommand::Alert { leg, .. } => format!("alert {leg}"),
             LineCommand::Answer { leg } => format!("answer {leg}"),
             LineCommand::SendDigits { leg, digits } => format!("digits {leg} {digits}"),
+            LineCommand::Flash { leg } => format!("flash {leg}"),
             LineCommand::Release { leg, cause } => format!("release {leg} {cause}"),
         },
         CallOutput::Media(leg, command) => match command {
