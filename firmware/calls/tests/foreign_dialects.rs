@@ -81,6 +81,7 @@ fn output_text(output: &CallOutput) -> Option<String> {
             LineCommand::Refer { leg, to } => format!("refer {leg} {to}"),
             LineCommand::Transfer { leg, referral, .. } => format!("transfer {leg} {}", referral.to),
             LineCommand::EndTransfer { leg, status } => format!("end-transfer {leg} {status}"),
+            LineCommand::Flash { leg } => format!("flash {leg}"),
             LineCommand::Release { leg, cause } => format!("release {leg} {cause}"),
         },
         CallOutput::Media(leg, command) => match command {

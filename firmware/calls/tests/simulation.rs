@@ -356,7 +356,10 @@ impl World {
             | CallOutput::StopStream(_)
             | CallOutput::Echo(..) => {}
             CallOutput::Line(
-                LineCommand::Place { .. } | LineCommand::SendDigits { .. } | LineCommand::EndTransfer { .. },
+                LineCommand::Place { .. }
+                | LineCommand::SendDigits { .. }
+                | LineCommand::Flash { .. }
+                | LineCommand::EndTransfer { .. },
             )
             | CallOutput::Keep { .. }
             | CallOutput::Lamp { .. }

@@ -6,6 +6,8 @@
 //! [`LineEvent`](tipring_model::line::LineEvent)s, and puts the audio of its legs
 //! into the media engine. The table [`DRIVERS`] is the only place that lists kinds.
 
+pub mod analog;
+pub mod port;
 pub mod sip;
 
 mod media;

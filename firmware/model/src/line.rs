@@ -38,6 +38,11 @@ pub enum LineCommand {
         /// What to send.
         digits: Digits,
     },
+    /// A hook flash towards the exchange; lines without a hook leave it out.
+    Flash {
+        /// An answered leg.
+        leg: LegId,
+    },
     /// Ask the far end of an answered leg to call somebody else in our place.
     Refer {
         /// The leg.
@@ -233,4 +238,8 @@ pub enum DownReason {
     Status(u16),
     /// The wire is not plugged in or carries no battery.
     Unplugged,
+    /// Another telephone on the same wire is off hook.
+    InUse,
+    /// The device with the port is gone, or does not answer.
+    NoDevice,
 }

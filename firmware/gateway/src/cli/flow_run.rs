@@ -463,6 +463,7 @@ impl Simulation<'_> {
             LineCommand::Alert { .. }
             | LineCommand::Place { .. }
             | LineCommand::SendDigits { .. }
+            | LineCommand::Flash { .. }
             | LineCommand::Transfer { .. }
             | LineCommand::EndTransfer { .. } => {}
         }

@@ -217,6 +217,8 @@ pub(super) const fn down_detail(reason: DownReason) -> &'static str {
         DownReason::CredentialsRefused => "TR-SIP-401",
         DownReason::Unreachable => "TR-SIP-UNREACH",
         DownReason::Unplugged => "TR-LINE-NOVOLT",
+        DownReason::InUse => "TR-LINE-INUSE",
+        DownReason::NoDevice => "TR-LINE-NODEVICE",
         DownReason::Status(403) => "TR-SIP-403",
         DownReason::Status(404) => "TR-SIP-404",
         DownReason::Status(_) => "TR-SIP-503",

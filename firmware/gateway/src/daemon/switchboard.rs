@@ -699,6 +699,7 @@ const fn leg_of(command: &LineCommand) -> LegId {
         | LineCommand::Refer { leg, .. }
         | LineCommand::Transfer { leg, .. }
         | LineCommand::EndTransfer { leg, .. }
+        | LineCommand::Flash { leg }
         | LineCommand::Release { leg, .. } => *leg,
     }
 }

@@ -321,8 +321,8 @@ impl Stack {
             LineCommand::Place { leg, to, from, extras } => self.place(now, line, leg, &to, (&from, &extras)),
             LineCommand::Alert { leg, early_media } => self.alert(now, leg, early_media),
             LineCommand::Answer { leg } => self.answer(now, leg),
-            // Digits travel in the audio path of a SIP leg.
-            LineCommand::SendDigits { .. } => {}
+            // Digits travel in the audio path of a SIP leg, and it has no hook.
+            LineCommand::SendDigits { .. } | LineCommand::Flash { .. } => {}
             LineCommand::Refer { leg, to } => self.refer(now, leg, &to),
             LineCommand::Transfer { leg, from, referral } => self.transfer(now, leg, from, &referral),
             LineCommand::EndTransfer { leg, status } => self.end_transfer(now, leg, status),
