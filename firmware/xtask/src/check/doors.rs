@@ -3,10 +3,12 @@
 use serde_json::Value;
 
 /// Heavy or dangerous crates, and the only members that may name them.
-const DOORS: [(&str, &[&str]); 11] = [
+const DOORS: [(&str, &[&str]); 13] = [
     ("sled", &["tipring-spool"]),
     ("quick-xml", &["tipring-flows"]),
     ("audiopus", &["tipring-media"]),
+    ("alsa", &["tipring-lines"]),
+    ("serialport", &["tipring-lines"]),
     ("ureq", &["tipring-gateway", "tipring-spool", "tipring-update"]),
     ("rustls", &["tipring-gateway", "tipring-spool", "tipring-update"]),
     ("tokio", &["tipring-lines", "tipring-gateway", "tipring-spool", "tipring-update", "tipring-web"]),
