@@ -214,6 +214,7 @@ impl Card {
             told: None,
             open_at: now,
             sound_at: now,
+            sound_waits: false,
         };
         let thread = std::thread::Builder::new().name(format!("port-{name}")).spawn(move || run.run())?;
         Ok((Self { commands, wake, counters, thread: Some(thread) }, events_out))
@@ -283,6 +284,8 @@ struct Run {
     told: Option<CardFault>,
     open_at: Instant,
     sound_at: Instant,
+    /// There was sound to be read when it was last looked for.
+    sound_waits: bool,
 }
 
 impl Run {
@@ -389,7 +392,7 @@ impl Run {
             return;
         }
         if let Some((_, pump)) = &self.device {
-            if let Some(fault) = pump.fault(now) {
+            if let Some(fault) = pump.fault(now, self.sound_waits) {
                 self.sound_failed(now, fault);
             } else if pump.runs() && !self.present {
                 self.present = true;
@@ -516,7 +519,8 @@ impl Run {
         if serial_at.and_then(|at| fds.get(at)).is_some_and(ready) {
             self.read(now);
         }
-        if fds.iter().skip(sound_from).any(ready) {
+        self.sound_waits = fds.iter().skip(sound_from).any(ready);
+        if self.sound_waits {
             self.turn(now);
         }
     }

@@ -537,3 +537,29 @@ fn the_document_has_the_drivers_limits() {
         assert!(document.contains(&format!("`{key}`")), "{key}");
     }
 }
+
+/// The card of the testkit answers the document's requests as the document says.
+#[test]
+fn the_simulated_card_is_the_documents() {
+    let mut board = Board::new("LP");
+    let lines: Vec<&str> = include_str!("README.md").lines().filter(|line| line.contains('*')).collect();
+    let mut answered = 0;
+    for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with('>')) {
+        board.take_bytes();
+        board.bytes(format!("{line}\n").as_bytes());
+        let Some(expected) = lines.get(at + 1).filter(|next| next.starts_with('<')) else { continue };
+        let said = String::from_utf8(board.take_bytes()).unwrap();
+        let begins = |line: &str| {
+            let words: Vec<&str> = line.split('*').next().unwrap().split(' ').collect();
+            words.into_iter().filter(|word| !word.starts_with("at=")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let (said, expected) = (begins(said.lines().next().unwrap()), begins(expected));
+        let own = ["model=", "fw=", "serial="];
+        for (said, expected) in said.iter().zip(&expected) {
+            assert!(said == expected || own.iter().any(|key| said.starts_with(key)), "{said} for {expected}");
+        }
+        assert_eq!(said.len(), expected.len());
+        answered += 1;
+    }
+    assert_eq!(answered, 14);
+}
