@@ -6,7 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Condvar, Mutex};
@@ -100,19 +100,20 @@ struct Bench {
 /// when the other has ended well.
 fn folder(test: &str) -> Option<PathBuf> {
     const VARIABLE: &str = "ALSA_CONFIG_PATH";
-    let folder = std::env::temp_dir().join(format!("tipring-linecard-{test}"));
-    if let Some(path) = std::env::var_os(VARIABLE).map(PathBuf::from).filter(|path| path.starts_with(&folder))
-    {
-        return path.parent().map(PathBuf::from);
+    let name = format!("tipring-linecard-{test}-");
+    let told = std::env::var_os(VARIABLE).map(PathBuf::from);
+    let own = told.as_ref().and_then(|path| path.parent()).map(Path::to_path_buf);
+    if let Some(own) = own.filter(|own| own.to_string_lossy().contains(&name)) {
+        return Some(own);
     }
-    let own = folder.join(std::process::id().to_string());
+    let own = std::env::temp_dir().join(format!("{name}{}", std::process::id()));
     let status = Command::new(std::env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture"])
         .env(VARIABLE, own.join("alsa.conf"))
         .status()
         .unwrap();
     assert!(status.success(), "{test}: {status}");
-    std::fs::remove_dir_all(folder).unwrap();
+    std::fs::remove_dir_all(own).unwrap();
     None
 }
 

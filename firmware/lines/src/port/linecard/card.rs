@@ -59,7 +59,8 @@ pub enum CardEvent {
         /// What.
         signal: RxSignal,
     },
-    /// What was to be done, set or measured at a port cannot be.
+    /// What was to be done, set or measured at a port cannot be. A setting is refused before
+    /// [`CardEvent::Present`] comes.
     Refused {
         /// The port, from 0.
         port: usize,
@@ -80,18 +81,39 @@ pub enum CardEvent {
 }
 
 /// Why a card is not there.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum CardFault {
     /// The serial port cannot be opened.
+    #[error("the serial port cannot be opened: {0}")]
     NoDevice(io::ErrorKind),
     /// The serial port failed: unplugged.
+    #[error("the card was pulled out")]
     Unplugged,
     /// Nobody sensible answers on it.
-    Link(LinkFault),
+    #[error(transparent)]
+    Link(#[from] LinkFault),
     /// Its sound does not work.
-    Sound(SoundFault),
+    #[error(transparent)]
+    Sound(#[from] SoundFault),
     /// Nobody took its events.
+    #[error("nobody took the card's events")]
     NotListenedTo,
+}
+
+impl CardFault {
+    /// Its code in the catalogue of messages.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NoDevice(_) => "TR-CARD-DEVICE",
+            Self::Unplugged => "TR-CARD-UNPLUGGED",
+            Self::Link(LinkFault::NoAnswer) => "TR-CARD-SILENT",
+            Self::Link(LinkFault::Unfit | LinkFault::Refused(_)) => "TR-CARD-UNFIT",
+            Self::Link(LinkFault::Reset) => "TR-CARD-RESET",
+            Self::Sound(_) => "TR-CARD-SOUND",
+            Self::Link(LinkFault::Overrun | LinkFault::Restarted) | Self::NotListenedTo => "TR-CARD-BEHIND",
+        }
+    }
 }
 
 /// No more can be asked of the card now: it is behind with what it was asked.
@@ -581,4 +603,61 @@ impl Run {
 
 fn readable(fd: i32) -> pollfd {
     pollfd { fd, events: Flags::IN.bits(), revents: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pump::PortPeriod;
+    use super::*;
+
+    struct Deaf;
+
+    impl CardSound for Deaf {
+        fn period(&mut self, _: SampleTime, _: &mut [PortPeriod]) {}
+    }
+
+    #[test]
+    fn a_card_that_is_not_there_is_said_once_and_refuses() {
+        let settings = CardSettings {
+            serial_path: String::from("/nonexistent/serial"),
+            audio_device: String::from("null"),
+            ports: Vec::new(),
+        };
+        let (notified, notifications) = sync_channel(16);
+        let notify: Notify = Box::new(move || notified.try_send(()).unwrap());
+        let (card, events) = Card::open("test", settings, Box::new(Deaf), Some(notify)).unwrap();
+        let limit = Duration::from_secs(60);
+        let fault = CardFault::NoDevice(io::ErrorKind::NotFound);
+        assert_eq!(events.recv_timeout(limit).unwrap(), CardEvent::Gone(fault));
+        notifications.recv_timeout(limit).unwrap();
+        assert_eq!(fault.code(), "TR-CARD-DEVICE");
+        assert_eq!(fault.to_string(), "the serial port cannot be opened: entity not found");
+        card.signal(3, TxSignal::OffHook).unwrap();
+        let refusal = Refusal::Session;
+        let refused = CardEvent::Refused { port: 3, signal: Some(TxSignal::OffHook), refusal };
+        assert_eq!(events.recv_timeout(limit).unwrap(), refused);
+        card.meter(0).unwrap();
+        let refused = CardEvent::Refused { port: 0, signal: None, refusal };
+        assert_eq!(events.recv_timeout(limit).unwrap(), refused);
+        drop(card);
+        assert!(events.recv_timeout(limit).is_err(), "the thread has ended");
+    }
+
+    #[test]
+    fn every_counter_has_its_place() {
+        let counters = Counters::default();
+        let values = CounterValues {
+            overruns: 1,
+            underruns: 2,
+            lost_frames: 3,
+            dropped_periods: 4,
+            periods: 5,
+            garbled_lines: 6,
+            resent_requests: 7,
+            senseless_frames: 8,
+            sessions: 9,
+        };
+        counters.store(values);
+        assert_eq!(counters.load(), values);
+    }
 }

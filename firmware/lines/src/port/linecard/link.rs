@@ -108,19 +108,25 @@ pub enum Output {
 }
 
 /// Why there is no session.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum LinkFault {
     /// Nothing is heard from the card.
+    #[error("the card does not answer")]
     NoAnswer,
     /// It speaks another version, or has no ports that this driver knows.
+    #[error("the card speaks another version of the protocol, or has ports that are not known")]
     Unfit,
     /// It began anew by itself.
+    #[error("the card began anew")]
     Reset,
     /// It refused what every card must do.
+    #[error("the card refused what every card must do: {0:?}")]
     Refused(Refusal),
     /// Too much was asked of it at a time.
+    #[error("too much was asked of the card at a time")]
     Overrun,
     /// A new session was asked for.
+    #[error("a new session was asked for")]
     Restarted,
 }
 

@@ -20,5 +20,5 @@ pub use link::{
     REPLY_TIMEOUT, SENDS_MAX, WAITING_MAX, WATCHDOG_S,
 };
 pub use message::{CardInfo, PORTS_MAX, Reading, Refusal, VERSION};
-pub use pump::{CardSound, PERIOD_FRAMES, PortPeriod};
+pub use pump::{CardSound, PERIOD_FRAMES, PortPeriod, SoundFault};
 pub use settings::{CardSettings, Impedance, PortSettings};

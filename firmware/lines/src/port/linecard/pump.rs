@@ -51,17 +51,22 @@ pub trait CardSound: Send {
 }
 
 /// What is wrong with the sound of a card.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum SoundFault {
     /// The device cannot be opened, or not as this card needs it; the system's error number.
+    #[error("the sound device cannot be opened: error {0}")]
     Open(i32),
     /// It failed while it ran; the system's error number.
+    #[error("the sound device failed: error {0}")]
     Failed(i32),
     /// No sound came for two seconds.
+    #[error("no sound came for two seconds")]
     Stalled,
     /// Sound comes far faster than it can be spoken.
+    #[error("sound comes faster than it can be spoken")]
     Runaway,
     /// The card did not say which frame is the first.
+    #[error("the card did not say which frame is the first")]
     NotAnnounced,
 }
 
