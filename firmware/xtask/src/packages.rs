@@ -8,11 +8,12 @@ use crate::run;
 use crate::workspace;
 
 /// Everything that building, the tests and the demonstration take.
-const PACKAGES: [&str; 13] = [
+const PACKAGES: [&str; 14] = [
     // Building: a linker and C++ for the fuzzer's runtime; readelf for the check of the linkage.
     "build-essential",
     "pkg-config",
     "libopus-dev",
+    "libasound2-dev",
     // Speech for Say.
     "espeak-ng",
     // SIPp, and a telephone without a screen.

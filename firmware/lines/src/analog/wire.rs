@@ -171,7 +171,13 @@ impl<M: Machine> Wire<M> {
                 assert!(!std::mem::replace(&mut seen.answered, true), "{leg} is answered twice");
             }
             Output::Line(
-                LineEvent::Alerting { leg, .. } | LineEvent::Digit { leg, .. } | LineEvent::Held { leg, .. },
+                LineEvent::Alerting { leg, .. }
+                | LineEvent::Digit { leg, .. }
+                | LineEvent::Held { leg, .. }
+                | LineEvent::Refer { leg, .. }
+                | LineEvent::Transferring { leg, .. }
+                | LineEvent::Replaced { leg, .. }
+                | LineEvent::Referred { leg, .. },
             ) => {
                 assert!(self.live.contains_key(leg), "{leg} is not there: {output:?}");
             }
@@ -289,6 +295,10 @@ pub(super) fn shown(output: &Output) -> String {
             LineEvent::Answered { leg, supervision, .. } => format!("answered {leg} {supervision:?}"),
             LineEvent::Digit { leg, digit } => format!("digit {leg} {digit}"),
             LineEvent::Held { leg, held } => format!("{} {leg}", if *held { "held" } else { "taken" }),
+            LineEvent::Refer { .. }
+            | LineEvent::Transferring { .. }
+            | LineEvent::Replaced { .. }
+            | LineEvent::Referred { .. } => format!("{event:?}"),
             LineEvent::Released { leg, cause, .. } => format!("released {leg} {cause}"),
         },
     }

@@ -4,6 +4,8 @@
 //! and no call: what its signals mean is decided by the machines of
 //! [`analog`](crate::analog).
 
+pub mod linecard;
+
 /// Which way round a port is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum PortKind {
@@ -12,6 +14,11 @@ pub enum PortKind {
     /// FXS: a telephone is plugged in, it behaves as the exchange does.
     Phone,
 }
+
+/// A place in the sound of a port: frames of 8 kHz since the device began to count. It stays
+/// the same wherever the sound goes, so that a signal can be laid beside what was heard.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct SampleTime(pub u64);
 
 /// What the hardware behind a port can do beyond hook, ring and sound.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,11 +3,13 @@
 use serde_json::Value;
 
 /// Heavy or dangerous crates, and the only members that may name them.
-const DOORS: [(&str, &[&str]); 12] = [
+const DOORS: [(&str, &[&str]); 14] = [
     ("sled", &["tipring-spool"]),
     ("quick-xml", &["tipring-flows"]),
     ("audiopus", &["tipring-media"]),
     ("lettre", &["tipring-gateway"]),
+    ("alsa", &["tipring-lines"]),
+    ("serialport", &["tipring-lines"]),
     ("ureq", &["tipring-gateway", "tipring-spool", "tipring-update"]),
     ("rustls", &["tipring-gateway", "tipring-spool", "tipring-update"]),
     ("tokio", &["tipring-lines", "tipring-gateway", "tipring-spool", "tipring-update", "tipring-web"]),

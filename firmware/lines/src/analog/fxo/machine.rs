@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tipring_model::call::Origin;
-use tipring_model::line::{DownReason, LineCommand, LineEvent, Offer, Supervision};
+use tipring_model::line::{DownReason, LineCommand, LineEvent, Offer, ReferReply, Supervision};
 use tipring_model::{Cause, Digits, LegId, LineId, Number};
 
 use super::caller::AFTER_ANSWER;
@@ -518,6 +518,14 @@ impl Fxo {
             LineCommand::Flash { leg } => self.flash(now, leg),
             // The exchange lets its caller hear that it rings.
             LineCommand::Alert { .. } => {}
+            // Two wires have no word for it (RFC 3261 §21.5.2).
+            LineCommand::Refer { leg, .. } => {
+                if self.leg() == Some(leg) {
+                    self.event(LineEvent::Referred { leg, reply: ReferReply::Answered(501) });
+                }
+            }
+            // Nobody asks for a transfer over two wires.
+            LineCommand::Transfer { .. } | LineCommand::EndTransfer { .. } => {}
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tipring_model::call::Origin;
-use tipring_model::line::{DownReason, LineCommand, LineEvent, Offer, PlaceExtras, Supervision};
+use tipring_model::line::{DownReason, LineCommand, LineEvent, Offer, PlaceExtras, ReferReply, Supervision};
 use tipring_model::prompt::CallTone;
 use tipring_model::{CallerId, Cause, Digit, Digits, LegId, LineId, Number};
 
@@ -456,6 +456,14 @@ impl Fxs {
             LineCommand::Release { leg, cause } => self.released(now, leg, cause),
             // What a telephone hears of digits is sound; and it has no exchange to flash to.
             LineCommand::SendDigits { .. } | LineCommand::Flash { .. } => {}
+            // Two wires have no word for it (RFC 3261 §21.5.2).
+            LineCommand::Refer { leg, .. } => {
+                if self.legs.get(leg).is_some() {
+                    self.event(LineEvent::Referred { leg, reply: ReferReply::Answered(501) });
+                }
+            }
+            // Nobody asks for a transfer over two wires.
+            LineCommand::Transfer { .. } | LineCommand::EndTransfer { .. } => {}
         }
     }
 
