@@ -15,8 +15,20 @@ use crate::json::{Json, Value};
 const MEMBERS_MAX: u64 = 16;
 /// How often a PIN may be tried.
 const PIN_TRIES: u32 = 3;
-/// Longest PIN.
-const PIN_DIGITS_MAX: usize = 16;
+/// Longest PIN, and the pound key behind it: pressed later, it would lead out of the room.
+const PIN_DIGITS_MAX: usize = 16 + 1;
+
+const MODERATOR: &str = "moderator";
+const MEMBER: &str = "member";
+
+/// Whose PINs let a caller in: those of the role that the node gives him, or of either.
+const fn roles(as_moderator: Option<bool>) -> &'static [&'static str] {
+    match as_moderator {
+        Some(true) => &[MODERATOR],
+        Some(false) => &[MEMBER],
+        None => &[MODERATOR, MEMBER],
+    }
+}
 
 impl KazooFlow {
     pub(super) fn conference(&mut self, data: Data<'_>) -> Next {
@@ -25,11 +37,11 @@ impl KazooFlow {
         }
         let app = std::rc::Rc::clone(&self.app);
         let room = room_of(data, &app.document.stored);
-        let has_pins = !pins(room, "moderator").is_empty() || !pins(room, "member").is_empty();
-        if has_pins && data.toggle("moderator").is_none() {
+        let as_moderator = data.toggle("moderator");
+        if roles(as_moderator).iter().any(|role| !pins(room, role).is_empty()) {
             return self.ask_pin(1, None);
         }
-        self.enter_room(data.is("moderator"))
+        self.enter_room(as_moderator.unwrap_or(false))
     }
 
     fn ask_pin(&mut self, tries: u32, before: Option<PromptSource>) -> Next {
@@ -51,12 +63,15 @@ impl KazooFlow {
         let pin = collected.digits.to_string();
         let app = std::rc::Rc::clone(&self.app);
         let room = room_of(node.data(), &app.document.stored);
-        let fits = |role| !pin.is_empty() && pins(room, role).contains(&pin);
-        if fits("moderator") {
+        let as_moderator = node.data().toggle("moderator");
+        let fits =
+            |role| roles(as_moderator).contains(&role) && !pin.is_empty() && pins(room, role).contains(&pin);
+        if fits(MODERATOR) {
             return self.enter_room(true);
         }
-        // Without PINs of their own, members need none.
-        if fits("member") || (pin.is_empty() && pins(room, "member").is_empty()) {
+        // Where either may come, members without PINs of their own need none.
+        let is_open = as_moderator.is_none() && pins(room, MEMBER).is_empty();
+        if fits(MEMBER) || (pin.is_empty() && is_open) {
             return self.enter_room(false);
         }
         if tries < PIN_TRIES {

@@ -32,6 +32,7 @@ use super::pattern::Captures;
 use super::pivot::Asking;
 use super::record::{RECORDINGS_MAX, Recordings};
 use super::settings::App;
+use crate::loads::Loads;
 use crate::twiml::TwimlFlow;
 
 /// Nodes that one call may enter.
@@ -115,7 +116,13 @@ pub(super) enum Then {
 enum Waiting {
     Nothing,
     Action(ActionId, Then),
-    Pivot { fetch: FetchId, until: Instant, asking: Box<Asking> },
+    Pivot {
+        fetch: FetchId,
+        until: Instant,
+        asking: Box<Asking>,
+    },
+    /// The request of the node may be made then.
+    Held(Instant),
     Twiml(Box<TwimlFlow>),
     Ended,
 }
@@ -147,6 +154,10 @@ pub(super) struct KazooFlow {
     pub(super) ringback: Option<String>,
     /// Requests to Pivot servers so far.
     pub(super) requests: u32,
+    /// Keeps a circle of them slow.
+    pub(super) loads: Loads,
+    /// The node waits for that since it began.
+    pub(super) was_held: bool,
     pub(super) current: Option<Rc<Node>>,
     /// Why the current node failed.
     pub(super) fault: Option<&'static str>,
@@ -182,6 +193,8 @@ impl KazooFlow {
             served: false,
             ringback: None,
             requests: 0,
+            loads: Loads::default(),
+            was_held: false,
             current: None,
             fault: None,
             parents: Vec::new(),
@@ -260,6 +273,12 @@ impl KazooFlow {
         let fetch = FetchId(self.fetches);
         self.push(FlowOutput::Fetch { id: fetch, request, document: None });
         self.waiting = Waiting::Pivot { fetch, until, asking };
+        Next::Wait
+    }
+
+    /// The node begins again then.
+    pub(super) fn hold(&mut self, until: Instant) -> Next {
+        self.waiting = Waiting::Held(until);
         Next::Wait
     }
 
@@ -519,6 +538,7 @@ impl KazooFlow {
             other @ (Waiting::Nothing
             | Waiting::Action(..)
             | Waiting::Pivot { .. }
+            | Waiting::Held(_)
             | Waiting::Twiml(_)
             | Waiting::Ended) => {
                 self.waiting = other;
@@ -577,6 +597,7 @@ impl KazooFlow {
             other @ (Waiting::Nothing
             | Waiting::Action(..)
             | Waiting::Pivot { .. }
+            | Waiting::Held(_)
             | Waiting::Twiml(_)
             | Waiting::Ended) => {
                 self.waiting = other;
@@ -590,9 +611,11 @@ impl KazooFlow {
                 let next = self.pivot_answered(now, *asking, Err(tipring_model::fetch::FetchError::Timeout));
                 self.run(now, next);
             }
+            Waiting::Held(until) if until <= now.instant => self.run(now, Next::Again),
             other @ (Waiting::Nothing
             | Waiting::Action(..)
             | Waiting::Pivot { .. }
+            | Waiting::Held(_)
             | Waiting::Twiml(_)
             | Waiting::Ended) => {
                 self.waiting = other;
@@ -669,7 +692,7 @@ impl Flow for KazooFlow {
 
     fn poll_timeout(&self) -> Option<Instant> {
         match &self.waiting {
-            Waiting::Pivot { until, .. } => Some(*until),
+            Waiting::Pivot { until, .. } | Waiting::Held(until) => Some(*until),
             Waiting::Twiml(run) => run.poll_timeout(),
             Waiting::Nothing | Waiting::Action(..) | Waiting::Ended => None,
         }

@@ -295,8 +295,12 @@ fn pivot_record(facts: &CallFacts, now: Moment, talked: Option<u64>, cause: Caus
         |unix_ms: i64| unix_ms.div_euclid(1_000).saturating_add(crate::kazoo::GREGORIAN_OFFSET).to_string();
     let lasted_ms = now.unix_ms.saturating_sub(facts.started_unix_ms);
     let lasted = u64::try_from(lasted_ms.div_euclid(1_000)).unwrap_or(0);
-    let (name, status) = crate::kazoo::hangup_cause(cause);
-    let status = if talked.is_some() { 200 } else { status };
+    let (name, status) = match (cause, talked) {
+        (Cause::NormalClearing, Some(_)) => ("NORMAL_CLEARING", 200),
+        // Nobody has answered, and nobody was refused: whoever called has given up.
+        (Cause::NormalClearing, None) => crate::kazoo::hangup_cause(Cause::Cancelled),
+        (other, _) => crate::kazoo::hangup_cause(other),
+    };
     let (from, to) = (facts.from.number_or_anonymous(), facts.to.as_str());
     let origin = &facts.origin;
     let uri = |uri: &str, number: &str| if uri.is_empty() { number.to_owned() } else { uri.to_owned() };
