@@ -66,6 +66,7 @@ impl KazooFlow {
     pub(super) fn hand_over(&mut self, now: Moment, asked: &str, answer: &HttpResponse) -> Next {
         let (Some(node), Some(facts)) = (self.node(), self.twiml_facts()) else { return Next::Stop };
         let terms = self.terms(node.data(), self.app.twiml_default_method);
+        let terms = Terms { fields: self.digit_fields(), ..terms };
         // It was found to be TwiML, whatever it is called.
         let is_same = answer.url.split('?').next() == asked.split('?').next();
         let url = if is_same { asked.to_owned() } else { answer.url.clone() };

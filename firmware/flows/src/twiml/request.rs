@@ -71,6 +71,10 @@ fn key_of(
 
 /// A request with `fields` in its query or its body, signed.
 fn request(terms: &Terms, url: &str, method: Method, mut fields: Fields, manner: Manner) -> HttpRequest {
+    // Digits of the document go before those that were collected by name ahead of it.
+    if fields.iter().any(|(name, _)| name == "Digits") {
+        fields.retain(|(name, _)| !name.starts_with("Digits["));
+    }
     for (name, _) in &mut fields {
         if let Some((_, other)) = terms.renames.iter().find(|(usual, _)| usual == name) {
             name.clone_from(other);
@@ -307,8 +311,10 @@ impl TwimlFlow {
             let key = format!("{} {}", self.terms.method, plain(url));
             return Some(DocumentKey { key, variant: to.to_owned(), is_first: true, fallback });
         }
-        let has_secret =
-            pending.fields.iter().any(|(name, value)| name == "Digits" && value.len() >= DIGITS_SECRET);
+        // Digits that were collected by name go with every request.
+        let is_about_digits = self.terms.fields.iter().any(|(name, _)| name.starts_with("Digits["));
+        let has_secret = is_about_digits
+            || pending.fields.iter().any(|(name, value)| name == "Digits" && value.len() >= DIGITS_SECRET);
         let only_asks = pending.method == Method::Get && !has_secret;
         (only_asks && self.terms.fallback.is_none()).then(|| {
             let digits: Vec<&(String, String)> =
