@@ -1,4 +1,5 @@
 """Configuration: every mistake is told at once, with its place; the exit code says what happened."""
+import json
 import re
 import subprocess
 
@@ -78,6 +79,28 @@ def test_each_mistake_is_told_with_its_place(written, good, mistake):
     near = set(marked) | {n - k for n in marked for k in (1, 2)} if mistake == "a phone without a password" else set(marked)
     assert told & near, f"expected a message about line {marked}:\n{said}"
     assert serve(path).returncode == 64
+
+
+def test_doubts_about_documents_are_shown_with_the_configuration(written, tmp_path):
+    """Shows: exit 0; keys without effect, and the warnings of a document with its own name and places, until the configuration settles them."""
+    (tmp_path / "data").mkdir()
+    pivot = {"module": "pivot", "data": {"voice_url": "http://192.168.1.20:8080/route"}}
+    (tmp_path / "account.json").write_text(json.dumps({"callflows": [{"numbers": ["100"], "flow": pivot}]}))
+    office = flow("office", None, "kazoo", file="account.json", fallback_url="https://office.example/")
+    for allow, codes in (([], {"TR-CFG-NO-EFFECT", "TR-HOOK-GUARDED"}), (["192.168.1.20:8080"], {"TR-CFG-NO-EFFECT"})):
+        done = check(written(boxes.config(tmp_path, trunk(), office, allow=allow)))
+        assert done.returncode == 0 and f"{len(codes)} warnings" in done.stdout, done.stdout + done.stderr
+        assert set(re.findall(r"warning\[([A-Z-]+)\]", done.stderr)) == codes
+        assert (not allow) == ("account.json:1:" in done.stderr)
+
+
+def test_a_flow_that_is_run_says_what_is_wrong_with_it(tmp_path):
+    """Shows: place, path and detail of each mistake, as check does."""
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps({"callflows": [{"numbers": ["1", "1"], "flow": {"module": "teleport"}}]}))
+    done = subprocess.run([programs.tipring(), "flow", "run", str(path)], capture_output=True, text=True, timeout=10)
+    assert done.returncode == 1
+    assert "callflows[0].flow.module: teleport" in done.stderr and "callflows[0].numbers[1]: 1" in done.stderr
 
 
 def test_all_mistakes_are_told_at_once(written, good):

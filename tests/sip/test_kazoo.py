@@ -10,7 +10,7 @@ import audio
 import dialects
 import hearing
 import kazoo_documents as kazoo
-from box import phone, trunk
+from box import flow, phone, trunk
 from dialects import fields
 from flow_server import Answer, FlowServer, gzipped
 from hostile import HostileServer, never_answers, one_byte_a_second
@@ -267,12 +267,15 @@ def test_a_later_failure_of_twiml_ends_the_call(starts, server, provider):
     assert heard(call) == ["found"] and box.cdr()["ended_by"] == "flow"
 
 
-def test_pivot_in_a_circle_ends(starts, server, provider):
-    """Shows: an answer that asks the same server again is stopped by the number of nodes."""
+def test_pivot_in_a_circle_is_slowed(starts, server, provider):
+    """Shows: an answer that asks the same server again is slowed after ten; the number of nodes, which stops it, is in virtual time."""
     server.answer("/pivot", told(asks(server.url("/pivot"))))
     box = starts(chain(node("answer"), asks(server.url("/pivot"))))
-    provider.call(box, "100").answered().hung_up(100)
-    assert 5 <= len(server.seen("/pivot")) <= 1000
+    call = provider.call(box, "100").answered()
+    until(lambda: len(server.seen("/pivot")) >= 12, timeout=20, what="a dozen requests")
+    *_, tenth, eleventh, twelfth = [request.at for request in server.seen("/pivot")[:12]]
+    assert eleventh - tenth > 0.8 and twelfth - eleventh > 0.8
+    call.hang_up()
 
 
 def test_a_flow_calls_another_by_its_name(starts, provider):
@@ -563,6 +566,62 @@ def test_which_flow_a_number_reaches(starts, provider):
         call.hung_up()
         assert heard(call) == [expected], number
     provider.call(box, "reception").refused(404)
+
+
+EXTENSION = chain(node("device", id="desk201", timeout=10), node("play", id="unavailable"))
+FEATURES = (callflow(EXTENSION, "201"), callflow(node("play", id="menu"), patterns=["^\\*97$"]), callflow(node("play", id="routed"), patterns=["^9([0-9]{6,})$"]))
+
+
+@pytest.mark.parametrize("caller", ["trunk", "telephone"])
+def test_an_extension_is_answered_by_its_flow(starts, provider, desk, caller):
+    """Shows: the number of a flow and of a telephone is the same: the flow answers, rings the telephone itself, and goes on when it is busy."""
+    box = starts(kazoo.account(*FEATURES, **PEOPLE), trunk(host=provider.address), phone("201"), phone("202", dial_out="trunk1"))
+    front = desk(box, "201")
+    call = provider.call(box, "201") if caller == "trunk" else desk(box, "202").call(box, "201")
+    if caller == "telephone":
+        call.authenticate()
+    front.expect_call().refuse(BUSY_HERE)
+    call.answered().hung_up()
+    assert heard(call) == ["unavailable"]
+    assert box.cdr()["flow"] == "office"
+
+
+@pytest.mark.parametrize("dialled, expected", [("*97", "menu"), ("9555010", "routed")])
+def test_a_telephone_that_dials_out_reaches_feature_codes_first(starts, provider, desk, dialled, expected):
+    """Shows: what a flow claims does not leave over the trunk; what none claims does."""
+    box = starts(kazoo.account(*FEATURES, **PEOPLE), trunk(host=provider.address), phone("202", dial_out="trunk1"))
+    desk_202 = desk(box, "202")
+    call = desk_202.call(box, dialled)
+    call.authenticate()
+    call.answered().hung_up()
+    assert heard(call) == [expected]
+    outside = desk_202.call(box, "15550177")
+    outside.authenticate()
+    provider.expect_call().answer().hang_up()
+    outside.answered().hung_up()
+
+
+def test_a_pattern_of_another_flow_is_no_way_out_from_outside(starts, provider, tmp_path):
+    """Shows: from a trunk the patterns of its own flow alone count."""
+    other = kazoo.write(tmp_path / "other.json", kazoo.account(callflow(node("play", id="found"), patterns=["^9[0-9]+$"])))
+    box = starts(kazoo.account(callflow(node("play", id="missing"), "no_match")), flow("other", None, "kazoo", file=str(other)))
+    call = provider.call(box, "9555010").answered()
+    call.hung_up()
+    assert heard(call) == ["missing"]
+
+
+@pytest.mark.parametrize("moderator, pin", [(True, "1111"), (False, "9999")])
+def test_a_role_does_not_open_a_room(starts, provider, moderator, pin):
+    """Shows: the node's role asks for the PINs of that role; after three wrong ones the caller is out, and has never been in."""
+    room = {"conferences": [{"id": "r1", "name": "weekly", "member": {"pins": ["1111"]}, "moderator": {"pins": ["9999"]}}]}
+    enter = node("conference", id="r1", moderator=moderator, welcome_prompt={"play": False}, then=node("play", id="missing"))
+    box = starts(enter, stored=room)
+    call = provider.call(box, "100").answered()
+    for _ in range(3):
+        call.rtp.press(f"{pin}#")
+    call.hung_up(20)
+    # Who leaves a room by its key would go on with the next node.
+    assert [step["path"] for step in box.cdr()["steps"]] == ["callflows[0].flow"]
 
 
 def test_a_tree_without_end_is_stopped(starts, provider):

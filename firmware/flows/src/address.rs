@@ -43,29 +43,52 @@ pub fn resolve(base: Option<&str>, text: &str) -> Option<String> {
     absolute(joined.as_str())
 }
 
-/// True if a URL names the box itself, or what is only on its own wire: its loopback and
-/// link-local addresses. The fetcher refuses such addresses, too, and those that a name
-/// resolves to.
-pub(crate) fn names_the_box(url: &str) -> bool {
-    let Ok(url) = Url::parse(url) else { return false };
-    match url.host() {
-        Some(Host::Domain(name)) => {
+/// Where a URL leads, as `host:port`, if the box would not send a request there unless its
+/// owner allows it: to the box itself, to what is only on its own wire, or into a private
+/// network. A name that is resolved to such an address is known to the fetcher alone.
+#[must_use]
+pub(crate) fn guarded(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    let host = url.host()?;
+    let is_guarded = match &host {
+        Host::Domain(name) => {
             let name = name.trim_end_matches('.');
             name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost")
         }
-        Some(Host::Ipv4(address)) => is_own(address),
-        Some(Host::Ipv6(address)) => {
+        Host::Ipv4(address) => is_inside(*address),
+        Host::Ipv6(address) => {
             address.is_loopback()
                 || address.is_unspecified()
                 || address.is_unicast_link_local()
-                || address.to_ipv4_mapped().is_some_and(is_own)
+                || address.is_unique_local()
+                || address.to_ipv4_mapped().is_some_and(is_inside)
         }
-        None => false,
-    }
+    };
+    let port = url.port_or_known_default()?;
+    is_guarded.then(|| format!("{host}:{port}"))
 }
 
-fn is_own(address: Ipv4Addr) -> bool {
-    address.is_loopback() || address.is_link_local() || address.octets().starts_with(&[0])
+/// What is to be written so that requests are sent to `entry`.
+#[must_use]
+pub(crate) fn allowing(entry: &str) -> String {
+    format!("write allow = [\"{entry}\"] under [fetch] if it is meant")
+}
+
+/// The `host:port` that the subject of a finding [says](allowing) how to allow.
+#[must_use]
+pub fn allowed_entry(subject: &str) -> Option<&str> {
+    let (_, rest) = subject.split_once("allow = [\"")?;
+    rest.split_once('"').map(|(entry, _)| entry)
+}
+
+fn is_inside(address: Ipv4Addr) -> bool {
+    let [first, second, ..] = address.octets();
+    address.is_loopback()
+        || address.is_link_local()
+        || address.is_private()
+        || first == 0
+        // The addresses that providers share out behind one of their own.
+        || (first == 100 && (64..128).contains(&second))
 }
 
 /// As [`resolve`], but a fragment that `text` has stays.
@@ -158,22 +181,27 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_the_box_itself_are_known_by_their_text() {
-        for url in [
-            "http://localhost/x",
-            "http://a.localhost./",
-            "http://127.0.0.1:8080/",
-            "http://2130706433/",
-            "http://0.0.0.0/",
-            "http://169.254.1.1/",
-            "http://[::1]/",
-            "http://[fe80::1]/",
-            "http://[::ffff:127.0.0.1]/",
+    fn addresses_that_need_to_be_allowed_are_known_by_their_text() {
+        for (url, entry) in [
+            ("http://localhost/x", "localhost:80"),
+            ("http://a.localhost./", "a.localhost.:80"),
+            ("http://127.0.0.1:8080/", "127.0.0.1:8080"),
+            ("http://2130706433/", "127.0.0.1:80"),
+            ("http://0.0.0.0/", "0.0.0.0:80"),
+            ("http://169.254.1.1/", "169.254.1.1:80"),
+            ("http://[::1]/", "[::1]:80"),
+            ("http://[fe80::1]/", "[fe80::1]:80"),
+            ("http://[fd00::1]:81/", "[fd00::1]:81"),
+            ("http://[::ffff:127.0.0.1]/", "[::ffff:7f00:1]:80"),
+            ("https://10.0.0.5/order?a=1", "10.0.0.5:443"),
+            ("http://192.168.1.20:8080/", "192.168.1.20:8080"),
+            ("http://100.64.0.1/", "100.64.0.1:80"),
         ] {
-            assert!(names_the_box(url), "{url}");
+            assert_eq!(guarded(url).as_deref(), Some(entry), "{url}");
+            assert_eq!(allowed_entry(&allowing(entry)), Some(entry));
         }
-        for url in ["http://10.0.0.5/", "http://localhost.test/", "https://crm.test/", "x"] {
-            assert!(!names_the_box(url), "{url}");
+        for url in ["http://11.0.0.5/", "http://localhost.test/", "https://crm.test/", "x"] {
+            assert_eq!(guarded(url), None, "{url}");
         }
     }
 

@@ -60,9 +60,19 @@ pub trait Program {
     /// known before it runs.
     fn sounds(&self, answer: &HttpResponse) -> Vec<PromptSource>;
 
+    /// How the flow's own document claims a number; `None` if it names it nowhere.
+    fn claims(&self, _number: &str) -> Option<Claim> {
+        None
+    }
+
     /// Mailboxes that the flow's own account brings to the box.
     fn mailboxes(&self) -> Vec<MailboxEntry> {
         Vec::new()
+    }
+
+    /// True if documents of its server may be replaced by copies of an earlier day.
+    fn takes_copies(&self) -> bool {
+        true
     }
 
     /// True if the first document is on the box, so that no server is needed to begin.
@@ -70,6 +80,15 @@ pub trait Program {
 
     /// True if the flow itself knows what to run when its first document cannot be had.
     fn has_fallback(&self) -> bool;
+}
+
+/// How a flow's own document claims a number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Claim {
+    /// It stands there as it is dialled.
+    Number,
+    /// A pattern fits it.
+    Pattern,
 }
 
 /// What a check found in a document.

@@ -47,6 +47,18 @@ impl Loads {
         self.progress = LOAD_DISTANCE;
     }
 
+    /// Where a circle is slowed and not ended: when the next document may be loaded, unless
+    /// that is now.
+    pub(crate) fn slowed(&self, now: Instant) -> Option<Instant> {
+        let is_circle = self.in_a_row >= LOADS_IN_A_ROW_MAX && self.progress < LOAD_DISTANCE;
+        self.last.map(|last| last + LOAD_DISTANCE).filter(|earliest| is_circle && *earliest > now)
+    }
+
+    /// Time since the last load.
+    pub(crate) fn since(&self, now: Instant) -> Duration {
+        self.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last))
+    }
+
     /// May the next document be loaded?
     pub(crate) fn gate(&self, now: Instant) -> Gate {
         if self.all >= LOADS_MAX {
@@ -84,6 +96,20 @@ mod tests {
         assert_eq!(loads.gate(now), Gate::Refused("TR-FLOW-LOOP"));
         loads.digit();
         assert_eq!(loads.gate(now), Gate::Go);
+    }
+
+    #[test]
+    fn a_circle_that_is_not_ended_is_slowed_after_ten() {
+        let mut loads = Loads::default();
+        let now = Clock::new().now().instant;
+        for _ in 0..LOADS_IN_A_ROW_MAX {
+            assert_eq!(loads.slowed(now), None);
+            loads.note(now);
+        }
+        assert_eq!(loads.slowed(now), Some(now + LOAD_DISTANCE));
+        assert_eq!(loads.slowed(now + LOAD_DISTANCE), None);
+        loads.progress(LOAD_DISTANCE);
+        assert_eq!(loads.slowed(now), None);
     }
 
     #[test]

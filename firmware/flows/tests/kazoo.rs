@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use tipring_flows::dialect;
+use tipring_flows::{Claim, dialect};
 use tipring_model::call::{CallFacts, Direction, Origin};
 use tipring_model::fetch::HttpResponse;
 use tipring_model::flow::{Flow, FlowInput, FlowOutput};
@@ -46,7 +46,13 @@ fn a_pivot_that_answers_itself_ends_with_the_thousandth_node() {
     let mut clock = Clock::new();
     let mut asked = 0;
     let end = loop {
-        match flow.poll().unwrap() {
+        let Some(output) = flow.poll() else {
+            // A circle is slowed.
+            clock.advance(flow.poll_timeout().unwrap() - clock.now().instant);
+            flow.handle(clock.now(), FlowInput::Timeout);
+            continue;
+        };
+        match output {
             FlowOutput::Fetch { id, request, .. } => {
                 asked += 1;
                 clock.advance(Duration::from_millis(1));
@@ -127,7 +133,7 @@ fn a_check_names_place_path_and_rule() {
         found,
         [
             "9:4 TR-FLOW-JSON-TWICE 3",
-            "3:37 TR-FLOW-KEY-UNKNOWN owner",
+            "3:37 TR-FLOW-KEY-UNKNOWN callflows[0].owner",
             "4:60 TR-FLOW-KEY-UNKNOWN callflows[0].flow.ui",
             "4:50 TR-FLOW-KEY-UNKNOWN callflows[0].flow.data.speed",
             "6:121 TR-FLOW-KEY-UNKNOWN callflows[0].flow.children.1.data.req_timeout",
@@ -150,6 +156,83 @@ fn a_check_names_place_path_and_rule() {
             "true TR-FLOW-MODULE-UNKNOWN flow.children.x.module: no",
         ]
     );
+}
+
+#[test]
+fn a_check_names_what_a_bundle_does_not_hold() {
+    let document = r#"{
+ "users": [{"id": "u", "timezone": "Mars/Base"}],
+ "devices": [{"id": "d", "owner_id": "x"}],
+ "groups": [{"id": "g", "endpoints": {"u": {"type": "user"}, "y": {"type": "device"}}}],
+ "temporal_rules_sets": [{"id": "s", "temporal_rules": ["r"]}],
+ "vmboxes": [{"id": "v", "owner_id": "z"}],
+ "callflows": [{"id": "a", "flow": {"module": "temporal_route",
+  "data": {"timezone": "Europe/Oslo2", "rules": ["s", "r2"], "rule_set": "s2"},
+  "children": {"_": {"module": "ring_group", "data": {"group_id": "rg", "endpoints": [
+   {"endpoint_type": "user", "id": "u"}, {"endpoint_type": "device", "id": "d2"}, "nobody"]}}}}}]
+}"#;
+    let found: Vec<String> = (dialect("kazoo").unwrap().check)(document.as_bytes())
+        .iter()
+        .map(|finding| {
+            assert!(!finding.fatal);
+            format!("{}:{} {} {}", finding.line, finding.column, finding.code, finding.subject)
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "8:24 TR-FLOW-KEY-CHOICE callflows[0].flow.data.timezone: Europe/Oslo2, no time zone of that name",
+            "8:55 TR-FLOW-REFERENCE callflows[0].flow.data.rules[1]: r2",
+            "8:74 TR-FLOW-REFERENCE callflows[0].flow.data.rule_set: s2",
+            "10:76 TR-FLOW-REFERENCE callflows[0].flow.children._.data.endpoints[1].id: d2",
+            "10:83 TR-FLOW-REFERENCE callflows[0].flow.children._.data.endpoints[2]: nobody",
+            "9:67 TR-FLOW-REFERENCE callflows[0].flow.children._.data.group_id: rg",
+            "3:38 TR-FLOW-REFERENCE devices d: owner_id: x",
+            "6:38 TR-FLOW-REFERENCE vmboxes v: owner_id: z",
+            "2:36 TR-FLOW-KEY-CHOICE users u.timezone: Mars/Base, no time zone of that name",
+            "5:57 TR-FLOW-REFERENCE temporal_rules_sets s: temporal_rules[0]: r",
+            "4:67 TR-FLOW-REFERENCE groups g: endpoints: y",
+        ]
+    );
+}
+
+#[test]
+fn a_check_says_what_would_not_be_sent_and_counts_what_comes_again() {
+    let document = r#"{"callflows": [
+ {"id": "a", "owner": 1, "flow": {"module": "pivot", "data": {"voice_url": "http://10.0.0.5/order"}}},
+ {"id": "b", "ringback": {}, "flow": {}}], "plan": 1, "plan": 2, "plan": 3}"#;
+    let found: Vec<String> = (dialect("kazoo").unwrap().check)(document.as_bytes())
+        .iter()
+        .map(|finding| format!("{} {}", finding.code, finding.subject))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "TR-FLOW-JSON-TWICE plan (2 times)",
+            "TR-FLOW-KEY-UNKNOWN callflows[0].owner",
+            "TR-HOOK-GUARDED callflows[0].flow.data.voice_url: write allow = [\"10.0.0.5:80\"] under [fetch] if it is meant",
+            "TR-FLOW-KEY-UNKNOWN plan",
+        ]
+    );
+}
+
+#[test]
+fn a_number_is_claimed_by_numbers_and_patterns_and_not_by_the_rest() {
+    let mut settings = RawSettings::new();
+    let document = r#"{"callflows": [
+ {"id": "a", "numbers": ["201", "*97", "no_match"], "flow": {}},
+ {"id": "b", "patterns": ["^9(\\d+)$"], "flow": {}}]}"#;
+    settings.set("document", RawValue::Text(document.to_owned()));
+    let program = (dialect("kazoo").unwrap().open)(&settings, &Rc::default()).ok().unwrap();
+    for (number, claim) in [
+        ("201", Some(Claim::Number)),
+        ("*97", Some(Claim::Number)),
+        ("9555", Some(Claim::Pattern)),
+        ("202", None),
+        ("no_match", None),
+    ] {
+        assert_eq!(program.claims(number), claim, "{number}");
+    }
 }
 
 #[test]

@@ -24,6 +24,8 @@ const LIMITS: Limits = Limits {
 const ACTIONS_MAX: usize = 10;
 /// Longest value of a variable, in bytes.
 const VALUE_BYTES_MAX: usize = 1_024;
+/// Longest piece of a name that a finding shows, in characters.
+const NAME_SHOWN_MAX: usize = 60;
 const PAUSE_USUAL: Duration = Duration::from_secs(10);
 const PAUSE_S_MAX: u64 = 3_600;
 const RING_S_MAX: u64 = 600;
@@ -197,8 +199,13 @@ fn act(element: &Rc<Element>, rules: &Rules, findings: &mut Vec<Finding>) -> Res
         "Hangup" => Act::Hangup,
         "Pause" => Act::Pause(pause(element, findings)),
         "SetVar" => {
-            let name =
-                element.attribute("name").filter(|name| is_variable(name)).ok_or_else(|| spoils("name"))?;
+            let name = element.attribute("name").filter(|name| !name.trim().is_empty());
+            let name = name.ok_or_else(|| spoils("name"))?;
+            if !is_variable(name) {
+                let shown: String = name.chars().filter(|c| !c.is_control()).take(NAME_SHOWN_MAX).collect();
+                let subject = format!("SetVar name: `{shown}` cannot be the name of a variable");
+                return Err(finding("TR-FLOW-VALUE", true, element.at, &subject));
+            }
             if text.len() > VALUE_BYTES_MAX {
                 return Err(finding("TR-FLOW-TEXT-SIZE", true, element.at, "SetVar"));
             }
@@ -251,6 +258,13 @@ fn sound(element: &Element, rules: &Rules, findings: &mut Vec<Finding>) -> Sound
         element.attribute(key).is_some_and(|value| value.trim().eq_ignore_ascii_case(word))
     };
     let voipnow = rules.profile == Profile::Voipnow;
+    if element.attribute("where").is_some() && !is("where", "background") && !is("where", "foreground") {
+        findings.push(finding("TR-FLOW-ATTRIBUTE-VALUE", false, element.at, "PlaySound where"));
+    }
+    if element.text.trim().is_empty() {
+        let subject = "PlaySound: the name of a sound is needed";
+        findings.push(finding("TR-FLOW-VALUE", false, element.at, subject));
+    }
     let background = is("where", "background");
     let digitvar = element.attribute("digitvar").map(str::trim).filter(|name| is_variable(name));
     if element.attribute("digitvar").is_some() && (digitvar.is_none() || !background) {
@@ -279,9 +293,16 @@ fn transfer(element: &Element, findings: &mut Vec<Finding>) -> Transfer {
     if timeout.is_some() && seconds.is_none() {
         findings.push(finding("TR-FLOW-ATTRIBUTE-VALUE", false, element.at, "SimpleTransfer timeout"));
     }
+    let r#final = element.attribute("final").map(str::trim);
+    if r#final.is_some_and(|word| !word.eq_ignore_ascii_case("no") && !word.eq_ignore_ascii_case("yes")) {
+        findings.push(finding("TR-FLOW-ATTRIBUTE-VALUE", false, element.at, "SimpleTransfer final"));
+    }
+    if element.attribute("early_media").is_some_and(|word| word != "True" && word != "False") {
+        findings.push(finding("TR-FLOW-ATTRIBUTE-VALUE", false, element.at, "SimpleTransfer early_media"));
+    }
     Transfer {
         numbers: fits.then_some(numbers),
-        is_final: !element.attribute("final").is_some_and(|word| word.trim().eq_ignore_ascii_case("no")),
+        is_final: !r#final.is_some_and(|word| word.eq_ignore_ascii_case("no")),
         ring_max: seconds.map(Duration::from_secs),
         // In exactly this form, and no other.
         early_media: element.attribute("early_media") == Some("True"),

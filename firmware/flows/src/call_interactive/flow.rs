@@ -258,7 +258,7 @@ impl Ivr {
                 let transfer = Transfer { numbers, is_final: true, ring_max, early_media: false };
                 self.transfer(now, Self::told("transfer_from_variable", path), transfer);
             }
-            Action::Hangup {} => self.end(Cause::NormalClearing, "hangup"),
+            Action::Hangup => self.end(Cause::NormalClearing, "hangup"),
             Action::PlaySound { sound } => {
                 let sound = Sound {
                     file: sound,
@@ -309,12 +309,8 @@ impl Ivr {
                 self.tell(Self::told("match_variable", path), fault);
             }
             asks @ Action::CallInteractive { .. } => self.ask(now, asks),
-            Action::QualityRate {} => {
-                self.tell(Self::told("quality_rate", path), Some("TR-FLOW-NOT-OFFERED"))
-            }
-            Action::VoiceHelper {} => {
-                self.tell(Self::told("voice_helper", path), Some("TR-FLOW-NOT-OFFERED"))
-            }
+            Action::QualityRate => self.tell(Self::told("quality_rate", path), Some("TR-FLOW-NOT-OFFERED")),
+            Action::VoiceHelper => self.tell(Self::told("voice_helper", path), Some("TR-FLOW-NOT-OFFERED")),
         }
     }
 
@@ -602,7 +598,7 @@ impl Ivr {
             return self.end(dialed.cause, "transferred");
         }
         let (cause, code) = match outcome {
-            Outcome::Dialed(dialed) => (dialed.cause, "TR-DIAL-NO-TARGET"),
+            Outcome::Dialed(dialed) => (dialed.cause, code_of(dialed.cause)),
             Outcome::Failed(ActionFailure::NoTarget(cause)) => (*cause, "TR-DIAL-NO-TARGET"),
             Outcome::Failed(failure) => (Cause::TemporaryFailure, failure.code()),
             Outcome::Done
@@ -646,6 +642,17 @@ impl Ivr {
         self.list = actions.into();
         self.list_at = 0;
         self.run(now);
+    }
+}
+
+/// Why nobody was reached.
+const fn code_of(cause: Cause) -> &'static str {
+    if matches!(cause, Cause::Busy) {
+        "TR-DIAL-BUSY"
+    } else if matches!(cause, Cause::NoAnswer | Cause::NoUserResponse) {
+        "TR-DIAL-NO-ANSWER"
+    } else {
+        "TR-DIAL-FAILED"
     }
 }
 

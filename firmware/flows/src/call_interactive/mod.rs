@@ -8,6 +8,7 @@
 mod answer;
 mod flow;
 mod ivr;
+mod reader;
 mod request;
 mod settings;
 
@@ -49,6 +50,11 @@ impl Program for CallInteractive {
         Vec::new()
     }
 
+    /// Every answer is about one caller: an old one would be wrong.
+    fn takes_copies(&self) -> bool {
+        false
+    }
+
     /// The IVR is on the box; it goes on whether its server answers or not.
     fn is_on_box(&self) -> bool {
         true
@@ -61,5 +67,10 @@ impl Program for CallInteractive {
 
 /// A document of the configuration is an IVR; one of a server is an answer.
 fn check(bytes: &[u8]) -> Vec<Finding> {
-    if bytes.trim_ascii_start().starts_with(b"{") { ivr::check(bytes) } else { answer::check(bytes) }
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    if text.starts_with(b"{") || text.starts_with(b"[") {
+        reader::read(bytes).1
+    } else {
+        answer::check(bytes)
+    }
 }

@@ -122,7 +122,14 @@ fn fields(settings: &Settings, facts: &CallFacts, caller: &CallerId) -> Vec<(&'s
     let call = format!("{:032x}", facts.id.0);
     // Ten digits, the same for the whole call.
     let began_s = facts.started_unix_ms / 1_000;
-    let number = caller.number.as_ref().map(|number| number.as_str()).unwrap_or("");
+    let account = settings.extension.split('*').next().unwrap_or("");
+    // A telephone of the office, in the same form as the IVR itself.
+    let own = facts.origin.extension.as_ref().map(|own| (own, format!("{account}*{own}")));
+    let number = match &own {
+        // Unless the IVR has given it another number.
+        Some((_, extended)) if caller.number == facts.from.number => extended.as_str(),
+        Some(_) | None => caller.number.as_ref().map(|number| number.as_str()).unwrap_or(""),
+    };
     let name = caller.name.as_deref().unwrap_or(number);
     let mut extension = settings.extension.clone();
     if let Some(domain) = &settings.extension_domain {
@@ -136,11 +143,10 @@ fn fields(settings: &Settings, facts: &CallFacts, caller: &CallerId) -> Vec<(&'s
         ("CallID", call.clone()),
         ("CallerIDNum", number.to_owned()),
     ];
-    if let Some(own) = &facts.origin.extension {
-        let account = settings.extension.split('*').next().unwrap_or("");
-        let at = settings.directory.phones.iter().position(|phone| phone.number == *own);
-        fields.push(("CallerExtensionID", at.map_or(0, |at| at + 1).to_string()));
-        fields.push(("CallerExtension", format!("{account}*{own}")));
+    if let Some((own, extended)) = &own {
+        let at = settings.directory.phones.iter().position(|phone| phone.number == **own);
+        fields.push(("CallerExtensionID", phone_id(at, settings.extension_id).to_string()));
+        fields.push(("CallerExtension", extended.clone()));
     }
     fields.extend([
         ("CallFlow", "IN".to_owned()),
@@ -156,6 +162,15 @@ fn fields(settings: &Settings, facts: &CallFacts, caller: &CallerId) -> Vec<(&'s
         }
     }
     fields
+}
+
+/// The id of a telephone by its place in the configuration: the same for every call, and never
+/// that of the IVR.
+fn phone_id(at: Option<usize>, of_ivr: u32) -> u32 {
+    const FIRST: u32 = 1_001;
+    let id = at.and_then(|at| u32::try_from(at).ok()).map_or(0, |at| FIRST.saturating_add(at));
+    // The number before the first is free.
+    if id == of_ivr { FIRST - 1 } else { id }
 }
 
 /// `url` with the variables of its query filled in: only there, and only in values, so that
@@ -204,6 +219,14 @@ fn with_values(text: &str, variables: &BTreeMap<String, String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_telephone_has_an_id_of_its_own() {
+        assert_eq!(phone_id(Some(0), 1), 1_001);
+        assert_eq!(phone_id(Some(1), 1_001), 1_002);
+        assert_eq!(phone_id(Some(0), 1_001), 1_000);
+        assert_ne!(phone_id(None, 0), 0);
+    }
 
     #[test]
     fn variables_are_filled_into_values_alone() {

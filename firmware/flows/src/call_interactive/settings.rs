@@ -6,7 +6,8 @@ use std::time::Duration;
 use tipring_model::directory::Directory;
 use tipring_model::settings::{Field, FieldError, FieldKind, Problem, RawSettings};
 
-use super::ivr::{self, Ask, Document};
+use super::ivr::{Ask, Document};
+use super::reader;
 use super::request::EVENTS;
 
 /// Everything about one IVR.
@@ -120,20 +121,19 @@ pub(super) fn parse(raw: &RawSettings, directory: &Rc<Directory>) -> Result<Sett
         (Some(url), None) => {
             if crate::address::absolute(url).is_none() {
                 fault("url", Problem::Malformed { wanted: "an http or https address" });
+            } else if reader::has_variable_host(url) {
+                fault("url", Problem::Malformed { wanted: "an address with its host written out" });
             }
             Some(Document::of_one(url.trim().to_owned(), ask, Some(timeout.as_secs())))
         }
-        (None, Some(text)) => match ivr::parse(text.as_bytes()) {
-            Ok(document) => Some(document),
-            Err(findings) => {
-                for finding in findings {
-                    let (line, column, code) = (finding.line, finding.column, finding.code);
-                    let subject = finding.subject.clone();
-                    fault("document", Problem::Document { line, column, code, subject });
-                }
-                None
+        (None, Some(text)) => {
+            let (document, findings) = reader::read(text.as_bytes());
+            for finding in findings.into_iter().filter(|finding| finding.fatal) {
+                let (line, column, code) = (finding.line, finding.column, finding.code);
+                fault("document", Problem::Document { line, column, code, subject: finding.subject });
             }
-        },
+            document
+        }
     };
     for key in ["sounds_url", "webhook_url"] {
         if raw.text(key).is_some_and(|url| crate::address::absolute(url).is_none()) {

@@ -14,8 +14,20 @@ use crate::json::{Json, Value};
 
 /// How often a number or a PIN may be tried.
 const TRIES: u32 = 3;
-/// Longest number or PIN.
-const PIN_DIGITS_MAX: usize = 16;
+/// Longest number or PIN, and the pound key behind it: pressed later, it would lead out of the room.
+const PIN_DIGITS_MAX: usize = 16 + 1;
+
+const MODERATOR: &str = "moderator";
+const MEMBER: &str = "member";
+
+/// Whose PINs let a caller in: those of the role that the node gives him, or of either.
+const fn roles(as_moderator: Option<bool>) -> &'static [&'static str] {
+    match as_moderator {
+        Some(true) => &[MODERATOR],
+        Some(false) => &[MEMBER],
+        None => &[MODERATOR, MEMBER],
+    }
+}
 
 impl KazooFlow {
     pub(super) fn conference(&mut self, data: Data<'_>) -> Next {
@@ -27,7 +39,7 @@ impl KazooFlow {
         let stored = &app.document.stored;
         let has_numbers = stored.all("conferences").any(|(id, _)| {
             let room = stored.data("conferences", id);
-            !listed(room, "member", "numbers").is_empty() || !listed(room, "moderator", "numbers").is_empty()
+            !listed(room, MEMBER, "numbers").is_empty() || !listed(room, MODERATOR, "numbers").is_empty()
         });
         if self.room.is_none() && data.value("config").is_none() && has_numbers {
             return self.ask_room(1, None);
@@ -49,12 +61,12 @@ impl KazooFlow {
         let found = stored.all("conferences").find_map(|(id, _)| {
             let room = stored.data("conferences", id);
             let has = |role| listed(room, role, "numbers").contains(&number);
-            let is_moderator = has("moderator");
-            (is_moderator || has("member")).then(|| (id.to_owned(), is_moderator))
+            let is_moderator = has(MODERATOR);
+            (is_moderator || has(MEMBER)).then(|| (id.to_owned(), is_moderator))
         });
         if let Some((id, is_moderator)) = found.filter(|_| !number.is_empty()) {
             self.room = Some(id);
-            if is_moderator && self.pins("moderator").is_empty() {
+            if is_moderator && self.pins(MODERATOR).is_empty() {
                 self.speak_its_language(node.data());
                 return self.enter_room(true);
             }
@@ -76,11 +88,11 @@ impl KazooFlow {
     /// Asks for the PIN, if the room has one.
     fn choose_role(&mut self, data: Data<'_>) -> Next {
         self.speak_its_language(data);
-        let has_pins = !self.pins("moderator").is_empty() || !self.pins("member").is_empty();
-        if has_pins && data.toggle("moderator").is_none() {
+        let as_moderator = data.toggle("moderator");
+        if roles(as_moderator).iter().any(|role| !self.pins(role).is_empty()) {
             return self.ask_pin(1, None);
         }
-        self.enter_room(data.is("moderator"))
+        self.enter_room(as_moderator.unwrap_or(false))
     }
 
     fn ask_pin(&mut self, tries: u32, before: Option<PromptSource>) -> Next {
@@ -103,14 +115,17 @@ impl KazooFlow {
     }
 
     pub(super) fn room_pin(&mut self, tries: u32, outcome: &Outcome) -> Next {
-        let Outcome::Collected(collected) = outcome else { return Next::on() };
+        let (Outcome::Collected(collected), Some(node)) = (outcome, self.node()) else { return Next::on() };
         let pin = collected.digits.to_string();
-        let fits = |role| !pin.is_empty() && self.pins(role).contains(&pin);
-        if fits("moderator") {
+        let as_moderator = node.data().toggle("moderator");
+        let fits =
+            |role| roles(as_moderator).contains(&role) && !pin.is_empty() && self.pins(role).contains(&pin);
+        if fits(MODERATOR) {
             return self.enter_room(true);
         }
-        // Without PINs of their own, members need none.
-        if fits("member") || (pin.is_empty() && self.pins("member").is_empty()) {
+        // Where either may come, members without PINs of their own need none.
+        let is_open = as_moderator.is_none() && self.pins(MEMBER).is_empty();
+        if fits(MEMBER) || (pin.is_empty() && is_open) {
             return self.enter_room(false);
         }
         if tries < TRIES {

@@ -32,6 +32,7 @@ use super::pattern::Captures;
 use super::pivot::Asking;
 use super::record::{RECORDINGS_MAX, Recordings};
 use super::settings::App;
+use crate::loads::Loads;
 use crate::twiml::TwimlFlow;
 
 /// Nodes that one call may enter.
@@ -119,7 +120,13 @@ pub(super) enum Then {
 enum Waiting {
     Nothing,
     Action(ActionId, Then),
-    Pivot { fetch: FetchId, until: Instant, asking: Box<Asking> },
+    Pivot {
+        fetch: FetchId,
+        until: Instant,
+        asking: Box<Asking>,
+    },
+    /// The request of the node may be made then.
+    Held(Instant),
     Twiml(Box<TwimlFlow>),
     Ended,
 }
@@ -161,6 +168,10 @@ pub(super) struct KazooFlow {
     pub(super) ringback: Option<String>,
     /// Requests to Pivot servers so far.
     pub(super) requests: u32,
+    /// Keeps a circle of them slow.
+    pub(super) loads: Loads,
+    /// The node waits for that since it began.
+    pub(super) was_held: bool,
     pub(super) current: Option<Rc<Node>>,
     /// Why the current node failed.
     pub(super) fault: Option<&'static str>,
@@ -202,6 +213,8 @@ impl KazooFlow {
             served: false,
             ringback: None,
             requests: 0,
+            loads: Loads::default(),
+            was_held: false,
             current: None,
             fault: None,
             parents: Vec::new(),
@@ -280,6 +293,12 @@ impl KazooFlow {
         let fetch = FetchId(self.fetches);
         self.push(FlowOutput::Fetch { id: fetch, request, document: None });
         self.waiting = Waiting::Pivot { fetch, until, asking };
+        Next::Wait
+    }
+
+    /// The node begins again then.
+    pub(super) fn hold(&mut self, until: Instant) -> Next {
+        self.waiting = Waiting::Held(until);
         Next::Wait
     }
 
@@ -541,6 +560,7 @@ impl KazooFlow {
             other @ (Waiting::Nothing
             | Waiting::Action(..)
             | Waiting::Pivot { .. }
+            | Waiting::Held(_)
             | Waiting::Twiml(_)
             | Waiting::Ended) => {
                 self.waiting = other;
@@ -602,6 +622,7 @@ impl KazooFlow {
             other @ (Waiting::Nothing
             | Waiting::Action(..)
             | Waiting::Pivot { .. }
+            | Waiting::Held(_)
             | Waiting::Twiml(_)
             | Waiting::Ended) => {
                 self.waiting = other;
@@ -628,9 +649,11 @@ impl KazooFlow {
                 }
                 self.waiting = Waiting::Action(id, Then::Parked(Parked::Waits));
             }
+            Waiting::Held(until) if until <= now.instant => self.run(now, Next::Again),
             other @ (Waiting::Nothing
             | Waiting::Action(..)
             | Waiting::Pivot { .. }
+            | Waiting::Held(_)
             | Waiting::Twiml(_)
             | Waiting::Ended) => {
                 self.waiting = other;
@@ -711,7 +734,7 @@ impl Flow for KazooFlow {
 
     fn poll_timeout(&self) -> Option<Instant> {
         match &self.waiting {
-            Waiting::Pivot { until, .. } => Some(*until),
+            Waiting::Pivot { until, .. } | Waiting::Held(until) => Some(*until),
             Waiting::Twiml(run) => run.poll_timeout(),
             Waiting::Action(_, Then::Parked(Parked::Waits)) => self.ring_back.due,
             Waiting::Action(_, Then::Disa(disa)) => disa.due,

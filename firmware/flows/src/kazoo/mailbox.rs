@@ -11,8 +11,10 @@ impl KazooFlow {
         if let Some(next) = self.answer_first() {
             return next;
         }
-        let id = data.filled("id").unwrap_or("");
         let listens = data.text("action") == Some("check");
+        // Behind a feature code, the number that was dialled with it names the mailbox.
+        let captured = if listens { String::new() } else { self.captures.longest.clone() };
+        let id = data.filled("id").unwrap_or(&captured);
         let mailbox = self.mailbox_name(id);
         if mailbox.is_none() && (!listens || !id.is_empty()) {
             return self.no_mailbox("TR-FLOW-REFERENCE");

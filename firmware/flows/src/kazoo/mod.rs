@@ -25,6 +25,7 @@ mod pattern;
 mod pickup;
 mod pivot;
 mod record;
+mod references;
 mod rules;
 mod say;
 mod settings;
@@ -43,7 +44,7 @@ use tipring_model::settings::{RawSettings, Settings};
 
 pub(crate) use dial::{GREGORIAN_OFFSET, hangup_cause};
 
-use crate::{Dialect, Opened, Program};
+use crate::{Claim, Dialect, Opened, Program};
 
 /// The dialect's row in the table.
 pub const DIALECT: Dialect =
@@ -73,6 +74,10 @@ impl Program for Kazoo {
 
     fn sounds(&self, _: &HttpResponse) -> Vec<PromptSource> {
         Vec::new()
+    }
+
+    fn claims(&self, number: &str) -> Option<Claim> {
+        self.app.document.claims(number)
     }
 
     fn mailboxes(&self) -> Vec<MailboxEntry> {

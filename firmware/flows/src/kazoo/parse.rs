@@ -6,11 +6,12 @@ use std::rc::Rc;
 
 use super::keys::{self, Data, Fault, Module, shortened};
 use super::pattern::{Captures, Pattern};
+use super::references;
 use super::rules;
 use super::stored::{KINDS, Stored};
-use crate::Finding;
 use crate::json::{self, Json, Limits, Value};
 use crate::xml::Position;
+use crate::{Claim, Finding};
 
 /// Bounds of what the configuration holds.
 const LIMITS: Limits = Limits { bytes_max: DOCUMENT_BYTES_MAX, values_max: 200_000, depth_max: 300 };
@@ -26,6 +27,8 @@ const NODES_MAX: usize = 4_096;
 const FINDINGS_MAX: usize = 100;
 /// Patterns of one document: each takes memory of its own.
 const PATTERNS_MAX: usize = 500;
+/// Among the numbers of a callflow: it answers those that no other one answers.
+const NO_MATCH: &str = "no_match";
 /// Longest number of a callflow, in characters.
 const NUMBER_LENGTH_MAX: usize = 36;
 
@@ -99,8 +102,17 @@ impl Document {
         self.pick_stored(number).or_else(|| {
             let digits = number.strip_prefix('+').unwrap_or(number);
             let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-            self.by_number("no_match").filter(|_| is_number)
+            self.by_number(NO_MATCH).filter(|_| is_number)
         })
+    }
+
+    /// How one of the callflows claims a number; the one for the rest claims none.
+    pub(super) fn claims(&self, number: &str) -> Option<Claim> {
+        let having = |fits: &dyn Fn(&Callflow) -> bool| self.callflows.iter().any(fits);
+        if number != NO_MATCH && having(&|flow| flow.numbers.iter().any(|known| known == number)) {
+            return Some(Claim::Number);
+        }
+        having(&|flow| flow.patterns.iter().any(|pattern| pattern.is_match(number))).then_some(Claim::Pattern)
     }
 
     /// As [`Self::pick`], without the one for the rest.
@@ -202,15 +214,27 @@ pub(super) fn answer(bytes: &[u8]) -> Result<Rc<Node>, Report> {
 pub(super) fn check(bytes: &[u8]) -> Vec<Finding> {
     let (document, mut report) = document(bytes);
     if let Some(document) = document {
-        let mut missing = Vec::new();
-        for callflow in &document.callflows {
-            references(callflow.flow.as_ref(), &document, &mut missing);
-        }
-        for fault in missing {
-            report.add(fault);
+        references::missing(&document).into_iter().for_each(|fault| report.add(fault));
+    }
+    counted(report.findings)
+}
+
+/// The same warning about the same thing once, with how often it is there.
+fn counted(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut told: Vec<(Finding, usize)> = Vec::new();
+    for finding in findings {
+        let is_it = |known: &Finding| known.code == finding.code && known.subject == finding.subject;
+        match told.iter_mut().find(|(known, _)| !finding.fatal && is_it(known)) {
+            Some((_, times)) => *times += 1,
+            None => told.push((finding, 1)),
         }
     }
-    report.findings
+    let with_count = told.into_iter().map(|(finding, times)| {
+        let subject =
+            if times > 1 { format!("{} ({times} times)", finding.subject) } else { finding.subject.clone() };
+        Finding { subject, ..finding }
+    });
+    with_count.collect()
 }
 
 fn read(bytes: &[u8], limits: &Limits, report: &mut Report) -> Option<Json> {
@@ -294,11 +318,13 @@ fn callflow(json: &Json, path: &str, report: &mut Report) -> Option<Callflow> {
         report.fatal("TR-FLOW-NODE", json.at, path.strip_suffix(".flow").unwrap_or("document"));
         return None;
     }
+    // `callflows[1].` in a bundle.
+    let prefix = path.strip_suffix("flow").unwrap_or("");
     for (key, value) in json.members() {
         if key == "metaflow" {
-            report.fatal("TR-FLOW-MODULE-UNSUPPORTED", value.at, "metaflow");
+            report.fatal("TR-FLOW-MODULE-UNSUPPORTED", value.at, format!("{prefix}metaflow"));
         } else if !CALLFLOW_KEYS.contains(&key.as_str()) && !key.starts_with("pvt_") && key != "_rev" {
-            report.odd("TR-FLOW-KEY-UNKNOWN", value.at, shortened(key));
+            report.odd("TR-FLOW-KEY-UNKNOWN", value.at, format!("{prefix}{}", shortened(key)));
         }
     }
     report.flow_id = Rc::from(id_of(json).unwrap_or(""));
@@ -309,47 +335,59 @@ fn callflow(json: &Json, path: &str, report: &mut Report) -> Option<Callflow> {
             None
         }
     };
-    let numbers = texts(json, "numbers", NUMBER_LENGTH_MAX, report);
+    let numbers = texts(json, "numbers", prefix, NUMBER_LENGTH_MAX, report);
     let mut known = BTreeSet::new();
-    for (n, (at, number)) in numbers.iter().enumerate() {
+    for (n, at, number) in &numbers {
         if !known.insert(number.as_str()) {
-            report.fatal("TR-FLOW-KEY-RANGE", *at, format!("numbers[{n}]: each item once"));
+            let subject = format!("{prefix}numbers[{n}]: {}", shortened(number));
+            report.fatal("TR-FLOW-KEY-TWICE", *at, subject);
         }
     }
     let mut patterns = Vec::new();
-    for (n, (at, text)) in texts(json, "patterns", usize::MAX, report).iter().enumerate() {
+    for (n, at, text) in &texts(json, "patterns", prefix, usize::MAX, report) {
         report.patterns += 1;
         if report.patterns > PATTERNS_MAX {
-            report.fatal("TR-FLOW-TREE", *at, format!("patterns[{n}]: more than {PATTERNS_MAX} in all"));
+            report.fatal(
+                "TR-FLOW-TREE",
+                *at,
+                format!("{prefix}patterns[{n}]: more than {PATTERNS_MAX} in all"),
+            );
             break;
         }
         match Pattern::new(text) {
             Ok(pattern) => patterns.push(pattern),
-            Err(code) => report.fatal(code, *at, format!("patterns[{n}]: {}", shortened(text))),
+            Err(code) => report.fatal(code, *at, format!("{prefix}patterns[{n}]: {}", shortened(text))),
         }
     }
     Some(Callflow {
         id: id_of(json).unwrap_or("").to_owned(),
-        numbers: numbers.into_iter().map(|(_, number)| number).collect(),
+        numbers: numbers.into_iter().map(|(_, _, number)| number).collect(),
         patterns,
         flow,
         ringback: json.at_path(["ringback", "early"]).and_then(Json::text).map(str::to_owned),
     })
 }
 
-fn texts(json: &Json, name: &str, length_max: usize, report: &mut Report) -> Vec<(Position, String)> {
+fn texts(
+    json: &Json,
+    name: &str,
+    prefix: &str,
+    length_max: usize,
+    report: &mut Report,
+) -> Vec<(usize, Position, String)> {
     let Some(list) = json.get(name).filter(|list| list.value != Value::Null) else { return Vec::new() };
     let mut texts = Vec::new();
-    for (n, item) in items(list, name, report).iter().enumerate() {
+    let name = format!("{prefix}{name}");
+    let allowed = match length_max {
+        usize::MAX => "at least 1 character".to_owned(),
+        most => format!("1 to {most} characters"),
+    };
+    for (n, item) in items(list, &name, report).iter().enumerate() {
         match item.text() {
             Some(text) if !text.is_empty() && text.chars().count() <= length_max => {
-                texts.push((item.at, text.to_owned()));
+                texts.push((n, item.at, text.to_owned()));
             }
-            Some(_) => report.fatal(
-                "TR-FLOW-KEY-RANGE",
-                item.at,
-                format!("{name}[{n}]: 1 to {length_max} characters"),
-            ),
+            Some(_) => report.fatal("TR-FLOW-KEY-RANGE", item.at, format!("{name}[{n}]: {allowed}")),
             None => report.fatal("TR-FLOW-KEY-TYPE", item.at, format!("{name}[{n}]: a text")),
         }
     }
@@ -447,38 +485,4 @@ fn module(json: &Json, path: &str, report: &mut Report) -> Option<Module> {
         report.fatal(code, at, format!("{path}.module: {}", shortened(name)));
     }
     module
-}
-
-/// Modules whose `id` names a stored document.
-const NAMED: [(Module, &str); 8] = [
-    (Module::Callflow, "callflows"),
-    (Module::Menu, "menus"),
-    (Module::Device, "devices"),
-    (Module::User, "users"),
-    (Module::Group, "groups"),
-    (Module::Voicemail, "vmboxes"),
-    (Module::Conference, "conferences"),
-    (Module::Cidlistmatch, "lists"),
-];
-
-/// Ids that nothing in the bundle has; the configuration of the box may have them.
-fn references(tree: Option<&Rc<Node>>, document: &Document, missing: &mut Vec<Fault>) {
-    let Some(node) = tree else { return };
-    let kind = NAMED.iter().find(|(module, _)| *module == node.module).map_or("", |(_, kind)| kind);
-    let known = |id: &str| {
-        if kind == "callflows" {
-            document.callflow(id).is_some()
-        } else {
-            document.stored.find(kind, id).is_some()
-        }
-    };
-    if let Some(id) = node.data().filled("id").filter(|id| !kind.is_empty() && !known(id)) {
-        let at = node.data.get("id").map_or(node.data.at, |id| id.at);
-        let subject = format!("{}.data.id: {}", node.path, shortened(id));
-        missing.push(Fault { code: "TR-FLOW-REFERENCE", fatal: false, at, subject });
-    }
-    references(node.inline.as_ref(), document, missing);
-    for (_, child) in &node.children {
-        references(child.as_ref(), document, missing);
-    }
 }

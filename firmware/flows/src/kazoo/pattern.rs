@@ -24,10 +24,11 @@ impl Pattern {
     /// Compiles an expression.
     ///
     /// # Errors
-    /// The catalogue code: not an expression, or one that needs to go back in the text.
+    /// The catalogue code: not an expression, too large, or one that needs to go back in the
+    /// text.
     pub(super) fn new(text: &str) -> Result<Self, &'static str> {
         if text.len() > BYTES_MAX {
-            return Err("TR-FLOW-REGEX");
+            return Err("TR-FLOW-REGEX-SIZE");
         }
         if goes_back(text) {
             return Err("TR-FLOW-REGEX-UNSUPPORTED");
@@ -35,7 +36,10 @@ impl Pattern {
         // Numbers are ASCII: without Unicode, \d means ten digits and needs no tables.
         let mut builder = RegexBuilder::new(text);
         builder.unicode(false).size_limit(PROGRAM_BYTES_MAX);
-        builder.build().map(Self).map_err(|_| "TR-FLOW-REGEX")
+        builder.build().map(Self).map_err(|error| {
+            let is_size = matches!(error, regex::Error::CompiledTooBig(_));
+            if is_size { "TR-FLOW-REGEX-SIZE" } else { "TR-FLOW-REGEX" }
+        })
     }
 
     pub(super) fn is_match(&self, text: &str) -> bool {
@@ -100,7 +104,8 @@ mod tests {
             (r"(?<!1)2", Err("TR-FLOW-REGEX-UNSUPPORTED")),
             (r"(", Err("TR-FLOW-REGEX")),
             (r"[0-9", Err("TR-FLOW-REGEX")),
-            (r"(a{1000}){1000}", Err("TR-FLOW-REGEX")),
+            (r"(a{1000}){1000}", Err("TR-FLOW-REGEX-SIZE")),
+            (r"x{1000000}", Err("TR-FLOW-REGEX-SIZE")),
         ] {
             assert_eq!(Pattern::new(text).map(drop), result, "{text}");
         }

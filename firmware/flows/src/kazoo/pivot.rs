@@ -29,6 +29,8 @@ pub(super) type Answer<'a> = Result<&'a HttpResponse, FetchError>;
 /// A request under way.
 pub(super) struct Asking {
     path: String,
+    /// As the node says, without the fields of the box.
+    url: String,
     iteration: u32,
     /// Records are wanted.
     is_traced: bool,
@@ -94,8 +96,17 @@ impl KazooFlow {
         let Some(url) = data.filled("voice_url").and_then(address::absolute) else {
             return self.fail("TR-HOOK-URL");
         };
+        if !std::mem::take(&mut self.was_held) {
+            // What the caller heard or did since the last answer: no circle.
+            self.loads.progress(self.loads.since(now.instant));
+        }
+        if let Some(until) = self.loads.slowed(now.instant) {
+            self.was_held = true;
+            return self.hold(until);
+        }
         let method = data.text("method").and_then(Method::parse).unwrap_or(Method::Get);
         let timeout = Duration::from_millis(data.count("req_timeout_ms").unwrap_or(5_000).clamp(1, 5_000));
+        let request_url = url.clone();
         let mut request = HttpRequest {
             method,
             url,
@@ -119,6 +130,7 @@ impl KazooFlow {
         self.requests = self.requests.saturating_add(1);
         let asking = Box::new(Asking {
             path: node.path.clone(),
+            url: request_url,
             iteration: self.requests,
             is_traced: data.is("debug"),
         });
@@ -147,7 +159,7 @@ impl KazooFlow {
             };
             return match twiml::fault(&answer.body) {
                 Some(code) => self.fail(code),
-                None => self.hand_over(now, &answer),
+                None => self.hand_over(now, "", &answer),
             };
         }
         match parse::answer(text.as_bytes()) {
@@ -157,6 +169,7 @@ impl KazooFlow {
     }
 
     pub(super) fn pivot_answered(&mut self, now: Moment, asking: Asking, answer: Answer<'_>) -> Next {
+        self.loads.note(now.instant);
         if asking.is_traced
             && let Ok(answer) = answer
         {
@@ -165,11 +178,12 @@ impl KazooFlow {
         match judged(answer) {
             Ok(Judged::Flow(flow)) => Next::Replace(Some(flow)),
             Ok(Judged::Twiml) => match answer {
-                Ok(answer) => self.hand_over(now, answer),
+                Ok(answer) => self.hand_over(now, &asking.url, answer),
                 Err(error) => self.fail(error.code()),
             },
             Err(refusal) => {
-                if asking.is_traced {
+                // What a status says is said by the record of the response.
+                if asking.is_traced && refusal.code != "TR-HOOK-STATUS" {
                     self.trace(now, &asking, false, error_record(&refusal, answer));
                 }
                 self.fail(refusal.code)
@@ -198,9 +212,9 @@ impl KazooFlow {
 }
 
 fn request_record(request: &HttpRequest) -> Value {
-    let body = request.body.as_ref().map(|body| shown(&body.bytes));
+    let body = request.body.as_ref().map(|body| masked_body(&body.bytes));
     json!({
-        "uri": without_password(&request.url),
+        "uri": masked_url(&request.url),
         "method": request.method.as_str().to_ascii_lowercase(),
         "req_headers": headers(&request.headers),
         "req_body": body.unwrap_or_default(),
@@ -216,43 +230,153 @@ fn response_record(answer: &HttpResponse) -> Value {
 }
 
 fn error_record(refusal: &Refusal, answer: Answer<'_>) -> Value {
-    let errors: Vec<Value> = refusal
-        .report
+    let Ok(answer) = answer else { return json!({"error": {"message": refusal.code}}) };
+    let body = shown(&answer.body);
+    let Some(report) = &refusal.report else {
+        return json!({"error": {"message": refusal.code}, "resp_body": body});
+    };
+    if refusal.code == "TR-FLOW-JSON" {
+        let [before, after] = around(&answer.body, report);
+        let errors = json!({"before": before, "after": after, "message": refusal.code});
+        return json!({"json_errors": errors, "resp_body": body});
+    }
+    let errors: Vec<Value> = report
+        .findings
         .iter()
-        .flat_map(|report| &report.findings)
         .filter(|finding| finding.fatal)
         .take(10)
         .map(|finding| json!({"code": finding.code, "path": finding.subject, "line": finding.line}))
         .collect();
-    let body = answer.map_or_else(|_| String::new(), |answer| shown(&answer.body));
-    if errors.is_empty() || refusal.code == "TR-FLOW-JSON" {
-        return json!({"json_errors": {"message": refusal.code}, "resp_body": body});
-    }
     json!({"schema_errors": errors, "resp_body": body})
+}
+
+/// What stands before and behind the place where a document is no JSON.
+fn around(body: &[u8], report: &Report) -> [String; 2] {
+    const AROUND_MAX: usize = 40;
+    let at = report.findings.iter().find(|finding| finding.fatal);
+    let (line, column) = at.map_or((1, 1), |finding| (finding.line, finding.column));
+    let text = String::from_utf8_lossy(body);
+    let lines: usize = text
+        .split_inclusive('\n')
+        .take(line.saturating_sub(1) as usize)
+        .map(|line| line.chars().count())
+        .sum();
+    let at = lines + column.saturating_sub(1) as usize;
+    let from = at.saturating_sub(AROUND_MAX);
+    let part = |from: usize, to: usize| text.chars().skip(from).take(to - from).collect();
+    [part(from, at), part(at, at + AROUND_MAX)]
 }
 
 fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).chars().take(SHOWN_MAX).collect()
 }
 
+const MASK: &str = "***";
+
+/// Fields of the box that hold nothing but what the record of the call holds as well. Digits,
+/// variables and what an author has put into an address may let somebody in.
+const SHOWN_FIELDS: [&str; 28] = [
+    "Account-ID",
+    "AccountSid",
+    "Api-Version",
+    "ApiVersion",
+    "Call-ID",
+    "Call-Status",
+    "CallSid",
+    "CallStatus",
+    "Called",
+    "Caller",
+    "Caller-ID-Name",
+    "Caller-ID-Number",
+    "CallerName",
+    "CallerNumber",
+    "Direction",
+    "ForwardedFrom",
+    "From",
+    "From-Realm",
+    "FromRealm",
+    "Language",
+    "Request",
+    "Request-Realm",
+    "To",
+    "To-Realm",
+    "ToRealm",
+    "User-ID",
+    "User-ID[]",
+    "bodySHA256",
+];
+
 /// Header fields, without what lets somebody in.
 fn headers(headers: &[(String, String)]) -> Value {
-    const SECRETS: [&str; 6] = ["auth", "cookie", "token", "key", "secret", "pass"];
+    const SECRETS: [&str; 12] = [
+        "auth",
+        "code",
+        "cookie",
+        "credential",
+        "jwt",
+        "key",
+        "pass",
+        "pwd",
+        "secret",
+        "sig",
+        "token",
+        "url",
+    ];
     let masked = headers.iter().map(|(name, value)| {
         let name = name.to_ascii_lowercase();
-        let is_secret = SECRETS.iter().any(|word| name.contains(word));
-        (name, Value::from(if is_secret { "***" } else { value.as_str() }))
+        let is_secret = SECRETS.iter().any(|word| name.contains(word)) || name == "location";
+        (name, Value::from(if is_secret { MASK } else { value.as_str() }))
     });
     Value::Object(masked.collect())
 }
 
-/// A URL without the name and password in it.
-fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+/// A URL without the name and password in it, and without the values of its query that are
+/// not shown.
+fn masked_url(url: &str) -> String {
+    let (address, query) = url.split_once('?').map_or((url, None), |(address, query)| (address, Some(query)));
+    let query = query.map_or_else(String::new, |query| format!("?{}", masked_fields(query)));
+    let plain = || format!("{address}{query}");
+    let Some((scheme, rest)) = address.split_once("://") else { return plain() };
+    let end = rest.find('/').unwrap_or(rest.len());
     let (host, path) = rest.split_at(end);
     match host.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://***@{host}{path}"),
-        None => url.to_owned(),
+        Some((_, host)) => format!("{scheme}://{MASK}@{host}{path}{query}"),
+        None => plain(),
     }
+}
+
+/// Fields of a query or a form.
+fn masked_fields(fields: &str) -> String {
+    let fields = fields.split('&').map(|field| {
+        let (name, value) = field.split_once('=').unwrap_or((field, ""));
+        let plain = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+        if value.is_empty() || SHOWN_FIELDS.contains(&plain.as_ref()) {
+            field.to_owned()
+        } else {
+            format!("{name}={MASK}")
+        }
+    });
+    fields.collect::<Vec<_>>().join("&")
+}
+
+fn masked_body(bytes: &[u8]) -> String {
+    let masked = match serde_json::from_slice::<Value>(bytes) {
+        Ok(Value::Object(members)) => {
+            let masked = members.into_iter().map(|(name, value)| {
+                let value = match value {
+                    value if SHOWN_FIELDS.contains(&name.as_str()) => value,
+                    Value::Object(inner) => {
+                        inner.into_iter().map(|(key, _)| (key, Value::from(MASK))).collect()
+                    }
+                    Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                        MASK.into()
+                    }
+                };
+                (name, value)
+            });
+            Value::Object(masked.collect()).to_string()
+        }
+        Ok(_) | Err(_) => masked_fields(&String::from_utf8_lossy(bytes)),
+    };
+    masked.chars().take(SHOWN_MAX).collect()
 }

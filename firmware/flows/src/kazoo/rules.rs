@@ -3,6 +3,7 @@
 
 use super::keys::{self, Fault, Module, shortened};
 use super::pattern::Pattern;
+use super::{parse, twiml};
 use crate::address;
 use crate::json::{Json, Value};
 
@@ -86,10 +87,12 @@ impl Rules<'_> {
         match address::absolute(text) {
             None => self.fault("TR-HOOK-URL", true, &value, subject),
             // The box's own guard has the last word, since it knows what its owner allows.
-            Some(url) if address::names_the_box(&url) => {
-                self.fault("TR-HOOK-SSRF", false, &value, subject);
+            Some(url) => {
+                if let Some(entry) = address::guarded(&url) {
+                    let subject = format!("{}.{key}: {}", self.path, address::allowing(&entry));
+                    self.fault("TR-HOOK-GUARDED", false, &value, subject);
+                }
             }
-            Some(_) => {}
         }
     }
 
@@ -121,7 +124,7 @@ impl Rules<'_> {
         match (self.value("voice_url").is_some(), self.value("serverless").cloned()) {
             (true, Some(serverless)) => {
                 let subject = format!("{}.serverless: not with voice_url", self.path);
-                self.fault("TR-FLOW-KEY-RANGE", true, &serverless, subject);
+                self.fault("TR-FLOW-KEY-CONFLICT", true, &serverless, subject);
             }
             (false, None) => {
                 let subject = format!("{}.voice_url", self.path);
@@ -129,12 +132,31 @@ impl Rules<'_> {
             }
             (true, None) | (false, Some(_)) => {}
         }
+        self.serverless();
         self.url("voice_url");
         self.url("cdr_url");
         self.headers();
         let is_twiml = self.value("req_format").and_then(Json::text) == Some("twiml");
         if !is_twiml {
             self.unused("cdr_url");
+        }
+    }
+
+    /// A flow that stands in the node as a text: what would not run is refused now.
+    fn serverless(&mut self) {
+        let Some(serverless) = self.value("serverless").cloned() else { return };
+        let Some(doc) = serverless.get("flow_doc").filter(|doc| doc.text().is_some()) else { return };
+        let text = doc.text().unwrap_or("");
+        let path = format!("{}.serverless.flow_doc", self.path);
+        let is_json = serverless.get("flow_type").and_then(Json::text) == Some("application/json");
+        if !is_json {
+            if let Some(code) = twiml::fault(text.as_bytes()) {
+                self.fault(code, true, doc, path);
+            }
+        } else if let Err(report) = parse::answer(text.as_bytes()) {
+            for finding in report.findings.iter().filter(|finding| finding.fatal) {
+                self.fault(finding.code, true, doc, format!("{path}: {}", finding.subject));
+            }
         }
     }
 

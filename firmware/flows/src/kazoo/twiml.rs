@@ -45,20 +45,32 @@ impl KazooFlow {
         Some(facts)
     }
 
+    /// The digits that were collected, by the names of their collections.
+    fn digit_fields(&self) -> Vec<(String, String)> {
+        let collected = self.collections.named.iter().filter(|(_, digits)| !digits.is_empty());
+        collected.map(|(name, digits)| (format!("Digits[{name}]"), digits.clone())).collect()
+    }
+
     /// The first request with the names of TwiML; `plain` says where and how it goes.
     pub(super) fn twiml_request(&self, data: Data<'_>, plain: &HttpRequest) -> HttpRequest {
         let Some(facts) = self.twiml_facts() else { return plain.clone() };
-        let terms = Terms { timeout: plain.timeout, ..self.terms(data, plain.method) };
+        let terms =
+            Terms { timeout: plain.timeout, fields: self.digit_fields(), ..self.terms(data, plain.method) };
         let request = twiml::first_request(&terms, &plain.url, &facts);
         HttpRequest { total: plain.total, body_max_bytes: plain.body_max_bytes, ..request }
     }
 
-    /// The rest of the call is the document's.
-    pub(super) fn hand_over(&mut self, now: Moment, answer: &HttpResponse) -> Next {
+    /// The rest of the call is the document's. `asked` is the address by which it was asked
+    /// for, without the fields of the box: it is what later requests are resolved against,
+    /// unless a redirect has led elsewhere.
+    pub(super) fn hand_over(&mut self, now: Moment, asked: &str, answer: &HttpResponse) -> Next {
         let (Some(node), Some(facts)) = (self.node(), self.twiml_facts()) else { return Next::Stop };
         let terms = self.terms(node.data(), self.app.twiml_default_method);
+        let terms = Terms { fields: self.digit_fields(), ..terms };
         // It was found to be TwiML, whatever it is called.
-        let answer = HttpResponse { media_type: Some("text/xml".to_owned()), ..answer.clone() };
+        let is_same = answer.url.split('?').next() == asked.split('?').next();
+        let url = if is_same { asked.to_owned() } else { answer.url.clone() };
+        let answer = HttpResponse { media_type: Some("text/xml".to_owned()), url, ..answer.clone() };
         let (people, first) = (Rc::clone(&self.app.people), First::Answer(Box::new(answer)));
         let (action, fetch): (ActionId, FetchId) = self.last_numbers();
         let mut run = TwimlFlow::new(Rc::new(terms), people, first).numbered_after(action, fetch);

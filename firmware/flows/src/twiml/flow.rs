@@ -22,7 +22,7 @@ use super::params::Fields;
 use super::record::Background;
 use super::request::{Pending, Purpose};
 use super::script::{Closing, Role, Script, Then, Verb, Waiting};
-use super::settings::{First, Terms};
+use super::settings::{First, Profile, Terms};
 use super::stream::Beside;
 
 /// One run of a program in this dialect. Another dialect may hand a call over to it at any
@@ -338,6 +338,9 @@ impl TwimlFlow {
         if !script.role.takes(verb.name) {
             return self.warn("TR-FLOW-NOT-HERE", &verb.path);
         }
+        if self.terms.profile == Profile::Pivot && is_queueing(&verb) {
+            return self.start_foreign(script, &verb);
+        }
         if script.leg == self.leg && !self.answered && needs_answer(&verb) {
             let action = self.act(self.leg, Action::Answer);
             script.waiting = Waiting::Answer(action, verb);
@@ -499,6 +502,13 @@ impl TwimlFlow {
             self.put(now, script);
         }
     }
+}
+
+/// Verbs that Pivot does not know: it has no queues.
+fn is_queueing(verb: &Verb) -> bool {
+    let is_queue = |child: &Rc<crate::xml::Element>| Name::of(&child.name) == Some(Name::Queue);
+    matches!(verb.name, Name::Enqueue | Name::Queue | Name::Leave)
+        || (verb.name == Name::Dial && verb.element.children.iter().any(is_queue))
 }
 
 /// Verbs for which the caller is answered first.

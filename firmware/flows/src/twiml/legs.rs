@@ -356,8 +356,12 @@ fn pivot_record(now: Moment, leg: OfLeg, cause: Cause) -> Fields {
         |unix_ms: i64| unix_ms.div_euclid(1_000).saturating_add(crate::kazoo::GREGORIAN_OFFSET).to_string();
     let lasted_ms = now.unix_ms.saturating_sub(leg.began_unix_ms);
     let lasted = u64::try_from(lasted_ms.div_euclid(1_000)).unwrap_or(0);
-    let (name, status) = crate::kazoo::hangup_cause(cause);
-    let status = if leg.talked.is_some() { 200 } else { status };
+    let (name, status) = match (cause, leg.talked) {
+        (Cause::NormalClearing, Some(_)) => ("NORMAL_CLEARING", 200),
+        // Nobody has answered, and nobody was refused: whoever called has given up.
+        (Cause::NormalClearing, None) => crate::kazoo::hangup_cause(Cause::Cancelled),
+        (other, _) => crate::kazoo::hangup_cause(other),
+    };
     let talked = leg.talked.unwrap_or(0);
     vec![
         field("Call-ID", leg.id),

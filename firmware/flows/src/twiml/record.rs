@@ -13,7 +13,7 @@ use super::flow::{TwimlFlow, failure_code};
 use super::names::Name;
 use super::params::{Fields, field, mail_time};
 use super::script::{Script, Then, Verb, Waiting};
-use super::settings::{Address, Callback};
+use super::settings::{Address, Callback, Profile};
 
 const SILENCE_SECS: u64 = 5;
 const SILENCE_MAX_SECS: u64 = 600;
@@ -101,7 +101,9 @@ impl TwimlFlow {
     pub(super) fn start_record(&mut self, now: Moment, script: &mut Script, verb: Verb) {
         let element = Rc::clone(&verb.element);
         let mut attributes = Attributes::of(&element, Name::Record);
-        let action = self.action_of(script, &mut attributes, true);
+        // By the documents of Pivot, one without an action goes on behind it.
+        let falls_back = self.terms.profile != Profile::Pivot;
+        let action = self.action_of(script, &mut attributes, falls_back);
         let silence = attributes.number("timeout", SILENCE_SECS, (1, SILENCE_MAX_SECS));
         let finish = attributes.keys("finishOnKey", "1234567890*#");
         let length = match attributes.text("maxLength").map(str::trim) {

@@ -58,8 +58,23 @@ fn plain(url: &str) -> &str {
     url.split_once('#').map_or(url, |(before, _)| before)
 }
 
+/// Puts a value under a key of an object in `object`; false if something else has the name.
+fn key_of(
+    object: &mut serde_json::Map<String, serde_json::Value>,
+    name: &str,
+    key: &str,
+    value: &str,
+) -> bool {
+    let inner = object.entry(name).or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()));
+    inner.as_object_mut().map(|inner| inner.insert(key.to_owned(), value.into())).is_some()
+}
+
 /// A request with `fields` in its query or its body, signed.
 fn request(terms: &Terms, url: &str, method: Method, mut fields: Fields, manner: Manner) -> HttpRequest {
+    // Digits of the document go before those that were collected by name ahead of it.
+    if fields.iter().any(|(name, _)| name == "Digits") {
+        fields.retain(|(name, _)| !name.starts_with("Digits["));
+    }
     for (name, _) in &mut fields {
         if let Some((_, other)) = terms.renames.iter().find(|(usual, _)| usual == name) {
             name.clone_from(other);
@@ -68,8 +83,13 @@ fn request(terms: &Terms, url: &str, method: Method, mut fields: Fields, manner:
     let url = plain(url);
     let (url, body, signed) = match method {
         Method::Post if terms.sends_json => {
-            let object: serde_json::Map<String, serde_json::Value> =
-                fields.into_iter().map(|(name, value)| (name, value.into())).collect();
+            let mut object = serde_json::Map::new();
+            for (name, value) in fields {
+                match name.split_once('[').and_then(|(name, rest)| Some((name, rest.strip_suffix(']')?))) {
+                    Some((name, key)) if key_of(&mut object, name, key, &value) => {}
+                    Some(_) | None => drop(object.insert(name, value.into())),
+                }
+            }
             // Texts alone: there is nothing that could fail.
             let bytes = serde_json::to_vec(&object).unwrap_or_default();
             let url = address::with_query(url, &[("bodySHA256", sign::body_digest(&bytes))]);
@@ -293,8 +313,10 @@ impl TwimlFlow {
             let key = format!("{} {}", self.terms.method, plain(url));
             return Some(DocumentKey { key, variant: to.to_owned(), is_first: true, fallback });
         }
-        let has_secret =
-            pending.fields.iter().any(|(name, value)| name == "Digits" && value.len() >= DIGITS_SECRET);
+        // Digits that were collected by name go with every request.
+        let is_about_digits = self.terms.fields.iter().any(|(name, _)| name.starts_with("Digits["));
+        let has_secret = is_about_digits
+            || pending.fields.iter().any(|(name, value)| name == "Digits" && value.len() >= DIGITS_SECRET);
         let only_asks = pending.method == Method::Get && !has_secret;
         (only_asks && self.terms.fallback.is_none()).then(|| {
             let digits: Vec<&(String, String)> =

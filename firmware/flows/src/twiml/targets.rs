@@ -11,7 +11,7 @@ use super::flow::TwimlFlow;
 use super::names::Name;
 use super::parse::child_path;
 use super::script::{Script, Verb};
-use super::settings::{Address, Callback};
+use super::settings::{Address, Callback, Profile};
 use crate::xml::Element;
 
 /// Targets of one Dial.
@@ -146,7 +146,7 @@ impl TwimlFlow {
             all.in_order |= name == Name::Sip && is_single && all.targets.len() > before + 1;
         }
         if found == 0 && !verb.element.text.trim().is_empty() {
-            match number(&verb.element.text) {
+            match self.dialled(&verb.element.text) {
                 Some(number) => {
                     let plan = Plan::plain(number.clone(), verb.path.clone());
                     all.push(DialTarget::new(Target::Number(number)), plan);
@@ -162,6 +162,15 @@ impl TwimlFlow {
             target.headers.extend(headers.iter().cloned());
         }
         all
+    }
+
+    /// The number that a text is. Pivot keeps digits and `+`, and drops the rest.
+    fn dialled(&self, text: &str) -> Option<String> {
+        if self.terms.profile != Profile::Pivot {
+            return number(text);
+        }
+        let kept: String = text.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect();
+        number(&kept)
     }
 
     fn noun(
@@ -185,7 +194,7 @@ impl TwimlFlow {
             return self.sip(element, name, plan, all);
         }
         let numbers = match name.as_str() {
-            "Number" => vec![number(text).ok_or(NO_TARGET)?],
+            "Number" => vec![self.dialled(text).ok_or(NO_TARGET)?],
             "Client" => {
                 let identity = children_named(element, Name::Identity).next();
                 phones(identity.map_or(text, |(_, identity)| identity.text.trim()))

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use tipring_flows::Dialect;
+use tipring_flows::{Dialect, Finding};
 
 use super::dialect;
 use super::{BAD, BAD_FILE, OK, complain, complain_of, say};
-use crate::config::{Config, FILE_BYTES_MAX, read_bytes, render};
+use crate::config::{Config, FILE_BYTES_MAX, Warnings, read_bytes, render};
 
 pub(super) fn run(files: &[PathBuf], dialect: Option<&str>) -> u8 {
     let files = match files {
@@ -40,11 +40,20 @@ fn check(path: &Path, dialect: Option<&str>) -> u8 {
 fn check_config(path: &Path, name: &str, bytes: &[u8]) -> u8 {
     match Config::load(path) {
         Ok(config) => {
-            say(&format!("{name}: ok, {} lines, {} flows", config.lines.len(), config.flows.len()));
+            let Warnings { file, documents } = &config.warnings;
+            if !file.is_empty() {
+                complain(render("warning", name, &String::from_utf8_lossy(bytes), file).trim_end());
+            }
+            for (path, finding) in documents {
+                tell(&path.display().to_string(), finding);
+            }
+            let (lines, flows) = (config.lines.len(), config.flows.len());
+            let warnings = file.len() + documents.len();
+            say(&format!("{name}: ok, {lines} lines, {flows} flows, {warnings} warnings"));
             OK
         }
         Err(faults) => {
-            complain(render(name, &String::from_utf8_lossy(bytes), &faults).trim_end());
+            complain(render("error", name, &String::from_utf8_lossy(bytes), &faults).trim_end());
             complain(&format!("{name}: {} faults", faults.len()));
             BAD
         }
@@ -54,13 +63,17 @@ fn check_config(path: &Path, name: &str, bytes: &[u8]) -> u8 {
 fn check_document(dialect: &Dialect, name: &str, bytes: &[u8]) -> u8 {
     let findings = (dialect.check)(bytes);
     for finding in &findings {
-        let kind = if finding.fatal { "error" } else { "warning" };
-        let text = format!("{name}:{}:{}: {}", finding.line, finding.column, finding.subject);
-        complain_of(kind, finding.code, &text);
+        tell(name, finding);
     }
     if findings.iter().any(|finding| finding.fatal) {
         return BAD;
     }
     say(&format!("{name}: ok, {} warnings", findings.len()));
     OK
+}
+
+fn tell(name: &str, finding: &Finding) {
+    let kind = if finding.fatal { "error" } else { "warning" };
+    let text = format!("{name}:{}:{}: {}", finding.line, finding.column, finding.subject);
+    complain_of(kind, finding.code, &text);
 }

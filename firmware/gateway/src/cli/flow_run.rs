@@ -98,7 +98,7 @@ pub(super) fn run(options: &Options) -> u8 {
         }
     };
     let directory = match options.config.as_deref().map(Config::load) {
-        None => Rc::default(),
+        None => Rc::new(nobody()),
         Some(Ok(config)) => config.directory,
         Some(Err(faults)) => {
             complain(&format!(
@@ -115,14 +115,22 @@ pub(super) fn run(options: &Options) -> u8 {
         Err(errors) => {
             for error in errors {
                 let name = options.file.display();
-                let Problem::Document { line, column, code, .. } = error.problem else {
+                let Problem::Document { line, column, code, subject } = &error.problem else {
                     complain(&format!("error: {name}: {}", error.problem));
                     continue;
                 };
-                complain_of("error", code, &format!("{name}:{line}:{column}"));
+                let detail = if subject.is_empty() { String::new() } else { format!(": {subject}") };
+                complain_of("error", code, &format!("{name}:{line}:{column}{detail}"));
             }
             return BAD;
         }
+    };
+    let directory = {
+        // As in the daemon: those of the flow's own account are there as well.
+        let mut all = Directory::clone(&directory);
+        let own = program.mailboxes();
+        all.mailboxes.extend(own.into_iter().filter(|entry| directory.mailbox(&entry.id).is_none()));
+        Rc::new(all)
     };
     let unix_ms = options.at.unwrap_or_else(Timestamp::now).as_millisecond();
     let now = Moment { instant: Instant::now(), unix_ms };
@@ -158,6 +166,18 @@ pub(super) fn run(options: &Options) -> u8 {
     simulation.give(CallInput::Start);
     simulation.go_on();
     if simulation.over { OK } else { BAD }
+}
+
+/// A box without people, for a run without a configuration.
+fn nobody() -> Directory {
+    const ACCOUNT: &str = "00000000000000000000000000000000";
+    Directory {
+        account: ACCOUNT.to_owned(),
+        name: "simulated".to_owned(),
+        time_zone: "UTC".to_owned(),
+        recordings_url: "http://simulated.invalid/recordings".to_owned(),
+        ..Directory::default()
+    }
 }
 
 /// Something that will happen.

@@ -12,7 +12,7 @@ pub(super) fn run(path: &Path, format: LogFormat, verbose: bool) -> u8 {
         Ok(config) => config,
         Err(faults) => {
             let text = read_text(path, FILE_BYTES_MAX).unwrap_or_default();
-            complain(render(&path.display().to_string(), &text, &faults).trim_end());
+            complain(render("error", &path.display().to_string(), &text, &faults).trim_end());
             return BAD_FILE;
         }
     };

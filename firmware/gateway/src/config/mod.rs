@@ -47,6 +47,17 @@ pub(crate) struct Config {
     pub directory: Rc<Directory>,
     /// Flows, in file order.
     pub flows: Vec<FlowEntry>,
+    /// What keeps nothing from running and is worth a look.
+    pub warnings: Warnings,
+}
+
+/// What a configuration is warned of.
+#[derive(Default, Debug)]
+pub(crate) struct Warnings {
+    /// Of the file itself.
+    pub file: Vec<Fault>,
+    /// Of documents that flows name, each with its file.
+    pub documents: Vec<(PathBuf, tipring_flows::Finding)>,
 }
 
 /// `[box]`
@@ -215,7 +226,7 @@ timeout = 5
         for expected in [
             "TR-CFG-SCHEMA 1:10",
             "TR-CFG-CHOICE 3:11",
-            "TR-CFG-UNKNOWN 4:1 unknown key, did you mean `name`?",
+            "TR-CFG-UNKNOWN 4:1 `nmae` is not known here, did you mean `name`?",
             "TR-CFG-MISSING 5:1",
             "TR-CFG-DUPLICATE 10:8",
             "TR-CFG-CHOICE 11:8",
@@ -243,6 +254,84 @@ timeout = 5
             let own: Vec<&String> = faults.iter().filter(|fault| !fault.contains("data_dir")).collect();
             assert!(own.len() == 1 && own[0].starts_with(expected), "{expected}: {faults:#?}");
         }
+    }
+
+    #[test]
+    fn a_key_is_called_as_it_is_written_in_the_file() {
+        let flow = "schema = 1\n[[flow]]\nname = \"office\"\ndialect = \"kazoo\"\ncolour = \"red\"\n";
+        let faults = faults(flow);
+        for expected in
+            ["TR-CFG-MISSING 2:1 `file` is needed here", "TR-CFG-UNKNOWN 5:1 `colour` is not known here"]
+        {
+            assert!(faults.iter().any(|fault| fault == expected), "{expected}: {faults:#?}");
+        }
+    }
+
+    #[test]
+    fn keys_without_effect_and_doubts_about_documents_are_warnings() {
+        let folder = std::env::temp_dir().join(format!("tipring-warnings-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let pivot = |url: &str| {
+            format!(
+                r#"{{"module":"pivot","data":{{"voice_url":"http://{url}/x"}},"children":{{"_":{{"module":"user","data":{{"id":"ann"}},"children":{{"_":{{"module":"user","data":{{"id":"bob"}}}}}}}}}}}}"#
+            )
+        };
+        std::fs::write(folder.join("a.json"), pivot("10.0.0.5")).unwrap();
+        std::fs::write(folder.join("b.json"), pivot("10.0.0.6:8080")).unwrap();
+        let text = "\
+schema = 1
+[fetch]
+allow = [\"10.0.0.5:80\"]
+[[user]]
+name = \"ann\"
+[[flow]]
+name = \"a\"
+dialect = \"kazoo\"
+file = \"a.json\"
+fallback_url = \"https://example.com/\"
+fallback_file = \"b.json\"
+[[flow]]
+name = \"b\"
+dialect = \"kazoo\"
+file = \"b.json\"
+[[flow]]
+name = \"c\"
+dialect = \"call_interactive\"
+url = \"https://example.com/\"
+last_good = \"always\"
+";
+        let config = Config::parse(text, &folder).ok().unwrap();
+        let file: Vec<String> = config
+            .warnings
+            .file
+            .iter()
+            .map(|w| format!("{} {}:{} {}", w.code, w.line, w.column, w.what))
+            .collect();
+        assert_eq!(
+            file,
+            [
+                "TR-CFG-NO-EFFECT 11:17 `fallback_file` has no effect in a flow of kazoo",
+                "TR-CFG-NO-EFFECT 10:16 `fallback_url` has no effect in this flow: its first document is on the box",
+                "TR-CFG-NO-EFFECT 20:13 `last_good` has no effect in a flow of call_interactive",
+            ]
+        );
+        let documents: Vec<String> = config
+            .warnings
+            .documents
+            .iter()
+            .map(|(path, finding)| {
+                format!("{} {} {}", path.file_name().unwrap().display(), finding.code, finding.subject)
+            })
+            .collect();
+        assert_eq!(
+            documents,
+            [
+                "a.json TR-FLOW-REFERENCE flow.children._.children._.data.id: bob",
+                "b.json TR-HOOK-GUARDED flow.data.voice_url: write allow = [\"10.0.0.6:8080\"] under [fetch] if it is meant",
+                "b.json TR-FLOW-REFERENCE flow.children._.children._.data.id: bob",
+            ]
+        );
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

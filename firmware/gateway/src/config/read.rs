@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tipring_flows::DIALECTS;
+use tipring_flows::{DIALECTS, Finding};
 use tipring_lines::DRIVERS;
 use tipring_lines::sip::Networks;
 use tipring_model::directory::Directory;
@@ -20,7 +20,7 @@ use super::fields::{
 };
 use super::report::code_of;
 use super::text_file::read_text;
-use super::{Config, Fault, Fetch, FlowEntry, General, Line, Sip, Uploads, Webhooks};
+use super::{Config, Fault, Fetch, FlowEntry, General, Line, Sip, Uploads, Warnings, Webhooks};
 use crate::fetch::copies::Keep;
 use crate::{countries, fetch};
 
@@ -34,7 +34,7 @@ pub(super) fn config(text: &str, folder: &Path) -> Result<Config, Vec<Fault>> {
         let span = error.span().unwrap_or(0..0);
         vec![Faults::new(text).at(&span, "TR-CFG-SYNTAX", error.message().to_owned(), None)]
     })?;
-    let mut reader = Reader { faults: Faults::new(text), folder };
+    let mut reader = Reader { faults: Faults::new(text), folder, warnings: Warnings::default() };
     let config = reader.whole(document.as_table());
     let mut faults = reader.faults.found;
     faults.sort_by_key(|fault| (fault.line, fault.column));
@@ -88,6 +88,7 @@ impl Group {
 pub(super) struct Reader<'a> {
     faults: Faults<'a>,
     folder: &'a Path,
+    warnings: Warnings,
 }
 
 impl Reader<'_> {
@@ -101,8 +102,8 @@ impl Reader<'_> {
                 let span = root.key(key).and_then(toml_edit::Key::span).or(item.span()).unwrap_or(0..0);
                 let near = known.iter().find(|known| tipring_model::settings::edits(known, key) <= 2);
                 let what = near.map_or_else(
-                    || "unknown key".to_owned(),
-                    |near| format!("unknown key, did you mean `{near}`?"),
+                    || format!("`{key}` is not known here"),
+                    |near| format!("`{key}` is not known here, did you mean `{near}`?"),
                 );
                 self.faults.add(&span, "TR-CFG-UNKNOWN", what, None);
             }
@@ -124,7 +125,10 @@ impl Reader<'_> {
         directory.mailboxes.extend(opened.flat_map(|flow| flow.program.mailboxes()));
         let directory = Rc::new(directory);
         let lines = self.lines(root, &flows);
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.documents.retain(|(_, finding)| !is_settled(finding, &fetch.allow, &directory));
         Some(Config {
+            warnings,
             general: general?,
             sip: sip?,
             fetch,
@@ -333,6 +337,15 @@ impl Reader<'_> {
                 let text = self.document(&group, key);
                 lacks_document |= text.is_none() && group.raw.get(key).is_some();
                 if let Some(text) = text {
+                    if dialect.fields.iter().any(|field| field.key == document) {
+                        let odd = (dialect.check)(text.as_bytes()).into_iter().filter(|found| !found.fatal);
+                        let path = self.path(group.raw.text(key).unwrap_or(""));
+                        self.warnings.documents.extend(odd.map(|found| (path.clone(), found)));
+                    } else {
+                        let what = format!("`{key}` has no effect in a flow of {}", dialect.name);
+                        self.no_effect(&group, key, what);
+                        continue;
+                    }
                     own.set(document, RawValue::Text(text));
                     let place = group.values.get(key).cloned().unwrap_or_else(|| group.span.clone());
                     group.values.insert(document.to_owned(), place);
@@ -380,6 +393,16 @@ impl Reader<'_> {
             // A dialect with a fallback of its own asks it itself.
             let asks_itself = dialect.fields.iter().any(|field| field.key == "fallback_url");
             let fallback_url = fallback_url.filter(|_| !asks_itself);
+            if let Some(program) = &program {
+                if fallback_url.is_some() && program.is_on_box() {
+                    let what = "`fallback_url` has no effect in this flow: its first document is on the box";
+                    self.no_effect(&group, "fallback_url", what.to_owned());
+                }
+                if group.raw.text("last_good").is_some() && !program.takes_copies() {
+                    let what = format!("`last_good` has no effect in a flow of {}", dialect.name);
+                    self.no_effect(&group, "last_good", what);
+                }
+            }
             let entry = program.map(|program| FlowEntry {
                 name: name.clone(),
                 dialect: dialect.name,
@@ -582,9 +605,14 @@ impl Reader<'_> {
         for error in errors {
             let place = group.place(&error.key, &error.problem);
             let what = match &error.problem {
+                // A document is named by its file.
+                Problem::Missing if error.key == "document" => "`file` is needed here".to_owned(),
                 Problem::Missing => format!("`{}` is needed here", error.key),
-                Problem::Unknown { .. }
-                | Problem::WrongKind { .. }
+                Problem::Unknown { nearest: None } => format!("`{}` is not known here", error.key),
+                Problem::Unknown { nearest: Some(near) } => {
+                    format!("`{}` is not known here, did you mean `{near}`?", error.key)
+                }
+                Problem::WrongKind { .. }
                 | Problem::TooLong { .. }
                 | Problem::OutOfRange { .. }
                 | Problem::NotATime
@@ -611,9 +639,32 @@ impl Reader<'_> {
         self.faults.add(&place, code, what, help);
     }
 
+    /// A key that is known and does nothing here.
+    fn no_effect(&mut self, group: &Group, key: &str, what: String) {
+        let place = group.values.get(key).unwrap_or(&group.span).clone();
+        let help = Some("take it out; the README of the dialect says what it does instead".to_owned());
+        let fault = self.faults.at(&place, "TR-CFG-NO-EFFECT", what, help);
+        self.warnings.file.push(fault);
+    }
+
     fn path(&self, text: &str) -> PathBuf {
         let path = Path::new(text);
         if path.is_absolute() { path.to_owned() } else { self.folder.join(path) }
+    }
+}
+
+/// True for a doubt about a document that the rest of the configuration clears up.
+fn is_settled(finding: &Finding, allow: &[String], directory: &Directory) -> bool {
+    match finding.code {
+        "TR-HOOK-GUARDED" => tipring_flows::address::allowed_entry(&finding.subject)
+            .is_some_and(|entry| fetch::AllowList::parse(allow).is_ok_and(|list| list.lists(entry))),
+        "TR-FLOW-REFERENCE" => finding.subject.rsplit_once(": ").is_some_and(|(_, id)| {
+            directory.user(id).is_some()
+                || directory.phone(id).is_some()
+                || directory.mailbox(id).is_some()
+                || directory.groups.iter().any(|group| group.id == id)
+        }),
+        _ => false,
     }
 }
 

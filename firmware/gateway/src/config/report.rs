@@ -74,9 +74,9 @@ fn printable(line: &str) -> String {
     line.char_indices().map(plain).take(EXCERPT_CHARS_MAX).collect()
 }
 
-/// Every fault with the line it is in, as text for a terminal.
+/// Every fault with the line it is in, as text for a terminal; `kind` is `error` or `warning`.
 #[must_use]
-pub(crate) fn render(file: &str, text: &str, faults: &[Fault]) -> String {
+pub(crate) fn render(kind: &str, file: &str, text: &str, faults: &[Fault]) -> String {
     let mut out = String::new();
     for fault in faults {
         let line = printable(text.lines().nth(fault.line.saturating_sub(1)).unwrap_or(""));
@@ -84,7 +84,7 @@ pub(crate) fn render(file: &str, text: &str, faults: &[Fault]) -> String {
         let shown = EXCERPT_CHARS_MAX.saturating_sub(fault.column.saturating_sub(1));
         let caret = "^".repeat(fault.length.min(shown).max(1));
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "error[{}]: {}", fault.code, fault.what);
+        let _ = writeln!(out, "{kind}[{}]: {}", fault.code, fault.what);
         let _ = writeln!(out, "{:margin$}--> {file}:{}:{}", "", fault.line, fault.column);
         let _ = writeln!(out, "{:margin$} |", "");
         let _ = writeln!(out, "{:>margin$} | {line}", fault.line);

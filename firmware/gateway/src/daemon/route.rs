@@ -1,6 +1,7 @@
 //! The dial plan: where an arriving call goes, and over which line a placed leg
 //! leaves. Pure.
 
+use tipring_flows::Claim;
 use tipring_model::call::Origin;
 use tipring_model::flow::Target;
 use tipring_model::{Cause, LineId, Number};
@@ -64,9 +65,14 @@ impl Plan {
         self.emergency.iter().any(|known| known == number)
     }
 
-    /// Where a call that arrived on `line` and dialled `to` goes.
+    /// Where a call that arrived on `line` and dialled `to` goes. `claims` are the flows
+    /// whose own documents claim the number, in file order.
+    ///
+    /// What answers a number is asked in this order: the emergency numbers, the numbers of
+    /// `[[flow]]`, the documents of flows, the telephones, the trunk that a telephone dials
+    /// out over, the flow of the line.
     #[must_use]
-    pub(crate) fn arrival(&self, line: LineId, to: &Number) -> Arrival {
+    pub(crate) fn arrival(&self, line: LineId, to: &Number, claims: &[(usize, Claim)]) -> Arrival {
         let Some(planned) = self.line(line) else { return Arrival::Refuse(Cause::Unallocated) };
         let is_phone = planned.trunk.is_none();
         if is_phone && self.is_emergency(to.as_str()) {
@@ -74,6 +80,9 @@ impl Plan {
         }
         if let Some((_, flow)) = self.flow_numbers.iter().find(|(number, _)| number == to.as_str()) {
             return Arrival::Flow(*flow);
+        }
+        if let Some(flow) = claimed(planned, claims) {
+            return Arrival::Flow(flow);
         }
         if self.phone(to.as_str()).is_some() {
             return Arrival::Connect(Target::Number(to.to_string()));
@@ -197,6 +206,15 @@ impl Plan {
     }
 }
 
+/// The flow whose document answers: the line's own before others, a number before a pattern.
+fn claimed(line: &PlannedLine, claims: &[(usize, Claim)]) -> Option<usize> {
+    let own = claims.iter().find(|(flow, _)| line.flow == Some(*flow));
+    let by_number = || claims.iter().find(|(_, claim)| *claim == Claim::Number);
+    // A pattern may lead out again: from outside, the trunk's own flow alone is asked for one.
+    let by_pattern = || claims.first().filter(|_| line.trunk.is_none());
+    own.or_else(by_number).or_else(by_pattern).map(|(flow, _)| *flow)
+}
+
 fn line_id(at: usize) -> Option<LineId> {
     u16::try_from(at).ok().map(LineId)
 }
@@ -272,7 +290,35 @@ mod tests {
             (2, "112", Arrival::Emergency("112".to_owned())),
             (9, "100", Arrival::Refuse(Cause::Unallocated)),
         ] {
-            assert_eq!(plan().arrival(LineId(line), &Number::new(number)), expected, "{line} {number}");
+            assert_eq!(plan().arrival(LineId(line), &Number::new(number), &[]), expected, "{line} {number}");
+        }
+    }
+
+    #[test]
+    fn a_document_that_claims_a_number_comes_before_telephones_and_trunks() {
+        let number = |flow| (flow, Claim::Number);
+        let pattern = |flow| (flow, Claim::Pattern);
+        let mut plan = plan();
+        plan.lines.push(phone("203", Some(0)));
+        for (line, dialled, claims, expected) in [
+            // The number of a telephone is claimed by a flow: from a trunk, from a telephone.
+            (0, "201", vec![number(2)], Arrival::Flow(2)),
+            (4, "201", vec![number(2)], Arrival::Flow(2)),
+            (2, "201", vec![pattern(2)], Arrival::Flow(2)),
+            // A telephone that may dial out reaches feature codes.
+            (4, "*97", vec![pattern(2)], Arrival::Flow(2)),
+            // What the configuration says stands above the documents.
+            (0, "100", vec![number(2)], Arrival::Flow(1)),
+            (4, "112", vec![number(2)], Arrival::Emergency("112".to_owned())),
+            // The line's own flow first, then a number, then a pattern.
+            (0, "201", vec![pattern(0), number(2)], Arrival::Flow(0)),
+            (4, "201", vec![pattern(1), number(2)], Arrival::Flow(2)),
+            // From outside, patterns of other flows do not count.
+            (0, "15550199", vec![pattern(2)], Arrival::Flow(0)),
+            (3, "15550199", vec![pattern(2)], Arrival::Refuse(Cause::Unallocated)),
+        ] {
+            let arrival = plan.arrival(LineId(line), &Number::new(dialled), &claims);
+            assert_eq!(arrival, expected, "{line} {dialled} {claims:?}");
         }
     }
 

@@ -38,6 +38,7 @@ use crate::countries::Country;
 use crate::fetch::documents::Documents;
 use crate::fetch::ladder::Rung;
 use crate::fetch::{Fetcher, Outage};
+use crate::masking;
 use crate::prompts::PromptStore;
 
 /// Longest ringing of the built-in flow that connects two parties.
@@ -378,7 +379,11 @@ impl Switchboard {
     }
 
     fn offered(&self, line: LineId, offer: Offer) {
-        let arrival = self.0.plan.arrival(line, &offer.to);
+        let flows = self.0.flows.iter().enumerate();
+        let claims: Vec<_> = flows
+            .filter_map(|(at, flow)| flow.program.claims(offer.to.as_str()).map(|claim| (at, claim)))
+            .collect();
+        let arrival = self.0.plan.arrival(line, &offer.to, &claims);
         let emergency = matches!(arrival, Arrival::Emergency(_));
         let (full, stopping) = {
             let state = self.0.state.borrow();
@@ -642,11 +647,13 @@ impl Switchboard {
     fn step(&self, number: u32, after: Duration, step: tipring_model::flow::Step) {
         let mut state = self.0.state.borrow_mut();
         let Some(entry) = state.calls.get_mut(&number) else { return };
+        // A flow may show a part of a document, with addresses in it.
+        let reason = masking::text(&step.reason);
         tracing::debug!(
             call = %entry.call.facts().id,
             path = step.path,
             success = step.success,
-            reason = step.reason,
+            reason,
             "flow step"
         );
         if entry.trail.steps.len() < STEPS_MAX {
@@ -655,7 +662,7 @@ impl Switchboard {
                 command: step.command,
                 path: step.path,
                 success: step.success,
-                reason: step.reason,
+                reason,
             });
         }
     }

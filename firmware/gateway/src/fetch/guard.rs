@@ -135,6 +135,17 @@ impl AllowList {
         }
     }
 
+    /// True if the owner has listed `entry`, a host with its port.
+    #[must_use]
+    pub(crate) fn lists(&self, entry: &str) -> bool {
+        let host = entry.rsplit_once(':').map_or(entry, |(host, _)| host);
+        match Entry::parse(entry) {
+            Ok(Entry::Address(addr)) => self.permits_knowing(host, addr, false),
+            Ok(named) => self.entries.contains(&named),
+            Err(_) => false,
+        }
+    }
+
     /// True for an address that is not of the public internet.
     #[must_use]
     pub(crate) fn is_private(ip: std::net::IpAddr) -> bool {
@@ -365,6 +376,23 @@ mod tests {
         };
         let host = url.host_str()?.to_owned();
         Some((host, ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()))
+    }
+
+    #[test]
+    fn what_is_listed_is_known_by_its_text() {
+        let list = AllowList::parse(&["10.0.0.0/24", "localhost:8080", "192.168.1.20:80"]).unwrap();
+        for (entry, listed) in [
+            ("10.0.0.5:80", true),
+            ("10.0.1.5:80", false),
+            ("localhost:8080", true),
+            ("localhost:80", false),
+            ("192.168.1.20:80", true),
+            ("192.168.1.20:81", false),
+            ("127.0.0.1:8080", false),
+            ("no port", false),
+        ] {
+            assert_eq!(list.lists(entry), listed, "{entry}");
+        }
     }
 
     #[test]

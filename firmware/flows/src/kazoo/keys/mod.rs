@@ -330,7 +330,7 @@ fn check_value(keys: &[Key], key: &Key, value: &Json, shown: &str, faults: &mut 
         if key.unique
             && items.iter().enumerate().any(|(n, item)| items.iter().take(n).any(|other| same(other, item)))
         {
-            fault("TR-FLOW-KEY-RANGE", true, "each item once".to_owned());
+            fault("TR-FLOW-KEY-TWICE", true, "each item once".to_owned());
         }
         let item_path = format!("{}[]", key.path);
         if let Some(item_key) = keys.iter().find(|key| key.path == item_path) {
