@@ -60,6 +60,7 @@ fn input_text(input: &FlowInput<'_>) -> String {
             LegEvent::Digit(digit) => format!("leg {leg} digit {digit}"),
             LegEvent::Released(cause) => format!("leg {leg} released {cause}"),
             LegEvent::Room(event) => format!("leg {leg} room {event:?}"),
+            LegEvent::Streaming(action) => format!("leg {leg} streaming {action}"),
             LegEvent::Queue(event) => format!("leg {leg} queue {event:?}"),
         },
         FlowInput::Fetched(id, Ok(answer)) => format!("fetched {id} {}", answer.status),

@@ -467,6 +467,9 @@ impl TwimlFlow {
     }
 
     fn leg_event(&mut self, now: Moment, leg: LegId, event: LegEvent) {
+        if let LegEvent::Streaming(action) = event {
+            return self.stream_began(now, action);
+        }
         if leg != self.leg || matches!(event, LegEvent::Placed { .. }) {
             return self.callee_event(now, leg, &event);
         }
@@ -475,7 +478,7 @@ impl TwimlFlow {
             LegEvent::Answered(_) => self.now_answered(now),
             LegEvent::Room(event) => self.room_event(now, event),
             LegEvent::Queue(event) => self.queue_event(now, event),
-            LegEvent::Placed { .. } | LegEvent::Alerting | LegEvent::Digit(_) => {}
+            LegEvent::Placed { .. } | LegEvent::Alerting | LegEvent::Digit(_) | LegEvent::Streaming(_) => {}
         }
     }
 

@@ -37,7 +37,7 @@ pub(super) struct DocumentError {
 /// The number under which the language knows what went wrong.
 pub(super) fn number_of(code: &str) -> u32 {
     match code {
-        "TR-HOOK-URL" | "TR-HOOK-SSRF" => 11_100,
+        "TR-HOOK-URL" | "TR-HOOK-SSRF" | "TR-STREAM-URL" => 11_100,
         "TR-HOOK-UNREACH" => 11_205,
         "TR-HOOK-DNS" => 11_210,
         "TR-HOOK-REDIRECTS" => 11_215,

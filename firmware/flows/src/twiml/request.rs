@@ -65,7 +65,7 @@ fn request(terms: &Terms, url: &str, method: Method, mut fields: Fields, manner:
             name.clone_from(other);
         }
     }
-    let url = plain(url);
+    let url = &address::as_sent(url);
     let (url, body, signed) = match method {
         Method::Post if terms.sends_json => {
             let object: serde_json::Map<String, serde_json::Value> =
@@ -323,7 +323,7 @@ impl TwimlFlow {
                     self.step(verb, true, "document");
                 }
                 let came_from = answer.map_or_else(|_| pending.url.clone(), |answer| answer.url.clone());
-                let asked = plain(&pending.url).to_owned();
+                let asked = address::as_sent(&pending.url);
                 // Where HTTP has led elsewhere, that is where the document is.
                 let is_same = plain(&came_from).split('?').next() == asked.split('?').next();
                 let url = if is_same { asked } else { came_from.clone() };

@@ -166,6 +166,7 @@ enum Coming {
     Media(LegId, MediaEvent),
     Fetched(FetchId, Result<HttpResponse, FetchError>),
     Mailbox(ActionId, MailboxReply),
+    StreamBegan(ActionId),
     Streamed(ActionId),
     Heard(ActionId),
     Key(Digit),
@@ -319,6 +320,7 @@ impl Simulation<'_> {
                 self.give(CallInput::Fetched(id, answer.as_ref().map_err(|error| *error)));
             }
             Coming::Heard(action) => self.give(CallInput::Detected(action, Detected::Voice)),
+            Coming::StreamBegan(action) => self.give(CallInput::StreamBegan(action)),
             Coming::Streamed(action) => self.give(CallInput::StreamEnded(action, StreamEnd::Closed)),
             Coming::Mailbox(action, reply) => self.give(CallInput::Mailbox(action, reply)),
             Coming::Key(digit) => {
@@ -367,6 +369,7 @@ impl Simulation<'_> {
             CallOutput::Mailbox(action, request) => self.mailbox(action, request),
             CallOutput::Stream(action, _, stream) => {
                 self.tell("stream", &stream.url);
+                self.after(Duration::ZERO, Coming::StreamBegan(action));
                 self.after(TALKS, Coming::Streamed(action));
             }
             CallOutput::Detect(action, _, detect) => {
