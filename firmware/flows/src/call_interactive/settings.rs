@@ -101,7 +101,7 @@ pub(super) fn parse(raw: &RawSettings, directory: &Rc<Directory>) -> Result<Sett
         Some(method) if method.eq_ignore_ascii_case("post") => Ask::Post,
         Some(_) | None => Ask::Get,
     };
-    let document = match (raw.text("url"), raw.text("document")) {
+    let document = match (raw.text("url"), raw.document("document")) {
         (Some(_), Some(_)) => {
             fault("url", Problem::Conflict { with: "document" });
             None
@@ -116,7 +116,7 @@ pub(super) fn parse(raw: &RawSettings, directory: &Rc<Directory>) -> Result<Sett
             }
             Some(Document::of_one(url.trim().to_owned(), ask, Some(timeout.as_secs())))
         }
-        (None, Some(text)) => match ivr::parse(text.as_bytes()) {
+        (None, Some(bytes)) => match ivr::parse(bytes) {
             Ok(document) => Some(document),
             Err(findings) => {
                 for finding in findings {

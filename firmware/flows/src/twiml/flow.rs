@@ -197,7 +197,12 @@ impl TwimlFlow {
         script.waiting = Waiting::Nothing;
         match (then, failed) {
             (Then::Next, None) => self.succeed(script, &verb, ""),
-            (Then::Next, Some(code)) => self.fail(script, &verb, code),
+            (Then::Next, Some(code)) => {
+                self.fail(script, &verb, code);
+                if let Some(pending) = script.whole.take() {
+                    self.not_had(now, script, *pending, code);
+                }
+            }
             (Then::NoInput(gather), _) => self.no_input(now, script, *gather),
             (Then::Record(recorder), _) => self.begin_recording(now, script, recorder),
             (Then::Screen, _) => self.begin_screening(now, script),
@@ -246,6 +251,7 @@ impl TwimlFlow {
         script.next = 0;
         script.url = url;
         script.base = base;
+        script.whole = None;
         script.is_mute = true;
         script.waiting = Waiting::Nothing;
     }

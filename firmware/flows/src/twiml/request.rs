@@ -32,7 +32,8 @@ pub(super) enum Purpose {
 /// A document that is to be fetched.
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
-    /// Absolute, with the fragment that its author gave it.
+    /// Absolute, with the fragment that its author gave it. Empty for the current document, where
+    /// that has no address because it lies on the box: it begins anew.
     url: String,
     method: Method,
     /// Fields besides those of every request.
@@ -245,6 +246,16 @@ impl TwimlFlow {
 
     /// Sends the request of a document.
     pub(super) fn send(&mut self, now: Moment, script: &mut Script, mut pending: Box<Pending>) {
+        if pending.url.is_empty() {
+            script.loads.note(now.instant);
+            if let Purpose::Verb(verb) = &pending.purpose {
+                self.step(verb, true, "document");
+            }
+            if let Some(root) = script.document.clone() {
+                self.run_document(script, root, None);
+            }
+            return;
+        }
         let manner = Manner::of(&pending.url, self.terms.timeout).unwrap_or_else(|()| {
             self.warn("TR-FLOW-FRAGMENT", &script.place());
             Manner::usual(self.terms.timeout)
@@ -330,7 +341,9 @@ impl TwimlFlow {
                 if let (Role::InQueue | Role::InRoom, Judged::Sound(sound)) = (script.role, &judged) {
                     return self.wait_sound(script, sound.clone());
                 }
+                let is_whole = matches!(judged, Judged::Sound(_) | Judged::Words(_));
                 self.run_document(script, judged.into_document(), Some((url, came_from)));
+                script.whole = is_whole.then_some(pending);
             }
             Err(code) if self.repeats(&pending, answer) => {
                 self.warn(code, &script.place());
@@ -369,7 +382,7 @@ impl TwimlFlow {
     }
 
     /// A document cannot be had.
-    fn not_had(&mut self, now: Moment, script: &mut Script, pending: Pending, code: &'static str) {
+    pub(super) fn not_had(&mut self, now: Moment, script: &mut Script, pending: Pending, code: &'static str) {
         if let (Purpose::Verb(verb), false) = (&pending.purpose, pending.is_fallback) {
             self.step(verb, false, code);
         }

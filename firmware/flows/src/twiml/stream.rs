@@ -6,7 +6,7 @@ use tipring_model::ActionId;
 use tipring_model::fetch::Method;
 use tipring_model::flow::{Action, ActionFailure, Moment, Outcome, Stream, StreamEnd};
 
-use super::attributes::{Attributes, parameters};
+use super::attributes::{Attributes, PARAMETERS_MAX, children_named, parameters};
 use super::flow::TwimlFlow;
 use super::names::Name;
 use super::params::{Fields, field, iso_time};
@@ -89,6 +89,9 @@ impl TwimlFlow {
         let mut attributes = Attributes::of(element, Name::Stream);
         let tracks = ["inbound_track", "outbound_track", "both_tracks"];
         let track = attributes.choice("track", &tracks).unwrap_or("inbound_track");
+        if speaks && track != "inbound_track" {
+            attributes.note("track", "TR-FLOW-NO-EFFECT");
+        }
         let method = attributes.method("statusCallbackMethod", Method::Post);
         let callback = attributes.url("statusCallback", script.base.as_deref());
         let callback = callback.map(|url| Address { url, method });
@@ -99,6 +102,12 @@ impl TwimlFlow {
         let Some(url) = address::socket(url) else { return Err("TR-STREAM-URL") };
         if self.streams.len() >= STREAMS_MAX {
             return Err("TR-FLOW-LIMIT");
+        }
+        if !name.is_empty() && self.streams.iter().any(|stream| stream.name == name) {
+            self.warn("TR-FLOW-NAME-TWICE", path);
+        }
+        if children_named(element, Name::Parameter).count() > PARAMETERS_MAX {
+            self.warn("TR-FLOW-LIMIT", path);
         }
         let sid = self.next_sid("MZ");
         let hears = match (speaks, track) {
