@@ -173,8 +173,7 @@ pub(super) fn is_reserved(name: &str) -> bool {
     ];
     let starts =
         |family: &&str| name.get(..family.len()).is_some_and(|head| head.eq_ignore_ascii_case(family));
-    NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
-        || FAMILIES.iter().any(starts)
+    NAMES.iter().any(|known| known.eq_ignore_ascii_case(name)) || FAMILIES.iter().any(starts)
 }
 
 impl TwimlFlow {
