@@ -1,4 +1,5 @@
 """Sound as numpy arrays of 16-bit samples at 8 kHz: G.711, WAV files, tones, and how alike two sounds are."""
+import struct
 import wave
 
 import numpy as np
@@ -146,6 +147,14 @@ def wav_bytes(pcm, rate_hz=RATE_HZ):
         file.setnchannels(1), file.setsampwidth(2), file.setframerate(rate_hz)
         file.writeframes(np.asarray(pcm, "<i2").tobytes())
     return out.getvalue()
+
+
+def aiff_bytes(pcm):
+    """AIFF of 8 kHz: big-endian chunks, the rate as an 80-bit number."""
+    sound = np.asarray(pcm, ">i2").tobytes()
+    common = struct.pack(">hIh", 1, len(pcm), 16) + bytes.fromhex("400bfa00000000000000")
+    chunks = b"".join(name + struct.pack(">I", len(chunk)) + chunk for name, chunk in ((b"COMM", common), (b"SSND", bytes(8) + sound)))
+    return b"FORM" + struct.pack(">I", 4 + len(chunks)) + b"AIFF" + chunks
 
 
 def write_wav(path, pcm, rate_hz=RATE_HZ):

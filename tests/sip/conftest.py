@@ -5,13 +5,15 @@ import signal
 import pytest
 
 import box as boxes
+import dialects
 from baresip import Baresip
-from flow_server import FlowServer
+from flow_server import Answer, FlowServer
 from rtp_party import RtpParty
 from sip_party import SipParty
 from servers.cgi_server import CgiServer
 from servers.wsgi_server import WsgiServer
 from sipp import Sipp
+from stream_server import StreamServer
 from waiting import until
 
 TEST_LIMIT_S = 150          # no test hangs: a longer one says so with @pytest.mark.limit(seconds)
@@ -203,3 +205,20 @@ def sipp(tmp_path, _kept):
 def baresip(_kept):
     """baresip(user, password, box, ...): a phone, running."""
     return lambda *args, **keys: _kept.add(Baresip(*args, **keys))
+
+
+@pytest.fixture
+def streams(_kept):
+    """streams(behave): a WebSocket server."""
+    return lambda *args, **keys: _kept.add(StreamServer(*args, **keys))
+
+
+@pytest.fixture
+def runs(tipring, server):
+    """runs(document, stream servers...): a box whose flow is this document of TwiML, at /voice."""
+    def start(document, *sockets, tables=(), allow=(), **keys):
+        server.flow("/voice", document)
+        server.answer("/status", Answer(status=204, content_type=None))
+        flow = dialects.twiml(server.url("/voice"), **keys)
+        return tipring(flow, *tables, allow=[server.authority, *(one.authority for one in sockets), *allow])
+    return start

@@ -63,6 +63,13 @@ def twilio_library():
     return voice_response, RequestValidator
 
 
+def websockets():
+    """What serves a WebSocket; `cargo xtask test` fetches it."""
+    _package("websockets")
+    from websockets.sync.server import serve
+    return serve
+
+
 def _package(name):
     folder = REPOSITORY / "target" / "python"
     if str(folder) not in sys.path:

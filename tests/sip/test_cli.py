@@ -3,6 +3,7 @@ import json
 import re
 import subprocess
 
+import box as boxes
 import programs
 import pytest
 
@@ -158,3 +159,75 @@ def test_the_schedule_follows_the_time_given(tmp_path):
     for at, expected in (("2026-01-05T10:00:00Z", "open"), ("2026-01-05T18:00:00Z", "shut"), ("2026-01-04T10:00:00Z", "shut")):
         done = tipring_run("flow", "run", path, "--at", at)
         assert done.returncode == 0 and expected in done.stdout, f"{at}: {done.stdout}"
+
+
+# ------------------------------------------------------------------ which dialect, and where a document lies
+
+
+def office(tmp_path, document, dialect="twiml", **keys):
+    """A configuration whose flow has `document` as its file, and the path of both."""
+    path = tmp_path / "hello.xml"
+    path.write_bytes(document if isinstance(document, bytes) else document.encode())
+    config = tmp_path / "tipring.toml"
+    config.write_text(boxes.config(tmp_path, boxes.flow("office", None, dialect, file=str(path), **keys)))
+    return config, path
+
+
+TWIML = '<Response><Gather numDigits="1" action="http://a.test/next"><Say>Press one.</Say></Gather></Response>'
+
+
+def test_a_document_is_checked_as_the_configuration_beside_it_says(tmp_path):
+    """Shows: the flow's dialect without --dialect; by its ending otherwise, and it is said which; --dialect counts most."""
+    config, path = office(tmp_path, TWIML)
+    done = tipring_run("check", config, path)
+    assert done.returncode == 0 and "read as twiml, as the flow `office` says" in done.stdout and "warning[" not in done.stderr, done.stdout + done.stderr
+    alone = tipring_run("check", path)
+    assert "read as opentact, by its ending" in alone.stdout + alone.stderr
+    assert "read as" not in tipring_run("check", path, "--dialect", "twiml").stdout
+    run = tipring_run("flow", "run", path, "--config", config, "--keys", "1", "--hook", "http://a.test/next=200,text/xml:<Response><Hangup/></Response>")
+    assert run.returncode == 0 and "POST http://a.test/next" in run.stdout and "twiml" in run.stdout, run.stdout
+
+
+def test_the_name_of_a_vendor_s_reading_leads_to_its_profile(tmp_path):
+    """Shows: --dialect laml and dialect = "texml" are refused with what to write instead."""
+    config, path = office(tmp_path, TWIML, dialect="texml")
+    assert 'profile = "texml"' in tipring_run("check", config).stderr
+    done = tipring_run("check", path, "--dialect", "laml")
+    assert done.returncode == 64 and '"laml"' in done.stderr and "--dialect twiml" in done.stderr
+
+
+ENCODED = [("iso-8859-1", "Grüße"), ("windows-1251", "Привет")]
+
+
+@pytest.mark.parametrize("encoding, words", ENCODED)
+def test_encodings_are_the_same_wherever_a_document_is_read(tmp_path, encoding, words):
+    """Shows: check, flow run, and a file of the configuration read what its declaration says."""
+    config, path = office(tmp_path, f"<?xml version='1.0' encoding='{encoding}'?><Response><Say>{words}</Say></Response>".encode(encoding))
+    assert tipring_run("check", config, path).returncode == 0
+    for done in (tipring_run("flow", "run", path, "--dialect", "twiml"), tipring_run("flow", "run", path, "--config", config)):
+        assert done.returncode == 0 and words in done.stdout, done.stdout + done.stderr
+
+
+def test_a_file_of_the_box_has_no_relative_addresses(tmp_path):
+    """Shows: refused with its place where the document is a file; fine where it comes from a server, as --base makes believe."""
+    config, path = office(tmp_path, '<Response>\n<Gather numDigits="1" action="next"><Say>a</Say></Gather></Response>')
+    for done in (tipring_run("check", config), tipring_run("check", config, path)):
+        assert done.returncode == 1 and "TR-FLOW-RELATIVE" in done.stderr and "2:1" in done.stderr, done.stderr
+    assert tipring_run("check", path, "--dialect", "twiml").returncode == 0
+    run = tipring_run("flow", "run", path, "--dialect", "twiml", "--base", "http://a.test/menu/first", "--keys", "1",
+                      "--hook", "http://a.test/menu/next=200,text/plain:Good bye", "-v")
+    assert run.returncode == 0 and 'field    Digits=1' in run.stdout and "Good bye" in run.stdout, run.stdout + run.stderr
+
+
+def test_flow_run_ends_with_1_when_the_flow_failed(tmp_path):
+    """Shows: a caller who only hears that something is wrong."""
+    _, path = office(tmp_path, "<Response><Redirect>http://a.test/away</Redirect></Response>")
+    done = tipring_run("flow", "run", path, "--dialect", "twiml", "--hook", "http://a.test/away=500:")
+    assert done.returncode == 1 and "flow_error" in done.stdout
+
+
+def test_an_empty_key_of_signatures_is_refused(tmp_path):
+    """Shows: auth_token = "" is no way to say that nothing is signed; methods may be written small."""
+    config, _ = office(tmp_path, TWIML, auth_token="", method="get")
+    done = tipring_run("check", config)
+    assert done.returncode == 1 and "auth_token" in done.stderr and "method" not in done.stderr

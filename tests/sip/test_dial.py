@@ -284,6 +284,7 @@ def test_a_sip_address_is_dialled_over_its_trunk_only(tipring, server, party):
     call.hang_up()
     out.hung_up()
     assert stranger.seen == []
+    until(lambda: "TR-DIAL-HOST" in box.log(), 3, "the reason in the log")
 
 
 def test_a_challenge_from_the_trunk_is_answered(tipring, server, party):

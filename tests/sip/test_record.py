@@ -1,6 +1,7 @@
 """Recordings hold what the caller said, and can be played back to him."""
 import audio
 from box import flow, phone
+from waiting import until
 
 WORDS = audio.voice(2.5, seed=61)
 
@@ -82,6 +83,17 @@ def test_the_time_limit_ends_the_recording(tipring, server, provider):
     call.rtp.say(audio.voice(2, seed=63))
     call.hung_up()
     assert 0.8 <= len(audio.read_wav(only_recording(box))[0]) / 8000 <= 1.3
+
+
+def test_more_recordings_than_a_leg_carries_fail_and_say_so(tipring, server, provider):
+    """Shows: 48 are kept; the others are told as failed, with a warning each, and leave no file."""
+    server.flow("/flow", "".join(f"<RecordStart tag='r{number}'/>" for number in range(50)) + "<Pause length='1500'/><Hangup/>")
+    box = tipring()
+    provider.call(box, "100").answered().hung_up()
+    record = box.cdr()
+    assert len(record["recordings"]) == len(box.recordings()) == 48
+    assert all(len(audio.read_wav(path)[0]) > 8000 for path in box.recordings())
+    until(lambda: box.log().count("a recording, stream or echo failed") == 2, 3, "two warnings")
 
 
 def test_playing_a_recording_that_was_never_made_fails(tipring, server, provider):

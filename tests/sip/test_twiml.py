@@ -172,6 +172,17 @@ def test_credentials_in_the_address_are_used_and_not_signed(starts, app, server,
     assert request.headers["authorization"] == "Basic b2ZmaWNlOnMzY3JldA==" and request.valid
 
 
+@pytest.mark.parametrize("path", ["/voice?name=J\u00fcrgen", "/voice?a=b c", '/voice?a="q"', "/voice?a='q'", "/a/../voice"])
+def test_the_signature_is_of_the_address_that_is_asked_for(app, tipring, provider, path):
+    """Shows: Twilio's validator takes it, whatever the owner wrote."""
+    app.documents["/voice"] = app.response()
+    box = tipring(dialects.twiml(app.server.url(path)), allow=[app.server.authority])
+    call = provider.call(box, "100")
+    until(lambda: app.requests, 5, "a request")
+    assert app.requests[0].valid, app.requests[0].url
+    call.answered().hung_up()
+
+
 def test_cookies_stay_with_the_call(starts, app, server, provider):
     """Shows: what the server set comes back in the same call, and in no other."""
     server.answer("/voice", Answer("<Response><Redirect>/second</Redirect></Response>", headers=[("Set-Cookie", "visit=42; Path=/")]))
@@ -447,6 +458,26 @@ def test_unknown_verbs_and_attributes_are_skipped(starts, app, server, provider)
     call = provider.call(starts(url=server.url("/voice")), "100").answered()
     call.hung_up()
     assert heard(call) == ["found"]
+
+
+@pytest.mark.parametrize("kind, sound", [("audio/basic", audio.encode), ("audio/ulaw", audio.encode), ("audio/x-aiff", audio.aiff_bytes)])
+def test_sounds_of_other_kinds_are_played(starts, server, provider, kind, sound):
+    """Shows: mu-law without any header, and AIFF; as a whole answer, too."""
+    server.sound("/sound", sound(PROMPTS["found"]), kind)
+    server.flow("/voice", "<Play>/sound</Play><Redirect>/sound</Redirect>")
+    call = provider.call(starts(url=server.url("/voice")), "100").answered()
+    call.hung_up()
+    assert heard(call) == ["found", "found"]
+
+
+def test_a_whole_answer_that_is_no_sound_is_a_failure(starts, server, provider):
+    """Shows: the fallback, not silence."""
+    server.sound("/voice", b"no sound at all", "audio/x-gsm")
+    server.sound("/spare", b"neither", "audio/x-gsm")
+    call = provider.call(starts(url=server.url("/voice"), fallback_url=server.url("/spare")), "100").answered()
+    call.hung_up()
+    assert fields(server.seen("/spare")[0])["ErrorCode"] == "12300"
+    assert audio.loud_seconds(call.rtp.heard()) > 0.5, "somebody says that something is wrong"
 
 
 def test_a_sound_that_is_not_there_is_passed_over(starts, app, server, provider):

@@ -330,6 +330,13 @@ impl Call {
         }
     }
 
+    pub(crate) fn echo_refused(&mut self, leg: LegId) {
+        let echo = self.running.iter().find(|one| one.leg == Some(leg) && matches!(one.work, Work::Echo));
+        if let Some(id) = echo.map(|running| running.id) {
+            self.end_echo(id, Outcome::Failed(ActionFailure::Limit));
+        }
+    }
+
     fn end_echo(&mut self, id: ActionId, outcome: Outcome) {
         let leg = self.running.iter().find(|running| running.id == id).and_then(|running| running.leg);
         if let Some(leg) = leg {

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tipring_model::call::{CallFacts, Cdr, EndedBy};
+use tipring_model::fetch::FetchError;
 use tipring_model::flow::{Flow, FlowInput, FlowOutput, LegEvent, Moment, Outcome, Step, Target};
 use tipring_model::line::{LineCommand, LineEvent, PlaceExtras, Supervision};
-use tipring_model::{ActionId, CallerId, Cause, Digit, LegId, PlayId, RecordId};
+use tipring_model::{ActionId, CallerId, Cause, Digit, FetchId, LegId, PlayId, RecordId};
 
 use crate::actions::{Running, Work};
 use crate::contract::{CallInput, CallOutput, Limits, MediaCommand, MediaEvent, Request};
@@ -19,6 +20,8 @@ enum Told {
     Started,
     Ended(ActionId, Outcome),
     Leg(LegId, LegEvent),
+    /// What was not asked for, since the call is at its end.
+    NotFetched(FetchId),
 }
 
 /// How the call came to its end.
@@ -54,6 +57,8 @@ pub struct Call {
     fetches: usize,
     legs_placed: u32,
     end: Option<End>,
+    /// The flow has said all that it had to say, or is cut off.
+    flow_over: bool,
     /// When a call whose legs are gone stops waiting for its recordings.
     closes: Option<Instant>,
     is_over: bool,
@@ -97,6 +102,7 @@ impl Call {
             fetches: 0,
             legs_placed: 0,
             end: None,
+            flow_over: false,
             closes: None,
             is_over: false,
         }
@@ -171,8 +177,14 @@ impl Call {
             }
             CallInput::Mailbox(id, reply) => self.feature_input(now, id, FeatureInput::Mailbox(reply)),
             CallInput::Message(id, message) => self.tell(now, FlowInput::Message(id, message)),
+            CallInput::StreamBegan(id) => {
+                let leg = self.running.iter().find(|running| running.id == id).and_then(|one| one.leg);
+                if let (Some(Work::Stream), Some(leg)) = (self.work_of(id), leg) {
+                    self.leg_event(leg, LegEvent::Streaming(id));
+                }
+            }
             CallInput::Request(Request::HangUp(by)) => {
-                self.finish(Cause::NormalClearing, by, "operator".to_owned());
+                self.finish_by_box(now, Cause::NormalClearing, by, "operator".to_owned());
             }
             CallInput::Timeout => self.timeout(now),
         }
@@ -192,10 +204,10 @@ impl Call {
             return None;
         }
         let of_actions = self.running.iter().filter_map(|running| running.due);
-        let of_flow = if self.end.is_none() { self.flow.poll_timeout() } else { None };
-        let longest = self.began + self.limits.length_max;
+        let of_flow = if self.flow_over { None } else { self.flow.poll_timeout() };
+        let longest = self.end.is_none().then(|| self.began + self.limits.length_max);
         let of_parting = self.parting.iter().map(|(at, _)| *at);
-        of_actions.chain(of_flow).chain(of_parting).chain(self.closes).chain([longest]).min()
+        of_actions.chain(of_flow).chain(of_parting).chain(self.closes).chain(longest).min()
     }
 
     // --- Beginning.
@@ -238,7 +250,7 @@ impl Call {
 
     /// Tells the flow, and does what it asks for.
     fn tell(&mut self, now: Moment, input: FlowInput<'_>) {
-        if self.end.is_some() {
+        if self.flow_over {
             return;
         }
         self.flow.handle(now, input);
@@ -259,6 +271,7 @@ impl Call {
                 }
                 Told::Ended(id, outcome) => self.tell_ended(now, id, outcome),
                 Told::Leg(leg, event) => self.tell(now, FlowInput::Leg(leg, event)),
+                Told::NotFetched(id) => self.tell(now, FlowInput::Fetched(id, Err(FetchError::Unreachable))),
             }
         }
         self.told.clear();
@@ -283,8 +296,23 @@ impl Call {
     }
 
     fn asked(&mut self, now: Moment, output: FlowOutput) {
-        if self.end.is_some() {
+        if self.flow_over {
             return;
+        }
+        if self.end.is_some() {
+            // The box ends the call: what is left to the flow is to tell of it.
+            match output {
+                FlowOutput::Start { id, .. } => return self.ended(id, Outcome::LegGone),
+                FlowOutput::Fetch { id, .. } => return self.told.push_back(Told::NotFetched(id)),
+                FlowOutput::Cancel(_)
+                | FlowOutput::Reply(..)
+                | FlowOutput::Notify(_)
+                | FlowOutput::Keep { .. }
+                | FlowOutput::Lamp { .. }
+                | FlowOutput::Step(_)
+                | FlowOutput::Warn(_)
+                | FlowOutput::End { .. } => {}
+            }
         }
         match output {
             FlowOutput::Start { id, on, action } => {
@@ -309,8 +337,10 @@ impl Call {
             FlowOutput::Step(step) => self.step(now, step),
             FlowOutput::Warn(warning) => self.outputs.push_back(CallOutput::Warn(warning)),
             FlowOutput::End { cause, label } => {
-                let first_gone = self.legs.first().is_some_and(|leg| leg.state == LegState::Gone);
-                let by = if first_gone { EndedBy::Caller } else { EndedBy::Flow };
+                // One that the flow let go before it said that it is over has not hung up.
+                let has_left =
+                    self.legs.first().is_some_and(|leg| leg.state == LegState::Gone && !leg.is_let_go);
+                let by = if has_left { EndedBy::Caller } else { EndedBy::Flow };
                 self.finish(cause, by, label);
             }
         }
@@ -332,6 +362,29 @@ impl Call {
     /// Ends the call: every leg is released, and once they are gone the record is
     /// written. What comes first counts.
     pub(crate) fn finish(&mut self, cause: Cause, by: EndedBy, label: String) {
+        self.let_all_go(cause, by, label);
+        self.flow_over = true;
+        // A feature may still have to put something away.
+        self.told.retain(|told| matches!(told, Told::Ended(id, _) if is_of_feature(*id)));
+    }
+
+    /// Ends the call for a reason that the flow knows nothing of. To the flow the caller is gone,
+    /// now and not when the line has said so: until the record is written it may tell its
+    /// application of that, and nothing else that it asks for is done.
+    fn finish_by_box(&mut self, now: Moment, cause: Cause, by: EndedBy, label: String) {
+        let first = self.legs.first().filter(|leg| leg.purpose == Purpose::First && leg.is_live());
+        let first = first.map(|leg| leg.id).filter(|_| self.end.is_none() && self.flow_began);
+        self.let_all_go(cause, by, label);
+        if let Some(first) = first {
+            if let Some(leg) = self.leg_mut(first) {
+                leg.is_told_gone = true;
+            }
+            self.leg_event(first, LegEvent::Released(cause));
+            self.actions_leg_gone(now, first);
+        }
+    }
+
+    fn let_all_go(&mut self, cause: Cause, by: EndedBy, label: String) {
         if self.end.is_some() {
             return;
         }
@@ -340,8 +393,6 @@ impl Call {
         for leg in live {
             self.release(leg, cause);
         }
-        // A feature may still have to put something away.
-        self.told.retain(|told| matches!(told, Told::Ended(id, _) if is_of_feature(*id)));
     }
 
     fn close(&mut self, now: Moment) {
@@ -378,11 +429,11 @@ impl Call {
 
     fn timeout(&mut self, now: Moment) {
         if now.instant >= self.began + self.limits.length_max {
-            self.finish(Cause::RecoveryOnTimer, EndedBy::Limit, "call_length".to_owned());
+            self.finish_by_box(now, Cause::RecoveryOnTimer, EndedBy::Limit, "call_length".to_owned());
         }
         self.actions_timeout(now);
         self.part(now);
-        if self.end.is_none() && self.flow.poll_timeout().is_some_and(|due| due <= now.instant) {
+        if !self.flow_over && self.flow.poll_timeout().is_some_and(|due| due <= now.instant) {
             self.tell(now, FlowInput::Timeout);
         }
     }
@@ -421,6 +472,7 @@ impl Call {
     pub(crate) fn release(&mut self, id: LegId, cause: Cause) {
         let Some(leg) = self.leg_mut(id).filter(|leg| leg.is_live()) else { return };
         leg.state = LegState::Releasing;
+        leg.is_let_go = true;
         self.outputs.push_back(CallOutput::Line(LineCommand::Release { leg: id, cause }));
     }
 
@@ -487,6 +539,7 @@ impl Call {
             MediaEvent::Digit(digit) => self.digit(now, leg, digit),
             MediaEvent::PlayEnded(play, result) => self.play_ended(now, leg, play, result),
             MediaEvent::RecordEnded(record, result) => self.record_ended(record, result),
+            MediaEvent::EchoRefused => self.echo_refused(leg),
         }
     }
 
@@ -539,7 +592,7 @@ impl Call {
         let Some(leg) = self.leg_mut(id).filter(|leg| leg.state != LegState::Gone) else { return };
         leg.state = LegState::Gone;
         leg.gone = Some((now.instant, cause));
-        let (purpose, peer) = (leg.purpose, leg.peer.take());
+        let (purpose, peer, is_told) = (leg.purpose, leg.peer.take(), leg.is_told_gone);
         self.transfers_leg_gone(id);
         if let Some(peer) = peer.and_then(|peer| self.leg_mut(peer)) {
             peer.peer = None;
@@ -554,6 +607,7 @@ impl Call {
                 self.target_released(now, action, id, (cause, status));
             }
             Purpose::Paged(action) => self.paged_released(now, action, id, cause),
+            Purpose::First if is_told => {}
             Purpose::First => {
                 self.leg_event(id, LegEvent::Released(cause));
             }

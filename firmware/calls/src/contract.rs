@@ -48,6 +48,8 @@ pub enum CallInput<'a> {
     Fetched(FetchId, Result<&'a HttpResponse, FetchError>),
     /// The exchange about one of the call's seats.
     Exchange(ActionId, ExchangeEvent),
+    /// The server of a [`CallOutput::Stream`] is reached; at most one each, before its end.
+    StreamBegan(ActionId),
     /// A [`CallOutput::Stream`] is over; exactly one each.
     StreamEnded(ActionId, StreamEnd),
     /// What was heard by [`CallOutput::Detect`]; at most one each.
@@ -79,6 +81,8 @@ pub enum MediaEvent {
     PlayEnded(PlayId, Result<(), ActionFailure>),
     /// A [`MediaCommand::Record`] is over and stored, or failed. Exactly one each.
     RecordEnded(RecordId, Result<Recorded, ActionFailure>),
+    /// [`CallOutput::Echo`] cannot be done: the leg has too much beside it.
+    EchoRefused,
 }
 
 /// What a call wants done.

@@ -50,6 +50,10 @@ pub(crate) struct Leg {
     pub(crate) began: Instant,
     pub(crate) answered: Option<(Instant, Supervision)>,
     pub(crate) gone: Option<(Instant, Cause)>,
+    /// The line was told to release it before it was gone.
+    pub(crate) is_let_go: bool,
+    /// The flow was told that it is gone.
+    pub(crate) is_told_gone: bool,
     pub(crate) typed_ahead: VecDeque<Digit>,
     /// The other party while they are bridged.
     pub(crate) peer: Option<LegId>,
@@ -66,6 +70,8 @@ impl Leg {
             began: now,
             answered: None,
             gone: None,
+            is_let_go: false,
+            is_told_gone: false,
             typed_ahead: VecDeque::new(),
             peer: None,
             plays: 0,

@@ -61,6 +61,7 @@ fn input_text(input: &FlowInput<'_>) -> String {
             LegEvent::Released(cause) => format!("leg {leg} released {cause}"),
             LegEvent::Room(event) => format!("leg {leg} room {event:?}"),
             LegEvent::Held(held) => format!("leg {leg} held {held}"),
+            LegEvent::Streaming(action) => format!("leg {leg} streaming {action}"),
             LegEvent::Queue(event) => format!("leg {leg} queue {event:?}"),
         },
         FlowInput::Fetched(id, Ok(answer)) => format!("fetched {id} {}", answer.status),

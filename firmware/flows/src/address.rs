@@ -43,6 +43,24 @@ pub fn resolve(base: Option<&str>, text: &str) -> Option<String> {
     absolute(joined.as_str())
 }
 
+/// `url` as it is sent: what a URL may not hold is percent-encoded, the dots of its path are
+/// resolved, and there is no fragment. What is signed must be this.
+pub(crate) fn as_sent(url: &str) -> String {
+    let bare = without_fragment(url.trim());
+    Url::parse(bare).map_or_else(|_| bare.to_owned(), String::from)
+}
+
+/// An absolute ws or wss URL as it is sent.
+pub(crate) fn socket(text: &str) -> Option<String> {
+    let text = text.trim();
+    if text.contains(char::is_control) {
+        return None;
+    }
+    let url = Url::parse(text).ok()?;
+    let is_socket = matches!(url.scheme(), "ws" | "wss") && url.has_host();
+    is_socket.then(|| as_sent(text))
+}
+
 /// Where a URL leads, as `host:port`, if the box would not send a request there unless its
 /// owner allows it: to the box itself, to what is only on its own wire, or into a private
 /// network. A name that is resolved to such an address is known to the fetcher alone.

@@ -36,6 +36,9 @@ pub struct Dialect {
     pub open: fn(&RawSettings, &Rc<Directory>) -> Opened,
     /// Checks a document without running it.
     pub check: fn(&[u8]) -> Vec<Finding>,
+    /// What works only in a document that comes from a server, and not in a file of the box:
+    /// addresses that are relative to its own.
+    pub needs_server: fn(&[u8]) -> Vec<Finding>,
 }
 
 /// A program, or every bad setting.
@@ -106,9 +109,28 @@ pub struct Finding {
     pub subject: String,
 }
 
+/// For a dialect whose addresses are not relative, or are found bad by its check.
+const fn needs_no_server(_: &[u8]) -> Vec<Finding> {
+    Vec::new()
+}
+
 /// Every dialect that the box speaks.
 pub const DIALECTS: &[Dialect] =
     &[opentact::DIALECT, call_interactive::DIALECT, twiml::DIALECT, kazoo::DIALECT];
+
+/// The dialect and the profile of it that is meant by the name of a vendor's own reading.
+#[must_use]
+pub fn reading(name: &str) -> Option<(&'static str, &'static str)> {
+    let name = name.trim().to_ascii_lowercase();
+    match name.as_str() {
+        "twilio" => Some(("twiml", "twilio")),
+        "laml" | "cxml" | "signalwire" => Some(("twiml", "laml")),
+        "texml" | "telnyx" => Some(("twiml", "texml")),
+        "rcml" | "restcomm" => Some(("twiml", "rcml")),
+        "pivot" => Some(("twiml", "pivot")),
+        _ => None,
+    }
+}
 
 /// The dialect with this name.
 #[must_use]

@@ -129,6 +129,9 @@ pub fn parse(bytes: &[u8], charset: Option<&str>, limits: &Limits) -> Result<Rc<
     }
     let text =
         decode(bytes, charset, limits.encodings).ok_or(XmlError { fault: Fault::Encoding, at: start })?;
+    if let Some(at) = text.find(|c| !is_char(c)) {
+        return Err(XmlError { fault: Fault::Malformed, at: position(&text, at as u64) });
+    }
     let mut tree = Tree { text: &text, limits, elements: 0, open: Vec::new(), root: None, mark: (0, start) };
     let mut reader = Reader::from_str(&text);
     let config = reader.config_mut();
@@ -200,6 +203,8 @@ impl Tree<'_> {
                 self.append(resolved.encode_utf8(&mut buffer))?;
             }
             Event::DocType(_) => return Err(Fault::Doctype),
+            // XML 1.0 §2.8: the version comes first and must be there.
+            Event::Decl(declaration) if declaration.version().is_err() => return Err(Fault::Malformed),
             Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
             Event::Eof => return Ok(false),
         }
@@ -235,6 +240,9 @@ impl Tree<'_> {
             // is written as a character reference stays what it is.
             let value = attribute.value.replace("\r\n", " ").replace(['\n', '\t', '\r'], " ");
             let value = quick_xml::escape::unescape(&value).map_err(|_| Fault::Malformed)?;
+            if value.contains(|c| !is_char(c)) {
+                return Err(Fault::Malformed);
+            }
             attributes.push((key, value.into_owned()));
         }
         Ok(Element {
@@ -305,7 +313,12 @@ fn resolve(name: &str) -> Option<char> {
         Some(hex) => u32::from_str_radix(hex, 16).ok()?,
         None => number.parse().ok()?,
     };
-    char::from_u32(code).filter(|c| *c != '\0')
+    char::from_u32(code).filter(|c| is_char(*c))
+}
+
+/// What a document may hold (XML 1.0 §2.2).
+const fn is_char(c: char) -> bool {
+    !matches!(c, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}')
 }
 
 fn decode<'a>(bytes: &'a [u8], charset: Option<&str>, encodings: &[&Encoding]) -> Option<Cow<'a, str>> {
@@ -392,6 +405,13 @@ mod tests {
             ("<a", Fault::Malformed),
             ("<a>", Fault::Malformed),
             ("<a>&nbsp;</a>", Fault::Malformed),
+            ("<a>b\x01</a>", Fault::Malformed),
+            ("<a b='\x1b'/>", Fault::Malformed),
+            ("<a>\0</a>", Fault::Malformed),
+            ("<a>&#1;</a>", Fault::Malformed),
+            ("<a b='&#x1b;'/>", Fault::Malformed),
+            ("<a>\u{ffff}</a>", Fault::Malformed),
+            ("<?xml encoding='utf-8'?><a/>", Fault::Malformed),
             ("<a b='1' b='2'/>", Fault::Malformed),
             ("<a/><b/>", Fault::Root),
             ("", Fault::Root),

@@ -1,5 +1,5 @@
 //! What a dialect claims to do: every transcript stands in the `INDEX.md` of its folder, every
-//! name there is a transcript, and the table in the dialect's README is made of the index.
+//! name there is a transcript or a test of the whole daemon, and the table in the dialect's README is made of the index.
 //! With `UPDATE_EXPECT=1` the table is written anew.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
@@ -24,6 +24,11 @@ impl Row<'_> {
     /// The transcripts that it names.
     fn transcripts(&self) -> impl Iterator<Item = &str> {
         self.text.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".txt"))
+    }
+
+    /// The tests of the whole daemon that it names.
+    fn live_tests(&self) -> impl Iterator<Item = &str> {
+        self.text.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".py"))
     }
 
     /// Its name and, where it is not all done, why.
@@ -95,6 +100,10 @@ fn an_index_names_each_transcript_and_nothing_else() {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .filter(|name| name.ends_with(".txt"))
             .collect();
+        let live = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sip");
+        let lost: Vec<&str> =
+            rows.iter().flat_map(Row::live_tests).filter(|name| !live.join(name).is_file()).collect();
+        assert!(lost.is_empty(), "{}: tests that are not there: {lost:?}", dialect.name);
         let lost: Vec<&String> = named.difference(&there).collect();
         let unnamed: Vec<&String> = there.difference(&named).collect();
         assert!(lost.is_empty(), "{}: named and not there: {lost:?}", dialect.name);
@@ -116,8 +125,8 @@ fn a_readme_claims_what_its_index_shows() {
         let rows = rows(&index);
         for row in &rows {
             let is_claimed = !row.text.starts_with("partly:") && !row.text.starts_with("not done:");
-            let has_transcript = row.transcripts().next().is_some();
-            assert!(!is_claimed || has_transcript, "{}: {} has no transcript", dialect.name, row.name);
+            let is_shown = row.transcripts().chain(row.live_tests()).next().is_some();
+            assert!(!is_claimed || is_shown, "{}: {} is shown by nothing", dialect.name, row.name);
         }
         let wanted = format!("\n\n{}\n", table(&rows));
         checked += 1;

@@ -228,6 +228,8 @@ pub enum Event {
         frames: u64,
         /// Frames for which there was no room.
         dropped: u64,
+        /// Why it never began, if it did not.
+        refused: Option<Refusal>,
         /// Its ring, to be dropped.
         returned: Returned,
     },

@@ -163,12 +163,13 @@ impl Outbox {
         });
     }
 
-    fn recorded(&mut self, leg: LegId, recording: Recording) {
+    fn recorded(&mut self, leg: LegId, recording: Recording, refused: Option<Refusal>) {
         self.tell(Event::RecordEnded {
             leg,
             record: recording.record,
             frames: recording.frames,
             dropped: recording.dropped,
+            refused,
             returned: Spent::Sink(recording.sink).into(),
         });
     }
@@ -396,8 +397,8 @@ impl Engine {
         while let Some(playing) = leg.plays.pop() {
             self.events.played(id, playing, false);
         }
-        for recording in leg.records.iter_mut().filter_map(Option::take) {
-            self.events.recorded(id, recording);
+        for recording in leg.records.drain(..) {
+            self.events.recorded(id, recording, None);
         }
         if let Some(socket) = leg.endpoint.socket() {
             self.sockets.remove(socket, false);
@@ -525,28 +526,24 @@ impl Engine {
     fn record(&mut self, id: LegId, record: RecordId, what: RecordWhat, sink: Producer<Frame>) {
         let recording = Recording { record, what, sink, frames: 0, dropped: 0 };
         let Some((place, leg)) = self.leg_mut(id) else {
-            self.events.recorded(id, recording);
+            self.events.recorded(id, recording, Some(Refusal::NoLeg));
             return self.events.refuse(id, Refusal::NoLeg, Spent::Nothing);
         };
-        match leg.records.iter_mut().find(|r| r.is_none()) {
-            Some(free) => {
-                *free = Some(recording);
-                self.rewire(place);
-            }
-            None => {
-                self.events.recorded(id, recording);
-                self.events.refuse(id, Refusal::RecordsFull, Spent::Nothing);
-            }
+        if leg.records.len() < RECORDS_MAX {
+            leg.records.push(recording);
+            self.rewire(place);
+        } else {
+            self.events.recorded(id, recording, Some(Refusal::RecordsFull));
+            self.events.refuse(id, Refusal::RecordsFull, Spent::Nothing);
         }
     }
 
     fn stop_record(&mut self, id: LegId, record: RecordId) {
         if let Some((place, leg)) = self.leg_mut(id)
-            && let Some(running) =
-                leg.records.iter_mut().find(|r| r.as_ref().is_some_and(|r| r.record == record))
-            && let Some(recording) = running.take()
+            && let Some(at) = leg.records.iter().position(|running| running.record == record)
         {
-            self.events.recorded(id, recording);
+            let recording = leg.records.swap_remove(at);
+            self.events.recorded(id, recording, None);
             self.rewire(place);
         }
     }
@@ -742,8 +739,8 @@ impl Engine {
     /// Writes the leg's recordings; true if one has lost its reader.
     fn write_records(&mut self, leg: &mut Leg, out: &Frame) -> bool {
         let mut ended = false;
-        for place in &mut leg.records {
-            let Some(recording) = place else { continue };
+        let mut at = 0;
+        while let Some(recording) = leg.records.get_mut(at) {
             let frame = match recording.what {
                 RecordWhat::In => leg.heard,
                 RecordWhat::Out => *out,
@@ -758,12 +755,12 @@ impl Engine {
             } else {
                 recording.dropped += 1;
             }
-            if recording.sink.is_abandoned()
-                && !self.events.ring.is_full()
-                && let Some(recording) = place.take()
-            {
-                self.events.recorded(leg.id, recording);
+            if recording.sink.is_abandoned() && !self.events.ring.is_full() {
+                let recording = leg.records.swap_remove(at);
+                self.events.recorded(leg.id, recording, None);
                 ended = true;
+            } else {
+                at += 1;
             }
         }
         ended

@@ -18,8 +18,10 @@ use crate::{
 
 /// Speakers that one leg can hear, and hearers that one leg can have.
 pub const SOURCES_MAX: usize = 40;
-/// Recordings that one leg can have at once.
-pub const RECORDS_MAX: usize = 2;
+/// Recordings that one leg can have at once. Enough for all that flows are promised at a time:
+/// 16 recordings and 4 streams, each of both sides apart, and one more for each verb that records,
+/// gives back what it hears, or listens.
+pub const RECORDS_MAX: usize = 48;
 
 /// A running recording.
 pub(crate) struct Recording {
@@ -37,7 +39,8 @@ pub(crate) struct Leg {
     /// Counters of the endpoint that it began with, if it has another now.
     pub(crate) counted: Option<LegStats>,
     pub(crate) plays: PlayQueue,
-    pub(crate) records: [Option<Recording>; RECORDS_MAX],
+    /// Has room for [`RECORDS_MAX`] from the beginning, so that it never grows in the tick.
+    pub(crate) records: Vec<Recording>,
     /// Places of those this leg hears, and of those that hear it.
     pub(crate) sources: Places,
     pub(crate) hearers: Places,
@@ -81,7 +84,7 @@ impl Leg {
             endpoint,
             counted: None,
             plays: PlayQueue::default(),
-            records: [const { None }; RECORDS_MAX],
+            records: Vec::with_capacity(RECORDS_MAX),
             sources: Places::default(),
             hearers: Places::default(),
             relays_to: None,
@@ -107,11 +110,11 @@ impl Leg {
     }
 
     pub(crate) fn records_in(&self) -> bool {
-        self.records.iter().flatten().any(|r| r.what.hears_in())
+        self.records.iter().any(|r| r.what.hears_in())
     }
 
     pub(crate) fn records_out(&self) -> bool {
-        self.records.iter().flatten().any(|r| r.what.hears_out())
+        self.records.iter().any(|r| r.what.hears_out())
     }
 
     /// Whether anybody needs the leg's sound in linear form.
@@ -122,7 +125,7 @@ impl Leg {
 
     /// True if all that the leg sends comes from another as it comes, and nobody listens in.
     pub(crate) fn only_relays(&self) -> bool {
-        self.relayed_from.is_some() && self.records.iter().all(Option::is_none)
+        self.relayed_from.is_some() && self.records.is_empty()
     }
 
     /// Forgets what waits for a whole frame, since what comes next does not follow it.
@@ -226,5 +229,15 @@ impl Converter {
             Rate::Narrow => self.up.process(from.samples(), to.samples_mut()),
             Rate::Wide => self.down.process(from.samples(), to.samples_mut()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_room_for_recordings_costs_a_leg_less_than_4_kib() {
+        assert!(RECORDS_MAX * size_of::<Recording>() < 4_096, "{}", size_of::<Recording>());
     }
 }

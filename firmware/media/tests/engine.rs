@@ -383,7 +383,7 @@ fn connections_and_recordings_have_their_limits() {
             "o1.0 refused SourcesFull",
             "o1.0 refused SourcesFull",
             "o1.99 refused NoLeg",
-            "o1.0 recorded 2 0 0",
+            "o1.0 recorded 48 0 0",
             "o1.0 refused RecordsFull",
         ]
     );

@@ -17,8 +17,8 @@ use std::{
 
 use rtrb::RingBuffer;
 use tipring_media::{
-    Command, CommandSender, Endpoint, Engine, Event, EventReceiver, Frame, Limits, PlaySource, Prompt, Rate,
-    Received, RecordWhat, ToneSegment, ToneSpec,
+    Command, CommandSender, Endpoint, Engine, Event, EventReceiver, Frame, Limits, PlaySource, Prompt,
+    RECORDS_MAX, Rate, Received, RecordWhat, ToneSegment, ToneSpec,
     codec::{CODECS, CodecId},
     dsp::{
         answer_tone::AnswerToneDetector,
@@ -185,6 +185,13 @@ fn life(codec: CodecId) {
     ];
     let (sink, _recorded) = RingBuffer::new(500);
     rig.send(Command::Record { leg: leg(2), record: RecordId(1), what: RecordWhat::Both, sink });
+    // As many as a leg may have at once, and one more.
+    let mut readers = Vec::new();
+    for n in 0..=RECORDS_MAX as u32 {
+        let (sink, reader) = RingBuffer::new(4);
+        readers.push(reader);
+        rig.send(Command::Record { leg: leg(4), record: RecordId(100 + n), what: RecordWhat::Both, sink });
+    }
     rig.send(Command::Listen { leg: leg(2), inband: true });
     for (at, source) in sources.into_iter().enumerate() {
         rig.send(Command::Play { leg: leg(1), play: PlayId(at as u32), source, loops: 1 });
@@ -198,6 +205,12 @@ fn life(codec: CodecId) {
     });
     rig.run(4_000);
     assert_eq!((rig.saw("played"), rig.saw("digit")), (6, 4), "{codec:?}");
+
+    // One whose reader goes, one that is stopped, and the others with the leg.
+    drop(readers.pop());
+    drop(readers.pop());
+    rig.run(40);
+    rig.send(Command::StopRecord { leg: leg(4), record: RecordId(110) });
 
     // A bridge 1 - 2 | 3 - 4 in the middle, which relays, while 1 plays to 2.
     rig.send(Command::StopRecord { leg: leg(2), record: RecordId(1) });
@@ -238,9 +251,14 @@ fn life(codec: CodecId) {
         rig.send(Command::Detach { leg: leg(n) });
     }
     rig.run(100);
-    for (what, times) in
-        [("detached", 4), ("refused", 1), ("recorded", 1), ("played", 8), ("returned", 4), ("no media", 1)]
-    {
+    for (what, times) in [
+        ("detached", 4),
+        ("refused", 2),
+        ("recorded", 2 + RECORDS_MAX),
+        ("played", 8),
+        ("returned", 4),
+        ("no media", 1),
+    ] {
         assert_eq!(rig.saw(what), times, "{codec:?}: {what}");
     }
     assert_eq!(rig.counted, 0, "{codec:?}: the tick allocated or freed");

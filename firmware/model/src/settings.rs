@@ -79,6 +79,8 @@ pub enum RawValue {
     Toggle(bool),
     /// A list of texts.
     List(Vec<String>),
+    /// A document as it is on the disk, in the encoding that it says. Stands for a text.
+    Bytes(Vec<u8>),
 }
 
 /// The keys and values of one group.
@@ -141,6 +143,17 @@ impl RawSettings {
     pub fn text(&self, key: &str) -> Option<&str> {
         match self.get(key) {
             Some(RawValue::Text(text)) => Some(text),
+            Some(RawValue::Number(_) | RawValue::Toggle(_) | RawValue::List(_) | RawValue::Bytes(_))
+            | None => None,
+        }
+    }
+
+    /// The document of `key`, when it is present and a text or the bytes of one.
+    #[must_use]
+    pub fn document(&self, key: &str) -> Option<&[u8]> {
+        match self.get(key) {
+            Some(RawValue::Text(text)) => Some(text.as_bytes()),
+            Some(RawValue::Bytes(bytes)) => Some(bytes),
             Some(RawValue::Number(_) | RawValue::Toggle(_) | RawValue::List(_)) | None => None,
         }
     }
@@ -150,7 +163,9 @@ impl RawSettings {
     pub fn number(&self, key: &str) -> Option<i64> {
         match self.get(key) {
             Some(RawValue::Number(number)) => Some(*number),
-            Some(RawValue::Text(_) | RawValue::Toggle(_) | RawValue::List(_)) | None => None,
+            Some(RawValue::Text(_) | RawValue::Toggle(_) | RawValue::List(_) | RawValue::Bytes(_)) | None => {
+                None
+            }
         }
     }
 
@@ -159,7 +174,9 @@ impl RawSettings {
     pub fn toggle(&self, key: &str) -> Option<bool> {
         match self.get(key) {
             Some(RawValue::Toggle(on)) => Some(*on),
-            Some(RawValue::Text(_) | RawValue::Number(_) | RawValue::List(_)) | None => None,
+            Some(RawValue::Text(_) | RawValue::Number(_) | RawValue::List(_) | RawValue::Bytes(_)) | None => {
+                None
+            }
         }
     }
 
@@ -168,7 +185,8 @@ impl RawSettings {
     pub fn list(&self, key: &str) -> &[String] {
         match self.get(key) {
             Some(RawValue::List(list)) => list,
-            Some(RawValue::Text(_) | RawValue::Number(_) | RawValue::Toggle(_)) | None => &[],
+            Some(RawValue::Text(_) | RawValue::Number(_) | RawValue::Toggle(_) | RawValue::Bytes(_))
+            | None => &[],
         }
     }
 
@@ -200,6 +218,9 @@ fn fault_of(value: &RawValue, kind: FieldKind) -> Option<Problem> {
         (FieldKind::Text { bytes_max }, RawValue::Text(text)) => {
             (text.len() > bytes_max).then_some(Problem::TooLong { bytes_max })
         }
+        (FieldKind::Text { bytes_max }, RawValue::Bytes(bytes)) => {
+            (bytes.len() > bytes_max).then_some(Problem::TooLong { bytes_max })
+        }
         (FieldKind::Secret, RawValue::Text(text)) => {
             (text.len() > 256).then_some(Problem::TooLong { bytes_max: 256 })
         }
@@ -219,9 +240,14 @@ fn fault_of(value: &RawValue, kind: FieldKind) -> Option<Problem> {
         (FieldKind::List { entries_max }, RawValue::List(list)) => {
             (list.len() > entries_max).then_some(Problem::TooMany { entries_max })
         }
-        (wanted, RawValue::Text(_) | RawValue::Number(_) | RawValue::Toggle(_) | RawValue::List(_)) => {
-            Some(Problem::WrongKind { wanted })
-        }
+        (
+            wanted,
+            RawValue::Text(_)
+            | RawValue::Number(_)
+            | RawValue::Toggle(_)
+            | RawValue::List(_)
+            | RawValue::Bytes(_),
+        ) => Some(Problem::WrongKind { wanted }),
     }
 }
 

@@ -9,12 +9,15 @@ use tipring_calls::exchange::{Exchange, ExchangeEvent, ExchangeOutput, ExchangeR
 use tipring_calls::features::mailbox::MailboxReply;
 use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEvent};
 use tipring_model::call::{CallFacts, Direction, Origin};
+use tipring_model::fetch::{HttpRequest, Method};
 use tipring_model::flow::{
-    Action, Flow, FlowInput, FlowOutput, LegEvent, Message, Moment, Outcome, Recorded, Target,
+    Action, Flow, FlowInput, FlowOutput, LegEvent, Message, Moment, Notice, Outcome, Recorded, Target,
 };
 use tipring_model::line::{LineCommand, LineEvent, Supervision};
 use tipring_model::prompt::PromptSource;
-use tipring_model::{ActionId, CallerId, Cause, Digit, LegId, LineId, MessageId, Number, PlayId, RecordId};
+use tipring_model::{
+    ActionId, CallerId, Cause, Digit, FetchId, LegId, LineId, MessageId, Number, PlayId, RecordId,
+};
 use tipring_testkit::Clock;
 use tipring_testkit::transcript::CALL;
 
@@ -22,6 +25,7 @@ use tipring_testkit::transcript::CALL;
 struct Script {
     outputs: VecDeque<FlowOutput>,
     ended: Vec<(ActionId, Outcome)>,
+    not_fetched: Vec<u32>,
     events: Vec<(LegId, LegEvent)>,
 }
 
@@ -35,6 +39,8 @@ impl Flow for Puppet {
             script.ended.push((id, outcome));
         } else if let FlowInput::Leg(leg, event) = input {
             script.events.push((leg, event));
+        } else if let FlowInput::Fetched(id, Err(_)) = input {
+            script.not_fetched.push(id.0);
         }
     }
 
@@ -132,6 +138,21 @@ impl Stage {
         self.ask(FlowOutput::End { cause: Cause::NormalClearing, label: "test".to_owned() });
     }
 
+    pub(crate) fn fetch(&mut self, id: u32) {
+        let request = request();
+        self.ask(FlowOutput::Fetch { id: FetchId(id), request, document: None });
+    }
+
+    /// Fetches that could not be done.
+    pub(crate) fn not_fetched(&self) -> Vec<u32> {
+        self.script.borrow().not_fetched.clone()
+    }
+
+    pub(crate) fn notify(&mut self, topic: &'static str) {
+        let request = request();
+        self.ask(FlowOutput::Notify(Notice { topic, request, is_last: true }));
+    }
+
     fn ask(&mut self, output: FlowOutput) {
         self.script.borrow_mut().outputs.push_back(output);
         // Anything makes the call ask its flow.
@@ -168,7 +189,8 @@ impl Stage {
             CallOutput::Media(leg, MediaCommand::StopRecord(record)) => format!("stop-record {leg} {record}"),
             CallOutput::Connect { from, to } => format!("connect {from} {to}"),
             CallOutput::Disconnect { from, to } => format!("disconnect {from} {to}"),
-            CallOutput::Over(cdr) => format!("over {}", cdr.cause),
+            CallOutput::Over(cdr) => format!("over {} by {}", cdr.cause, cdr.ended_by.as_str()),
+            CallOutput::Notify(notice) => format!("notify {}", notice.topic),
             CallOutput::Exchange(seat, request) => return self.asked.push((seat, request)),
             CallOutput::Mailbox(action, request) => {
                 self.mailbox = Some(action);
@@ -188,7 +210,6 @@ impl Stage {
             CallOutput::Media(..)
             | CallOutput::Fetch { .. }
             | CallOutput::Reply(..)
-            | CallOutput::Notify(_)
             | CallOutput::Keep { .. }
             | CallOutput::Lamp { .. }
             | CallOutput::Warn(_) => return,
@@ -283,6 +304,22 @@ impl Stage {
 
     pub(crate) fn hear_exchange(&mut self, action: ActionId, event: ExchangeEvent) {
         self.give(CallInput::Exchange(action, event));
+    }
+}
+
+fn request() -> HttpRequest {
+    HttpRequest {
+        method: Method::Get,
+        url: "http://a.test/".to_owned(),
+        headers: Vec::new(),
+        body: None,
+        timeout: Duration::from_secs(1),
+        total: None,
+        redirects_max: 0,
+        body_max_bytes: 0,
+        cuts_body: true,
+        connect: None,
+        moves_fields: false,
     }
 }
 

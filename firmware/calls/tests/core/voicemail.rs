@@ -87,7 +87,7 @@ fn a_message_is_kept_also_when_the_flow_has_ended_the_call() {
     stage.released(stage.first(), Cause::NormalClearing);
     assert!(!stage.said().iter().any(|line| line.starts_with("over")), "the recording is waited for");
     stage.recorded(1, Some("a.wav"));
-    assert_eq!(stage.said(), ["keep", "over normal-clearing"]);
+    assert_eq!(stage.said(), ["keep", "over normal-clearing by flow"]);
 }
 
 #[test]

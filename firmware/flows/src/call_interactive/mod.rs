@@ -23,7 +23,13 @@ use tipring_model::settings::{FieldError, RawSettings};
 use crate::{Dialect, Finding, Program};
 
 /// The dialect.
-pub const DIALECT: Dialect = Dialect { name: "call_interactive", fields: settings::FIELDS, open, check };
+pub const DIALECT: Dialect = Dialect {
+    name: "call_interactive",
+    fields: settings::FIELDS,
+    open,
+    check,
+    needs_server: crate::needs_no_server,
+};
 
 fn open(raw: &RawSettings, directory: &Rc<Directory>) -> Result<Box<dyn Program>, Vec<FieldError>> {
     let settings = settings::parse(raw, directory)?;

@@ -109,7 +109,7 @@ pub(super) fn parse(raw: &RawSettings, directory: &Rc<Directory>) -> Result<Sett
         Some(method) if method.eq_ignore_ascii_case("post") => Ask::Post,
         Some(_) | None => Ask::Get,
     };
-    let document = match (raw.text("url"), raw.text("document")) {
+    let document = match (raw.text("url"), raw.document("document")) {
         (Some(_), Some(_)) => {
             fault("url", Problem::Conflict { with: "document" });
             None
@@ -126,8 +126,8 @@ pub(super) fn parse(raw: &RawSettings, directory: &Rc<Directory>) -> Result<Sett
             }
             Some(Document::of_one(url.trim().to_owned(), ask, Some(timeout.as_secs())))
         }
-        (None, Some(text)) => {
-            let (document, findings) = reader::read(text.as_bytes());
+        (None, Some(bytes)) => {
+            let (document, findings) = reader::read(bytes);
             for finding in findings.into_iter().filter(|finding| finding.fatal) {
                 let (line, column, code) = (finding.line, finding.column, finding.code);
                 fault("document", Problem::Document { line, column, code, subject: finding.subject });

@@ -47,8 +47,13 @@ pub(crate) use dial::{GREGORIAN_OFFSET, hangup_cause};
 use crate::{Claim, Dialect, Opened, Program};
 
 /// The dialect's row in the table.
-pub const DIALECT: Dialect =
-    Dialect { name: "kazoo", fields: settings::App::FIELDS, open, check: parse::check };
+pub const DIALECT: Dialect = Dialect {
+    name: "kazoo",
+    fields: settings::App::FIELDS,
+    open,
+    check: parse::check,
+    needs_server: crate::needs_no_server,
+};
 
 fn open(raw: &RawSettings, directory: &Rc<Directory>) -> Opened {
     let app = settings::App::with_directory(raw, directory)?;

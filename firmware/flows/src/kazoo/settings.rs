@@ -116,11 +116,11 @@ impl App {
             let wanted = "an address that begins with http:// or https://";
             fault("webhook_url", Problem::Malformed { wanted });
         }
-        if raw.text(DOCUMENT).is_none() {
+        if raw.document(DOCUMENT).is_none() {
             fault(DOCUMENT, Problem::Missing);
         }
-        let document = raw.text(DOCUMENT).and_then(|text| {
-            let (document, report) = parse::document(text.as_bytes());
+        let document = raw.document(DOCUMENT).and_then(|bytes| {
+            let (document, report) = parse::document(bytes);
             for finding in report.findings.iter().filter(|finding| finding.fatal) {
                 let (line, column, code) = (finding.line, finding.column, finding.code);
                 let subject = finding.subject.clone();

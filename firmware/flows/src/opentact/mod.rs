@@ -27,8 +27,13 @@ use crate::{Dialect, Program};
 use settings::Source;
 
 /// The dialect's row in the table.
-pub const DIALECT: Dialect =
-    Dialect { name: "opentact", fields: settings::App::FIELDS, open, check: parse::check };
+pub const DIALECT: Dialect = Dialect {
+    name: "opentact",
+    fields: settings::App::FIELDS,
+    open,
+    check: parse::check,
+    needs_server: crate::needs_no_server,
+};
 
 fn open(raw: &RawSettings, _: &Rc<Directory>) -> Result<Box<dyn Program>, Vec<FieldError>> {
     settings::App::parse(raw).map(|app| Box::new(Opentact { app: Rc::new(app) }) as Box<dyn Program>)

@@ -156,7 +156,7 @@ impl Settings for App {
         let uuid = uuid_of("uuid", uuid_of_name(&name));
         let account = uuid_of("account", uuid_of_name("account"));
         let mut document_of = |key: &'static str| {
-            raw.text(key).and_then(|text| match parse::document(text.as_bytes(), None, strict) {
+            raw.document(key).and_then(|bytes| match parse::document(bytes, None, strict) {
                 Ok(root) => Some(root),
                 Err(error) => {
                     let (line, column, code) = (error.at.line, error.at.column, error.code);
@@ -225,9 +225,10 @@ impl Settings for App {
                     Some(RawValue::Number(minutes)) => {
                         Duration::from_secs(u64::try_from(*minutes).unwrap_or(240) * 60)
                     }
-                    Some(RawValue::Text(_) | RawValue::Toggle(_) | RawValue::List(_)) | None => {
-                        Duration::from_secs(240 * 60)
-                    }
+                    Some(
+                        RawValue::Text(_) | RawValue::Toggle(_) | RawValue::List(_) | RawValue::Bytes(_),
+                    )
+                    | None => Duration::from_secs(240 * 60),
                 },
             }),
             Some(_) | None => Err(errors),

@@ -130,7 +130,8 @@ impl<'a> Attributes<'a> {
         url
     }
 
-    /// Everything odd, in document order: attributes, then children that do not belong there.
+    /// Everything odd, in document order: attributes, as `Gather[0]@timeout`, then children that do
+    /// not belong there.
     pub(super) fn warnings(mut self, path: &str) -> Vec<(&'static str, String)> {
         for (at, (key, _)) in self.element.attributes.iter().enumerate() {
             if !self.name.attributes().contains(&key.as_str()) {
@@ -145,10 +146,15 @@ impl<'a> Attributes<'a> {
                 Some(kind) => self.name.children().contains(&kind),
                 None => false,
             };
-            let spoken = self.name == Name::Say;
+            // Markup that the engine does not know is read as its text.
+            let spoken = self.name == Name::Say && Name::of(&child.name).is_none();
             (!taken && !spoken).then(|| ("TR-FLOW-CHILD-IGNORED", child_path(path, child, at)))
         });
-        self.odd.iter().map(|(_, code)| (*code, path.to_owned())).chain(children).collect()
+        let attributes = self.odd.iter().map(|(at, code)| {
+            let key = self.element.attributes.get(*at).map_or("", |(key, _)| key.as_str());
+            (*code, format!("{path}@{key}"))
+        });
+        attributes.chain(children).collect()
     }
 }
 
@@ -158,10 +164,11 @@ pub(super) fn children_named(element: &Element, name: Name) -> impl Iterator<Ite
     children.filter(move |(_, child)| Name::of(&child.name) == Some(name)).map(|(at, child)| (at, &**child))
 }
 
+/// Parameters of one element; more are left out.
+pub(super) const PARAMETERS_MAX: usize = 32;
+
 /// Names and values of the children of that name.
 pub(super) fn parameters(element: &Element, name: Name) -> Vec<(String, String)> {
-    /// More are left out.
-    const PARAMETERS_MAX: usize = 32;
     children_named(element, name)
         .filter_map(|(_, child)| Some((child.attribute("name")?, child.attribute("value").unwrap_or(""))))
         .filter(|(name, _)| !name.is_empty())

@@ -117,6 +117,9 @@ impl TwimlFlow {
         if words.is_cut {
             self.warn("TR-FLOW-SPEECH-CUT", path);
         }
+        if words.is_odd {
+            self.warn("TR-FLOW-CHILD-IGNORED", path);
+        }
         (!words.text.is_empty()).then(|| Prompt {
             loops,
             ..Prompt::once(PromptSource::Speech(Speech {

@@ -35,14 +35,56 @@ pub(super) fn check(bytes: &[u8]) -> Vec<Finding> {
     }
 }
 
+/// The addresses of a document that are relative to its own, which a file of the box does not have.
+pub(super) fn needs_server(bytes: &[u8]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Ok(root) = document(bytes, None, true) {
+        relative(&root, &mut findings);
+    }
+    findings
+}
+
+fn relative(element: &Element, findings: &mut Vec<Finding>) {
+    /// Attributes that hold an address.
+    const ADDRESSES: [&str; 12] = [
+        "action",
+        "amdStatusCallback",
+        "eventCallbackUrl",
+        "partialResultCallback",
+        "recordingStatusCallback",
+        "referUrl",
+        "statusCallback",
+        "statusCallbackUrl",
+        "storageUrl",
+        "transcribeCallback",
+        "url",
+        "waitUrl",
+    ];
+    let is_relative = |text: &str| {
+        !text.trim().is_empty()
+            && url::Url::parse(text.trim()) == Err(url::ParseError::RelativeUrlWithoutBase)
+    };
+    let named = element.attributes.iter().filter(|(name, _)| ADDRESSES.contains(&name.as_str()));
+    let texts = named.map(|(name, text)| (name.as_str(), text.as_str()));
+    // In Pivot, what looks like no address is the name of a sound of the account.
+    let is_address = |text: &str| element.name == "Redirect" || text.contains(['/', ':', '.']);
+    let own = matches!(element.name.as_str(), "Redirect" | "Play").then_some(element.text.as_str());
+    let own = own.filter(|text| is_address(text)).map(|text| (element.name.as_str(), text));
+    for (subject, _) in texts.chain(own).filter(|(_, text)| is_relative(text)) {
+        findings.push(Finding { fatal: true, ..finding(element, "TR-FLOW-RELATIVE", subject) });
+    }
+    for child in &element.children {
+        relative(child, findings);
+    }
+}
+
+fn finding(element: &Element, code: &'static str, subject: &str) -> Finding {
+    let (line, column) = (element.at.line, element.at.column);
+    Finding { code, fatal: false, line, column, subject: subject.to_owned() }
+}
+
 fn found(findings: &mut Vec<Finding>, element: &Element, code: &'static str, subject: &str) {
-    findings.push(Finding {
-        code,
-        fatal: false,
-        line: element.at.line,
-        column: element.at.column,
-        subject: subject.to_owned(),
-    });
+    findings.push(finding(element, code, subject));
 }
 
 fn check_verb(element: &Element, findings: &mut Vec<Finding>) {
@@ -67,12 +109,11 @@ fn check_inside(element: &Element, name: Name, findings: &mut Vec<Finding>) {
             found(findings, element, "TR-FLOW-NO-EFFECT", attribute);
         }
     }
-    if name == Name::Say {
-        return;
-    }
     for child in &element.children {
         match Name::of(&child.name) {
             Some(kind) if name.children().contains(&kind) => check_inside(child, kind, findings),
+            // Markup that the engine does not know is read as its text.
+            None if name == Name::Say => {}
             Some(_) | None => found(findings, child, "TR-FLOW-CHILD-IGNORED", &child.name),
         }
     }
@@ -93,6 +134,9 @@ fn check_values(root: &Rc<Element>, at: usize, element: &Rc<Element>, findings: 
         Some(Name::Say) => drop(reader.say_prompt(element, &path)),
         Some(Name::Play) => drop(reader.play_prompts(element, script.base.as_deref(), &path)),
         Some(Name::Pause) => drop(reader.pause_length(element, &path)),
+        Some(name @ Name::Set) => {
+            reader.start_set(&mut script, &Verb { element: Rc::clone(element), name, path });
+        }
         Some(name @ Name::Gather) => {
             drop(reader.read_gather(&script, Verb { element: Rc::clone(element), name, path }));
         }
@@ -105,8 +149,13 @@ fn check_values(root: &Rc<Element>, at: usize, element: &Rc<Element>, findings: 
     }
     while let Some(output) = reader.poll() {
         let FlowOutput::Warn(Warning { code, path }) = output else { continue };
-        let said = |finding: &&Finding| finding.code == code;
-        let place = element_at(root, &path).unwrap_or(element);
+        let (path, attribute) =
+            path.split_once('@').map_or((path.as_str(), None), |(path, key)| (path, Some(key)));
+        let place = element_at(root, path).unwrap_or(element);
+        let subject = attribute.unwrap_or(&place.name);
+        let said = |finding: &&Finding| {
+            finding.code == code && attribute.is_none_or(|attribute| finding.subject == attribute)
+        };
         // Who works in the office is not known here.
         let is_person = Name::of(&place.name)
             .is_some_and(|name| matches!(name, Name::Client | Name::User | Name::Device | Name::Verto));
@@ -117,7 +166,7 @@ fn check_values(root: &Rc<Element>, at: usize, element: &Rc<Element>, findings: 
         if is_known || (is_person && code == "TR-FLOW-TARGET") {
             continue;
         }
-        found(findings, place, code, &place.name);
+        found(findings, place, code, subject);
     }
 }
 
@@ -155,16 +204,33 @@ mod tests {
                 "TR-FLOW-CHILD-IGNORED 2:32 Dial",
                 "TR-FLOW-OUTSIDE 3:1 Number",
                 "TR-FLOW-NOT-OFFERED 3:10 Pay",
-                "TR-HOOK-URL 3:38 Dial",
+                "TR-HOOK-URL 3:38 action",
                 "TR-FLOW-NO-EFFECT 3:63 byoc",
-                "TR-FLOW-ATTRIBUTE-VALUE 4:1 Gather",
-                "TR-FLOW-ATTRIBUTE-RANGE 4:1 Gather",
+                "TR-FLOW-ATTRIBUTE-VALUE 4:1 timeout",
+                "TR-FLOW-ATTRIBUTE-RANGE 4:1 numDigits",
                 "TR-FLOW-TARGET 4:42 Number",
-                "TR-FLOW-VOICE 5:1 Say",
-                "TR-FLOW-ATTRIBUTE-RANGE 5:26 Pause",
+                "TR-FLOW-VOICE 5:1 voice",
+                "TR-FLOW-ATTRIBUTE-RANGE 5:26 length",
                 "TR-HOOK-URL 5:46 Play",
             ]
         );
         assert!(check(b"<Response>").iter().all(|finding| finding.fatal));
+        let odd = check(
+            b"<Response><Say>a<Play>http://x/y</Play></Say><Set><Variable key='callSid' value='1'/></Set></Response>",
+        );
+        let codes: Vec<&str> = odd.iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, ["TR-FLOW-CHILD-IGNORED", "TR-FLOW-VARIABLE"]);
+    }
+
+    #[test]
+    fn a_file_of_the_box_has_no_address_to_which_others_could_be_relative() {
+        let found = needs_server(
+            b"<Response><Redirect> ../a </Redirect><Redirect/><Play>hold</Play><Play>b.wav</Play>\
+              <Dial action='/c'><Number url='http://x/y' statusCallback='d'>1</Number></Dial>\
+              <Connect><Stream url='wss://x/y'/></Connect><Gather><Play>e/f.mp3</Play></Gather></Response>",
+        );
+        assert!(found.iter().all(|finding| finding.fatal && finding.code == "TR-FLOW-RELATIVE"));
+        let subjects: Vec<&str> = found.iter().map(|finding| finding.subject.as_str()).collect();
+        assert_eq!(subjects, ["Redirect", "Play", "action", "statusCallback", "Play"]);
     }
 }

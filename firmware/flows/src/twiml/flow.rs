@@ -200,7 +200,12 @@ impl TwimlFlow {
         script.waiting = Waiting::Nothing;
         match (then, failed) {
             (Then::Next, None) => self.succeed(script, &verb, ""),
-            (Then::Next, Some(code)) => self.fail(script, &verb, code),
+            (Then::Next, Some(code)) => {
+                self.fail(script, &verb, code);
+                if let Some(pending) = script.whole.take() {
+                    self.not_had(now, script, *pending, code);
+                }
+            }
             (Then::NoInput(gather), _) => self.no_input(now, script, *gather),
             (Then::Record(recorder), _) => self.begin_recording(now, script, recorder),
             (Then::Screen, _) => self.begin_screening(now, script),
@@ -249,6 +254,7 @@ impl TwimlFlow {
         script.next = 0;
         script.url = url;
         script.base = base;
+        script.whole = None;
         script.is_mute = true;
         script.waiting = Waiting::Nothing;
     }
@@ -473,6 +479,9 @@ impl TwimlFlow {
     }
 
     fn leg_event(&mut self, now: Moment, leg: LegId, event: LegEvent) {
+        if let LegEvent::Streaming(action) = event {
+            return self.stream_began(now, action);
+        }
         if leg != self.leg || matches!(event, LegEvent::Placed { .. }) {
             return self.callee_event(now, leg, &event);
         }
@@ -482,7 +491,7 @@ impl TwimlFlow {
             LegEvent::Room(event) => self.room_event(now, event),
             LegEvent::Queue(event) => self.queue_event(now, event),
             LegEvent::Held(held) => self.caller_held(now, held),
-            LegEvent::Placed { .. } | LegEvent::Alerting | LegEvent::Digit(_) => {}
+            LegEvent::Placed { .. } | LegEvent::Alerting | LegEvent::Digit(_) | LegEvent::Streaming(_) => {}
         }
     }
 

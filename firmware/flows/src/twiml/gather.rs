@@ -25,7 +25,7 @@ const TIMEOUT_SECS: u64 = 5;
 #[derive(Debug)]
 pub(super) struct Gather {
     verb: Verb,
-    /// None in a document that has no address itself.
+    /// Where it leads: a Gather always leads somewhere.
     action: Option<(String, Method)>,
     digits_min: usize,
     tells_empty: bool,
@@ -46,7 +46,7 @@ impl TwimlFlow {
                 let url = attributes.url("action", script.base.as_deref());
                 Some((url.unwrap_or_else(|| text.to_owned()), method))
             }
-            None if falls_back => script.url.clone().map(|url| (url, method)),
+            None if falls_back => Some((script.url.clone().unwrap_or_default(), method)),
             None => None,
         }
     }

@@ -82,7 +82,11 @@ impl TwimlFlow {
                 self.drop_beside(leg);
                 self.callee_over(now, leg, *cause);
             }
-            LegEvent::Digit(_) | LegEvent::Held(_) | LegEvent::Room(_) | LegEvent::Queue(_) => {}
+            LegEvent::Digit(_)
+            | LegEvent::Held(_)
+            | LegEvent::Room(_)
+            | LegEvent::Queue(_)
+            | LegEvent::Streaming(_) => {}
         }
     }
 

@@ -54,12 +54,24 @@ pub use settings::{Address, Callback, First, Profile, Terms};
 use crate::{Dialect, Program};
 
 /// The dialect's row in the table.
-pub const DIALECT: Dialect = Dialect { name: "twiml", fields: settings::FIELDS, open, check: check::check };
+pub const DIALECT: Dialect = Dialect {
+    name: "twiml",
+    fields: settings::FIELDS,
+    open,
+    check: check::check,
+    needs_server: check::needs_server,
+};
 
 fn open(raw: &RawSettings, directory: &Rc<Directory>) -> Result<Box<dyn Program>, Vec<FieldError>> {
     let app = settings::open(raw, directory)?;
     let (terms, first, directory) = (Rc::new(app.terms), app.first, Rc::clone(directory));
     Ok(Box::new(Twiml { terms, first, directory }))
+}
+
+/// The number that the fallback address gets for a code of the catalogue.
+#[must_use]
+pub fn vendor_number(code: &str) -> u32 {
+    parse::number_of(code)
 }
 
 /// The request with which a run under these terms begins a call, for a dialect that fetches the

@@ -9,13 +9,17 @@ use tipring_model::flow::{Action, ActionFailure, Moment, Outcome, Referred, Targ
 use super::attributes::{Attributes, children_named};
 use super::flow::{TwimlFlow, failure_code};
 use super::names::Name;
-use super::params::field;
+use super::params::{self, field};
 use super::script::{Role, Script, Verb, Waiting};
 use super::targets::sip_address;
 use crate::address;
 
 /// Variables of one call.
 const VARIABLES_MAX: usize = 64;
+/// Longest value, and all names and values of a call together, in characters: they go out as
+/// header fields.
+const VALUE_CHARS_MAX: usize = 1_024;
+const ALL_CHARS_MAX: usize = 4_096;
 
 impl TwimlFlow {
     // --- Ending.
@@ -66,18 +70,12 @@ impl TwimlFlow {
         self.warn_all(attributes, &verb.path);
         let text = element.text.trim();
         let url = if text.is_empty() {
-            script.url.clone()
+            script.url.clone().unwrap_or_default()
         } else {
             // One that is no address is refused where it is sent, and leads to the fallback.
-            Some(
-                address::resolve_with_fragment(script.base.as_deref(), text)
-                    .unwrap_or_else(|| text.to_owned()),
-            )
+            address::resolve_with_fragment(script.base.as_deref(), text).unwrap_or_else(|| text.to_owned())
         };
-        match url {
-            Some(url) => self.hand_over(now, script, verb, (url, method), Vec::new()),
-            None => self.fail(script, &verb, "TR-FLOW-ATTRIBUTE-MISSING"),
-        }
+        self.hand_over(now, script, verb, (url, method), Vec::new());
     }
 
     pub(super) fn start_refer(&mut self, now: Moment, script: &mut Script, verb: Verb) {
@@ -176,12 +174,15 @@ impl TwimlFlow {
             let is_name = !key.is_empty()
                 && key.len() <= 64
                 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-            if !is_name || value.chars().any(char::is_control) {
-                self.warn(super::attributes::BAD_VALUE, &path);
+            let is_value = value.chars().count() <= VALUE_CHARS_MAX && !value.chars().any(char::is_control);
+            if !is_name || !is_value || params::is_reserved(key) {
+                self.warn("TR-FLOW-VARIABLE", &path);
                 continue;
             }
             self.variables.retain(|(known, _)| known != key);
-            if self.variables.len() >= VARIABLES_MAX {
+            let chars = |name: &str, value: &str| name.chars().count() + value.chars().count();
+            let all: usize = self.variables.iter().map(|(name, value)| chars(name, value)).sum();
+            if self.variables.len() >= VARIABLES_MAX || all + chars(key, value) > ALL_CHARS_MAX {
                 self.warn("TR-FLOW-LIMIT", &path);
                 continue;
             }

@@ -117,6 +117,65 @@ pub(super) fn of_call(terms: &Terms, facts: &CallFacts, status: &str) -> Fields 
     fields
 }
 
+/// True for the name of a field that requests have of themselves, in any case: two of one name
+/// would contradict each other.
+pub(super) fn is_reserved(name: &str) -> bool {
+    const NAMES: [&str; 36] = [
+        "AccountSid",
+        "AnsweredBy",
+        "ApiVersion",
+        "CallDuration",
+        "CallSid",
+        "CallStatus",
+        "CallToken",
+        "CallbackSource",
+        "Called",
+        "Caller",
+        "CallerName",
+        "CallerNumber",
+        "Confidence",
+        "Digits",
+        "Direction",
+        "Duration",
+        "ErrorCode",
+        "ErrorUrl",
+        "FinishedOnKey",
+        "ForwardedFrom",
+        "From",
+        "FromCity",
+        "FromCountry",
+        "FromRealm",
+        "FromState",
+        "FromZip",
+        "ParentCallSid",
+        "SequenceNumber",
+        "StirVerstat",
+        "Timestamp",
+        "To",
+        "ToCity",
+        "ToCountry",
+        "ToRealm",
+        "ToState",
+        "ToZip",
+    ];
+    const FAMILIES: [&str; 11] = [
+        "Sip",
+        "Dial",
+        "Recording",
+        "Queue",
+        "Conference",
+        "Stream",
+        "Transcription",
+        "Speech",
+        "Refer",
+        "Sms",
+        "Payment",
+    ];
+    let starts =
+        |family: &&str| name.get(..family.len()).is_some_and(|head| head.eq_ignore_ascii_case(family));
+    NAMES.iter().any(|known| known.eq_ignore_ascii_case(name)) || FAMILIES.iter().any(starts)
+}
+
 impl TwimlFlow {
     /// The state of the first leg.
     pub(super) const fn call_status(&self) -> &'static str {

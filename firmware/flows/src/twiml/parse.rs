@@ -37,7 +37,7 @@ pub(super) struct DocumentError {
 /// The number under which the language knows what went wrong.
 pub(super) fn number_of(code: &str) -> u32 {
     match code {
-        "TR-HOOK-URL" | "TR-HOOK-SSRF" => 11_100,
+        "TR-HOOK-URL" | "TR-HOOK-SSRF" | "TR-STREAM-URL" => 11_100,
         "TR-HOOK-UNREACH" => 11_205,
         "TR-HOOK-DNS" => 11_210,
         "TR-HOOK-REDIRECTS" => 11_215,
@@ -45,7 +45,7 @@ pub(super) fn number_of(code: &str) -> u32 {
         "TR-HOOK-SIZE" => 11_750,
         "TR-FLOW-XML-VERSION" => 12_101,
         "TR-FLOW-UNKNOWN-COMMAND" => 12_200,
-        "TR-FLOW-MEDIA-TYPE" => 12_300,
+        "TR-FLOW-MEDIA-TYPE" | "TR-AUDIO-DECODE" => 12_300,
         _ if code.starts_with("TR-FLOW-") => 12_100,
         _ => 11_200,
     }
@@ -115,7 +115,9 @@ pub(super) fn content(media_type: Option<&str>, body: &[u8]) -> Result<Content, 
         "text/xml" | "application/xml" | "text/html" => Ok(Content::Document(charset)),
         "text/plain" => Ok(Content::Words(charset)),
         "audio/mpeg" | "audio/mp3" | "audio/wav" | "audio/wave" | "audio/x-wav" | "audio/aiff"
-        | "audio/x-aifc" | "audio/x-aiff" | "audio/x-gsm" | "audio/gsm" | "audio/ulaw" => Ok(Content::Sound),
+        | "audio/x-aifc" | "audio/x-aiff" | "audio/x-gsm" | "audio/gsm" | "audio/ulaw" | "audio/basic" => {
+            Ok(Content::Sound)
+        }
         _ if essence.ends_with("+xml") => Ok(Content::Document(charset)),
         _ => Err("TR-FLOW-MEDIA-TYPE"),
     }
@@ -143,7 +145,7 @@ mod tests {
             (b"\n <!-- a --> <Response/>", None),
             (b" <?xml version='1.0'?><Response/>", Some("TR-FLOW-XML")),
             (b"<?xml version='1.1'?><Response/>", Some("TR-FLOW-XML-VERSION")),
-            (b"<?xml encoding='utf-8'?><Response/>", None),
+            (b"<?xml encoding='utf-8'?><Response/>", Some("TR-FLOW-XML")),
             (b"<?xml version='1.0' encoding='windows-1250'?><Response/>", None),
             (b"<?xml version='1.0' encoding='utf-16'?><Response/>", Some("TR-FLOW-ENCODING")),
             (b"<response/>", Some("TR-FLOW-ROOT")),

@@ -184,7 +184,8 @@ impl TwimlFlow {
         let recorded = self.keep_recording(&recorder.report, self.leg, outcome);
         self.report_transcription(recorder, recorded.as_ref());
         self.step(&recorder.verb, true, "hangup");
-        if let (Some(mut fields), Some((url, method))) = (recorded, &recorder.action) {
+        let action = recorder.action.as_ref().filter(|(url, _)| !url.is_empty());
+        if let (Some(mut fields), Some((url, method))) = (recorded, action) {
             fields.push(field("Digits", "hangup"));
             let mut all = self.standard(self.leg);
             all.extend(fields);

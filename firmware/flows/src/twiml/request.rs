@@ -32,7 +32,8 @@ pub(super) enum Purpose {
 /// A document that is to be fetched.
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
-    /// Absolute, with the fragment that its author gave it.
+    /// Absolute, with the fragment that its author gave it. Empty for the current document, where
+    /// that has no address because it lies on the box: it begins anew.
     url: String,
     method: Method,
     /// Fields besides those of every request.
@@ -80,7 +81,7 @@ fn request(terms: &Terms, url: &str, method: Method, mut fields: Fields, manner:
             name.clone_from(other);
         }
     }
-    let url = plain(url);
+    let url = &address::as_sent(url);
     let (url, body, signed) = match method {
         Method::Post if terms.sends_json => {
             let mut object = serde_json::Map::new();
@@ -267,6 +268,16 @@ impl TwimlFlow {
 
     /// Sends the request of a document.
     pub(super) fn send(&mut self, now: Moment, script: &mut Script, mut pending: Box<Pending>) {
+        if pending.url.is_empty() {
+            script.loads.note(now.instant);
+            if let Purpose::Verb(verb) = &pending.purpose {
+                self.step(verb, true, "document");
+            }
+            if let Some(root) = script.document.clone() {
+                self.run_document(script, root, None);
+            }
+            return;
+        }
         let manner = Manner::of(&pending.url, self.terms.waits()).unwrap_or_else(|()| {
             self.warn("TR-FLOW-FRAGMENT", &script.place());
             Manner::usual(self.terms.waits())
@@ -347,14 +358,16 @@ impl TwimlFlow {
                     self.step(verb, true, "document");
                 }
                 let came_from = answer.map_or_else(|_| pending.url.clone(), |answer| answer.url.clone());
-                let asked = plain(&pending.url).to_owned();
+                let asked = address::as_sent(&pending.url);
                 // Where HTTP has led elsewhere, that is where the document is.
                 let is_same = plain(&came_from).split('?').next() == asked.split('?').next();
                 let url = if is_same { asked } else { came_from.clone() };
                 if let (Role::InQueue | Role::InRoom, Judged::Sound(sound)) = (script.role, &judged) {
                     return self.wait_sound(script, sound.clone());
                 }
+                let is_whole = matches!(judged, Judged::Sound(_) | Judged::Words(_));
                 self.run_document(script, judged.into_document(), Some((url, came_from)));
+                script.whole = is_whole.then_some(pending);
             }
             Err(code) if self.repeats(&pending, answer) => {
                 self.warn(code, &script.place());
@@ -393,7 +406,7 @@ impl TwimlFlow {
     }
 
     /// A document cannot be had.
-    fn not_had(&mut self, now: Moment, script: &mut Script, pending: Pending, code: &'static str) {
+    pub(super) fn not_had(&mut self, now: Moment, script: &mut Script, pending: Pending, code: &'static str) {
         if let (Purpose::Verb(verb), false) = (&pending.purpose, pending.is_fallback) {
             self.step(verb, false, code);
         }

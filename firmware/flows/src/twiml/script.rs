@@ -217,6 +217,9 @@ pub(super) struct Script {
     pub(super) url: Option<String>,
     /// Where it came from: what relative addresses are resolved against.
     pub(super) base: Option<String>,
+    /// The request whose whole answer is a sound or words, so that what cannot be heard is a
+    /// document that cannot be had.
+    pub(super) whole: Option<Box<Pending>>,
     pub(super) waiting: Waiting,
     pub(super) loads: Loads,
     /// It is over.
@@ -234,6 +237,7 @@ impl Script {
             next: 0,
             url: None,
             base: None,
+            whole: None,
             waiting: Waiting::Nothing,
             loads: Loads::default(),
             is_over: false,

@@ -238,7 +238,7 @@ const fn choice(
 
 const URL_BYTES_MAX: usize = 2_048;
 const DOCUMENT_BYTES_MAX: usize = parse::BYTES_MAX;
-const METHODS: &[&str] = &["GET", "POST"];
+const METHODS: &[&str] = &["GET", "POST", "get", "post"];
 /// Events of a call that can be told.
 const EVENTS: [&str; 4] = ["initiated", "ringing", "answered", "completed"];
 
@@ -348,7 +348,13 @@ pub(super) fn open(raw: &RawSettings, directory: &Directory) -> Result<App, Vec<
             fault("account_sid", Problem::Malformed { wanted: "AC and 32 hexadecimal digits" });
         }
     }
-    terms.auth_token = raw.text("auth_token").filter(|token| !token.is_empty()).map(str::to_owned);
+    terms.auth_token = raw.text("auth_token").map(str::to_owned);
+    if terms.auth_token.as_deref().is_some_and(|token| token.trim().is_empty()) {
+        fault(
+            "auth_token",
+            Problem::Malformed { wanted: "the key of the signatures; without it none is signed" },
+        );
+    }
     terms.lenient_prolog = raw.toggle("lenient_prolog").unwrap_or(false);
     if let Some(word) = raw.text("unknown_verb") {
         terms.skips_unknown = word == "skip";
@@ -368,8 +374,7 @@ pub(super) fn open(raw: &RawSettings, directory: &Directory) -> Result<App, Vec<
     }
     terms.voice = if raw.text("voice") == Some("man") { Gender::Male } else { Gender::Female };
     let mut document_of = |key: &'static str| {
-        let text = raw.text(key)?;
-        parse::document(text.as_bytes(), None, terms.lenient_prolog)
+        parse::document(raw.document(key)?, None, terms.lenient_prolog)
             .map_err(|error| {
                 let (line, column, code) = (error.at.line, error.at.column, error.code);
                 let subject = String::new();

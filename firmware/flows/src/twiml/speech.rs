@@ -11,16 +11,20 @@ pub(super) struct Words {
     pub(super) text: String,
     pub(super) is_ssml: bool,
     pub(super) is_cut: bool,
+    /// Something of the language itself stands inside the markup, and is not spoken.
+    pub(super) is_odd: bool,
 }
 
 /// The words inside `element`; as SSML if there is any markup that is kept.
 pub(super) fn words(element: &Element) -> Words {
     let is_ssml = has_markup(element);
-    let mut writer = Writer { text: String::new(), is_ssml, chars: 0, is_cut: false };
+    let mut writer =
+        Writer { text: String::new(), is_ssml, chars: 0, is_cut: false, depth: 0, is_odd: false };
     writer.inside(element);
     let text = writer.text.trim().to_owned();
     let has_words = writer.chars > 0 || text.contains('<');
-    Words { text: if has_words { text } else { String::new() }, is_ssml, is_cut: writer.is_cut }
+    let text = if has_words { text } else { String::new() };
+    Words { text, is_ssml, is_cut: writer.is_cut, is_odd: writer.is_odd }
 }
 
 fn has_markup(element: &Element) -> bool {
@@ -32,6 +36,9 @@ struct Writer {
     is_ssml: bool,
     chars: usize,
     is_cut: bool,
+    /// Elements around.
+    depth: usize,
+    is_odd: bool,
 }
 
 impl Writer {
@@ -47,6 +54,18 @@ impl Writer {
     }
 
     fn element(&mut self, element: &Element) {
+        if Name::of(&element.name).is_some() {
+            // A verb or noun is no speech, and its text may be an address. Of a child of the Say
+            // itself whoever reads its attributes warns.
+            self.is_odd |= self.depth > 0;
+            return;
+        }
+        self.depth += 1;
+        self.marked(element);
+        self.depth -= 1;
+    }
+
+    fn marked(&mut self, element: &Element) {
         if !Name::is_speech_markup(&element.name) {
             // What the engine does not know is read as its text alone.
             return self.inside(element);
@@ -178,6 +197,8 @@ mod tests {
             ("a <blink>b</blink> c", "a b c", false),
             ("<blink>a <p>b <audio>c</audio></p></blink>", "a <p>b c</p>", true),
             ("<sub alias='x &lt; y'>z</sub>", "<sub alias=\"x &lt; y\">z</sub>", true),
+            ("a <Play>http://a.test/b</Play> c", "a c", false),
+            ("a <p>b <Play>http://a.test/b</Play></p>", "a <p>b </p>", true),
             ("", "", false),
             (" ", "", false),
             ("1 &lt; 2", "1 < 2", false),

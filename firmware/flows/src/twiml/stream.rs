@@ -6,13 +6,14 @@ use tipring_model::ActionId;
 use tipring_model::fetch::Method;
 use tipring_model::flow::{Action, ActionFailure, Moment, Outcome, Stream, StreamEnd};
 
-use super::attributes::{Attributes, parameters};
+use super::attributes::{Attributes, PARAMETERS_MAX, children_named, parameters};
 use super::flow::TwimlFlow;
 use super::names::Name;
 use super::params::{Fields, field, iso_time};
 use super::parse::{child_path, number_of};
 use super::script::{Script, Verb, Waiting};
 use super::settings::Address;
+use crate::address;
 use crate::xml::Element;
 
 /// Streams that run at a time in one call.
@@ -28,6 +29,8 @@ pub(super) struct Beside {
     sid: String,
     callback: Option<Address>,
     path: String,
+    /// Its server was reached.
+    began: bool,
 }
 
 /// A stream that the script waits for.
@@ -49,7 +52,7 @@ impl TwimlFlow {
             let kind = Name::of(&child.name).filter(|name| Name::Start.children().contains(name));
             count += usize::from(kind.is_some());
             let result = match kind {
-                Some(Name::Stream) => match self.open_stream(now, script, child, &path, false) {
+                Some(Name::Stream) => match self.open_stream(script, child, &path, false) {
                     Ok(stream) => {
                         self.streams.push(stream);
                         Ok(())
@@ -78,7 +81,6 @@ impl TwimlFlow {
     /// Begins a stream.
     fn open_stream(
         &mut self,
-        now: Moment,
         script: &Script,
         element: &Element,
         path: &str,
@@ -87,21 +89,25 @@ impl TwimlFlow {
         let mut attributes = Attributes::of(element, Name::Stream);
         let tracks = ["inbound_track", "outbound_track", "both_tracks"];
         let track = attributes.choice("track", &tracks).unwrap_or("inbound_track");
+        if speaks && track != "inbound_track" {
+            attributes.note("track", "TR-FLOW-NO-EFFECT");
+        }
         let method = attributes.method("statusCallbackMethod", Method::Post);
         let callback = attributes.url("statusCallback", script.base.as_deref());
         let callback = callback.map(|url| Address { url, method });
         let name = attributes.word("name").unwrap_or("");
         let name: String = name.chars().take(NAME_CHARS_MAX).collect();
-        let url = attributes.word("url").unwrap_or("").to_owned();
+        let url = attributes.word("url").unwrap_or("");
         self.warn_all(attributes, path);
-        let is_stream = ["wss://", "ws://"].iter().any(|scheme| {
-            url.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty() && !url.contains(char::is_control))
-        });
-        if !is_stream {
-            return Err("TR-HOOK-URL");
-        }
+        let Some(url) = address::socket(url) else { return Err("TR-STREAM-URL") };
         if self.streams.len() >= STREAMS_MAX {
             return Err("TR-FLOW-LIMIT");
+        }
+        if !name.is_empty() && self.streams.iter().any(|stream| stream.name == name) {
+            self.warn("TR-FLOW-NAME-TWICE", path);
+        }
+        if children_named(element, Name::Parameter).count() > PARAMETERS_MAX {
+            self.warn("TR-FLOW-LIMIT", path);
         }
         let sid = self.next_sid("MZ");
         let hears = match (speaks, track) {
@@ -119,9 +125,23 @@ impl TwimlFlow {
             parameters: parameters(element, Name::Parameter),
         };
         let action = self.act(script.leg, Action::Stream(stream));
-        let beside = Beside { action, name, sid, callback, path: path.to_owned() };
-        self.tell_stream(now, &beside, "stream-started", None);
-        Ok(beside)
+        Ok(Beside { action, name, sid, callback, path: path.to_owned(), began: false })
+    }
+
+    /// The server of a stream is reached.
+    pub(super) fn stream_began(&mut self, now: Moment, id: ActionId) {
+        let of_scripts = self.scripts.iter_mut().filter_map(|script| {
+            if let Waiting::Stream { duplex, .. } = &mut script.waiting {
+                Some(&mut duplex.beside)
+            } else {
+                None
+            }
+        });
+        let found = self.streams.iter_mut().chain(of_scripts).find(|stream| stream.action == id);
+        let Some(stream) = found else { return };
+        stream.began = true;
+        let stream = stream.clone();
+        self.tell_stream(now, &stream, "stream-started", None);
     }
 
     fn tell_stream(&mut self, now: Moment, stream: &Beside, event: &str, error: Option<&str>) {
@@ -141,6 +161,8 @@ impl TwimlFlow {
     /// A stream is over; `error` says why if it should not be.
     pub(super) fn stream_over(&mut self, now: Moment, stream: &Beside, error: Option<&'static str>) {
         match error {
+            // What never began has nothing to stop.
+            None if !stream.began => {}
             None => self.tell_stream(now, stream, "stream-stopped", None),
             Some(code) => {
                 self.warn(code, &stream.path);
@@ -224,7 +246,7 @@ impl TwimlFlow {
             Some((child_path(&verb.path, child, at), name, Rc::clone(child)))
         });
         let opened = match &noun {
-            Some((path, Name::Stream, noun)) => self.open_stream(now, script, noun, path, true),
+            Some((path, Name::Stream, noun)) => self.open_stream(script, noun, path, true),
             Some(_) => Err(ActionFailure::NotOffered.code()),
             None => Err("TR-FLOW-ATTRIBUTE-MISSING"),
         };
@@ -262,8 +284,8 @@ impl TwimlFlow {
 fn stream_error(outcome: &Outcome) -> Option<&'static str> {
     if let Outcome::Failed(failure) = outcome {
         Some(failure.code())
-    } else if let Outcome::Streamed(StreamEnd::Failed) = outcome {
-        Some("TR-HOOK-UNREACH")
+    } else if let Outcome::Streamed(StreamEnd::Failed(failure)) = outcome {
+        Some(failure.code())
     } else {
         None
     }

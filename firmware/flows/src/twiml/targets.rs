@@ -69,6 +69,9 @@ pub(super) struct SipAddress {
 /// with X-, and User-to-User, are left out.
 pub(super) fn sip_address(text: &str) -> Option<SipAddress> {
     let text = text.trim();
+    if text.contains(char::is_control) {
+        return None;
+    }
     let scheme = text
         .split_once(':')
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips"));
@@ -371,6 +374,7 @@ mod tests {
             "sip:a@b?x-a=1%0d%0aVia: x",
             "sip:a@b?x%0a=1",
             "sip:a@b\r\nX: y",
+            "sip:a@b.test;x=\nEvil",
             &format!("sip:a@b?x-a={}", "x".repeat(HEADERS_CHARS_MAX)),
             &format!("sip:{}@b", "x".repeat(ADDRESS_BYTES_MAX)),
         ] {

@@ -189,3 +189,28 @@ fn a_prewarmed_first_document_is_asked_for_by_get_alone() {
     assert!(program(twilio.clone()).entry("1", "2").is_none());
     assert!(!program(twilio).has_fallback());
 }
+
+#[test]
+fn the_signature_is_of_the_address_that_is_asked_for() {
+    for (written, sent) in [
+        ("http://app.test/voice?name=J\u{fc}rgen", "http://app.test/voice?name=J%C3%BCrgen"),
+        ("http://app.test/voice?a=b c", "http://app.test/voice?a=b%20c"),
+        ("http://app.test/voice?a=\"q\"", "http://app.test/voice?a=%22q%22"),
+        ("http://app.test/voice?a='q'", "http://app.test/voice?a=%27q%27"),
+        ("HTTP://App.Test/a/../voice#rt=200", "http://app.test/voice"),
+        ("http://app.test", "http://app.test/"),
+        ("http://u:p@app.test:80/", "http://u:p@app.test/"),
+    ] {
+        let mut terms = Terms::of(Profile::Twilio, &Directory::default());
+        terms.auth_token = Some("t".to_owned());
+        let asked = first_request(&terms, written, &facts());
+        assert_eq!(asked.url, sent);
+        let body = asked.body.as_ref().expect("a POST has a body");
+        let form: Vec<(String, String)> =
+            url::form_urlencoded::parse(&body.bytes).map(|(n, v)| (n.into_owned(), v.into_owned())).collect();
+        let signature = super::sign::signature("t", sent, &form);
+        assert!(
+            asked.headers.iter().any(|(name, value)| name == "X-Twilio-Signature" && *value == signature)
+        );
+    }
+}

@@ -14,25 +14,27 @@ use tipring_calls::features::mailbox::{MailboxContents, MailboxReply, MailboxReq
 use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEvent};
 use tipring_model::call::{CallFacts, Direction, Origin};
 use tipring_model::directory::Directory;
-use tipring_model::fetch::{FetchError, HttpRequest, HttpResponse};
+use tipring_model::fetch::{Body, FetchError, HttpRequest, HttpResponse};
 use tipring_model::flow::{Detected, Moment, Recorded, StreamEnd};
 use tipring_model::line::{LineCommand, LineEvent, ReferReply, Supervision};
 use tipring_model::prompt::PromptSource;
 use tipring_model::settings::{Problem, RawSettings, RawValue};
 use tipring_model::{ActionId, CallId, CallerId, Cause, Digit, FetchId, LegId, LineId, Number, RecordId};
 
-use super::dialect;
+use super::dialect::{self, By};
 use super::{BAD, BAD_FILE, OK, complain, complain_of, say};
-use crate::config::{Config, FILE_BYTES_MAX, read_bytes, read_text};
+use crate::config::{Config, FILE_BYTES_MAX, read_bytes};
 
 #[derive(Args)]
 pub(super) struct Options {
     /// The document.
     file: PathBuf,
-    /// Its dialect: opentact for .xml and kazoo for .json unless told.
+    /// Its dialect; unless told, that of the flow that has the document in the configuration, or
+    /// opentact for .xml and kazoo for .json.
     #[arg(long)]
     dialect: Option<String>,
-    /// A configuration whose users, groups and mailboxes the document names.
+    /// A configuration whose users, groups and mailboxes the document names. If one of its flows
+    /// has the document, that flow is run.
     #[arg(long)]
     config: Option<PathBuf>,
     /// The number of the telephone of the office that calls.
@@ -50,10 +52,17 @@ pub(super) struct Options {
     /// Keys that the caller presses, one after the other; `w` waits a second.
     #[arg(long, default_value = "", value_parser = keys)]
     keys: Keys,
-    /// An HTTP answer: URL=200:body, URL=200:@file, URL=timeout. Without its query
-    /// a URL stands for every query.
+    /// An HTTP answer: URL=200:body, URL=200:@file, URL=timeout; URL=200,text/xml:body says what
+    /// it is. Without its query a URL stands for every query.
     #[arg(long = "hook", value_parser = hook)]
     hooks: Vec<Hook>,
+    /// The address at which a server would give the document: what is relative in it is relative
+    /// to that.
+    #[arg(long, value_name = "URL")]
+    base: Option<String>,
+    /// Show the fields of each request.
+    #[arg(long, short)]
+    verbose: bool,
     /// What dialled parties do.
     #[arg(long, value_enum, default_value_t = Callee::Answer)]
     callee: Callee,
@@ -83,23 +92,16 @@ const CODEC: &str = "PCMA";
 const LEG: LegId = LegId::offered(LineId(0), 1);
 
 pub(super) fn run(options: &Options) -> u8 {
-    let text = match read_text(&options.file, FILE_BYTES_MAX) {
-        Ok(text) => text,
+    let document = match read_bytes(&options.file, FILE_BYTES_MAX) {
+        Ok(document) => document,
         Err(error) => {
             complain(&format!("error[TR-CFG-FILE]: {} {error}", options.file.display()));
             return BAD_FILE;
         }
     };
-    let dialect = match dialect::of(&options.file, options.dialect.as_deref()) {
-        Ok(dialect) => dialect,
-        Err(what) => {
-            complain(&format!("error: {}: {what}", options.file.display()));
-            return BAD_FILE;
-        }
-    };
-    let directory = match options.config.as_deref().map(Config::load) {
-        None => Rc::new(nobody()),
-        Some(Ok(config)) => config.directory,
+    let configs = match options.config.as_deref().map(Config::load) {
+        None => Vec::new(),
+        Some(Ok(config)) => vec![config],
         Some(Err(faults)) => {
             complain(&format!(
                 "error: the configuration has {} faults: `tipring check` shows them",
@@ -108,21 +110,43 @@ pub(super) fn run(options: &Options) -> u8 {
             return BAD;
         }
     };
-    let mut settings = RawSettings::new();
-    settings.set("document", RawValue::Text(text));
-    let program = match (dialect.open)(&settings, &directory) {
-        Ok(program) => program,
-        Err(errors) => {
-            for error in errors {
-                let name = options.file.display();
-                let Problem::Document { line, column, code, subject } = &error.problem else {
-                    complain(&format!("error: {name}: {}", error.problem));
-                    continue;
-                };
-                let detail = if subject.is_empty() { String::new() } else { format!(": {subject}") };
-                complain_of("error", code, &format!("{name}:{line}:{column}{detail}"));
+    let directory = configs.first().map_or_else(|| Rc::new(nobody()), |config| Rc::clone(&config.directory));
+    let read = match dialect::of(&options.file, options.dialect.as_deref(), &configs) {
+        Ok(read) => read,
+        Err(what) => {
+            complain(&format!("error: {}: {what}", options.file.display()));
+            return BAD_FILE;
+        }
+    };
+    let mut hooks = options.hooks.clone();
+    let program = match (&read.by, &options.base) {
+        (By::Flow(flow), None) => Rc::clone(&flow.program),
+        (By::Flow(_) | By::Name | By::Ending, base) => {
+            let mut settings = RawSettings::new();
+            match base {
+                None => settings.set("document", RawValue::Bytes(document)),
+                Some(base) => {
+                    settings.set("url", RawValue::Text(base.clone()));
+                    let media_type = of_ending(&options.file).map(str::to_owned);
+                    let answer = Some(Answer { status: 200, media_type, body: document });
+                    hooks.push(Hook { url: base.clone(), answer });
+                }
             }
-            return BAD;
+            match (read.dialect.open)(&settings, &directory) {
+                Ok(program) => Rc::from(program),
+                Err(errors) => {
+                    for error in errors {
+                        let name = options.file.display();
+                        let Problem::Document { line, column, code, subject } = &error.problem else {
+                            complain(&format!("error: {name}: {} {}", error.key, error.problem));
+                            continue;
+                        };
+                        let detail = if subject.is_empty() { String::new() } else { format!(": {subject}") };
+                        complain_of("error", code, &format!("{name}:{line}:{column}{detail}"));
+                    }
+                    return BAD;
+                }
+            }
         }
     };
     let directory = {
@@ -161,11 +185,28 @@ pub(super) fn run(options: &Options) -> u8 {
         keys: options.keys.0.clone(),
         exchange: Exchange::default(),
         directory,
-        over: false,
+        hooks,
+        over: None,
     };
+    if let Some(assumed) = read.assumed() {
+        simulation.tell("dialect", &assumed);
+    }
     simulation.give(CallInput::Start);
     simulation.go_on();
-    if simulation.over { OK } else { BAD }
+    match simulation.over.as_deref() {
+        None | Some("flow_error") => BAD,
+        Some(_) => OK,
+    }
+}
+
+/// The media type that a server would give a file of that name.
+fn of_ending(file: &Path) -> Option<&'static str> {
+    match file.extension()?.to_str()? {
+        "xml" => Some("text/xml"),
+        "json" => Some("application/json"),
+        "txt" => Some("text/plain"),
+        _ => None,
+    }
 }
 
 /// A box without people, for a run without a configuration.
@@ -186,6 +227,7 @@ enum Coming {
     Media(LegId, MediaEvent),
     Fetched(FetchId, Result<HttpResponse, FetchError>),
     Mailbox(ActionId, MailboxReply),
+    StreamBegan(ActionId),
     Streamed(ActionId),
     Heard(ActionId),
     Key(Digit),
@@ -215,29 +257,40 @@ fn keys(text: &str) -> Result<Keys, String> {
 #[derive(Clone, Debug)]
 struct Hook {
     url: String,
-    answer: Option<(u16, Vec<u8>)>,
+    answer: Option<Answer>,
+}
+
+#[derive(Clone, Debug)]
+struct Answer {
+    status: u16,
+    media_type: Option<String>,
+    body: Vec<u8>,
 }
 
 fn hook(text: &str) -> Result<Hook, String> {
-    const FORM: &str = "write URL=200:body, URL=200:@file or URL=timeout";
+    const FORM: &str = "write URL=200:body, URL=200,text/xml:body, URL=200:@file or URL=timeout";
     let status_of = |text: &str| text.parse().ok().filter(|status| (100..=599).contains(status));
     // The URL itself may hold `=` in its query: the answer begins after the last that fits.
     let fits = text.rmatch_indices('=').find_map(|(at, _)| {
         let (url, answer) = (text.get(..at)?, text.get(at + 1..)?);
         let (status, body) = answer.split_once(':').unwrap_or((answer, ""));
-        let scripted = if answer == "timeout" { None } else { Some((status_of(status)?, body)) };
+        let (status, kind) =
+            status.split_once(',').map_or((status, None), |(status, kind)| (status, Some(kind)));
+        let scripted = if answer == "timeout" { None } else { Some((status_of(status)?, kind, body)) };
         (!url.is_empty()).then_some((url, scripted))
     });
     let (url, scripted) = fits.ok_or_else(|| FORM.to_owned())?;
     let url = url.to_owned();
-    let Some((status, body)) = scripted else { return Ok(Hook { url, answer: None }) };
+    let Some((status, kind, body)) = scripted else { return Ok(Hook { url, answer: None }) };
+    let by_ending = body.strip_prefix('@').and_then(|path| of_ending(Path::new(path)));
+    let media_type = kind.or(by_ending).map(str::to_owned);
     let body = match body.strip_prefix('@') {
         Some(path) => {
             read_bytes(Path::new(path), FILE_BYTES_MAX).map_err(|error| format!("{path} {error}"))?
         }
         None => body.as_bytes().to_vec(),
     };
-    Ok(Hook { url, answer: Some((status, body)) })
+    Ok(Hook { url, answer: Some(Answer { status, media_type, body }) })
 }
 
 struct Simulation<'a> {
@@ -249,7 +302,9 @@ struct Simulation<'a> {
     keys: VecDeque<Key>,
     exchange: Exchange,
     directory: Rc<Directory>,
-    over: bool,
+    hooks: Vec<Hook>,
+    /// The label of the end.
+    over: Option<String>,
 }
 
 impl Simulation<'_> {
@@ -287,7 +342,7 @@ impl Simulation<'_> {
     fn go_on(&mut self) {
         let mut next_key = self.now.instant + BETWEEN_KEYS;
         for _ in 0..EVENTS_MAX {
-            if self.over {
+            if self.over.is_some() {
                 return;
             }
             let timer = self.call.poll_timeout();
@@ -339,6 +394,7 @@ impl Simulation<'_> {
                 self.give(CallInput::Fetched(id, answer.as_ref().map_err(|error| *error)));
             }
             Coming::Heard(action) => self.give(CallInput::Detected(action, Detected::Voice)),
+            Coming::StreamBegan(action) => self.give(CallInput::StreamBegan(action)),
             Coming::Streamed(action) => self.give(CallInput::StreamEnded(action, StreamEnd::Closed)),
             Coming::Mailbox(action, reply) => self.give(CallInput::Mailbox(action, reply)),
             Coming::Key(digit) => {
@@ -387,6 +443,7 @@ impl Simulation<'_> {
             CallOutput::Mailbox(action, request) => self.mailbox(action, request),
             CallOutput::Stream(action, _, stream) => {
                 self.tell("stream", &stream.url);
+                self.after(Duration::ZERO, Coming::StreamBegan(action));
                 self.after(TALKS, Coming::Streamed(action));
             }
             CallOutput::Detect(action, _, detect) => {
@@ -401,6 +458,7 @@ impl Simulation<'_> {
             }
             CallOutput::Fetch { id, request, .. } => {
                 self.tell("fetch", &format!("{} {}", request.method, request.url));
+                self.tell_fields(&request);
                 let answer = self.hook(&request);
                 let wait =
                     if matches!(answer, Err(FetchError::Timeout)) { request.timeout } else { Duration::ZERO };
@@ -408,6 +466,7 @@ impl Simulation<'_> {
             }
             CallOutput::Notify(notice) => {
                 self.tell("notify", &format!("{} {}", notice.request.method, notice.request.url));
+                self.tell_fields(&notice.request);
             }
             CallOutput::Reply(..) => {}
             CallOutput::Step { step, .. } => {
@@ -417,8 +476,31 @@ impl Simulation<'_> {
             CallOutput::Warn(warning) => self.tell("warning", &format!("{} {}", warning.code, warning.path)),
             CallOutput::Over(cdr) => {
                 self.tell("over", &format!("{} by {} ({})", cdr.cause, cdr.ended_by.as_str(), cdr.label));
-                self.over = true;
+                self.over = Some(cdr.label);
             }
+        }
+    }
+
+    /// What is in a request, for who wants to know.
+    fn tell_fields(&self, request: &HttpRequest) {
+        if !self.options.verbose {
+            return;
+        }
+        // What is in a document must not command a terminal.
+        let plain = |text: &str| text.replace(char::is_control, "\u{fffd}");
+        for (name, value) in &request.headers {
+            self.tell("header", &plain(&format!("{name}: {value}")));
+        }
+        let query = request.url.split_once('?').map_or("", |(_, query)| query);
+        let is_form = |body: &&Body| body.media_type == "application/x-www-form-urlencoded";
+        let form = request.body.as_ref().filter(is_form).map_or(&[][..], |body| &body.bytes);
+        for part in [query.as_bytes(), form] {
+            for (name, value) in url::form_urlencoded::parse(part) {
+                self.tell("field", &plain(&format!("{name}={value}")));
+            }
+        }
+        if let Some(body) = request.body.as_ref().filter(|body| !is_form(body)) {
+            self.tell("body", &plain(&String::from_utf8_lossy(&body.bytes)));
         }
     }
 
@@ -547,9 +629,9 @@ impl Simulation<'_> {
     /// The scripted answer to a request.
     fn hook(&self, request: &HttpRequest) -> Result<HttpResponse, FetchError> {
         let bare = request.url.split('?').next().unwrap_or("");
-        let found = self.options.hooks.iter().find(|hook| hook.url == request.url || hook.url == bare);
+        let found = self.hooks.iter().find(|hook| hook.url == request.url || hook.url == bare);
         let answer = &found.ok_or(FetchError::Unreachable)?.answer;
-        let (status, body) = answer.clone().ok_or(FetchError::Timeout)?;
-        Ok(HttpResponse { status, url: request.url.clone(), media_type: None, headers: Vec::new(), body })
+        let Answer { status, media_type, body } = answer.clone().ok_or(FetchError::Timeout)?;
+        Ok(HttpResponse { status, url: request.url.clone(), media_type, headers: Vec::new(), body })
     }
 }

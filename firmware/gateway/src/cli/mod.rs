@@ -63,7 +63,8 @@ enum Command {
         /// The files; `flow` may stand before them.
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// Dialect of the documents: opentact for .xml and kazoo for .json unless told.
+        /// Dialect of the documents; unless told, that of the flow that has the document in a
+        /// configuration named with it, or opentact for .xml and kazoo for .json.
         #[arg(long)]
         dialect: Option<String>,
     },

@@ -155,6 +155,8 @@ pub(crate) struct FlowEntry {
     pub name: String,
     /// Its dialect.
     pub dialect: &'static str,
+    /// Its documents on the box.
+    pub files: Vec<PathBuf>,
     /// Numbers that reach it.
     pub numbers: Vec<String>,
     /// Asked when the server of the flow does not answer well.

@@ -19,7 +19,7 @@ use super::fields::{
     BOX_FIELDS, FETCH_FIELDS, FLOW_FIELDS, LIMIT_FIELDS, LINE_FIELDS, SIP_FIELDS, WEBHOOK_FIELDS,
 };
 use super::report::code_of;
-use super::text_file::read_text;
+use super::text_file::read_bytes;
 use super::{Config, Fault, Fetch, FlowEntry, General, Line, Sip, Uploads, Warnings, Webhooks};
 use crate::fetch::copies::Keep;
 use crate::{countries, fetch};
@@ -324,7 +324,13 @@ impl Reader<'_> {
                 fields.extend(DIALECTS.iter().flat_map(|dialect| dialect.fields));
                 self.check(&group, &fields);
                 if !dialect_name.is_empty() {
-                    let help = Some(format!("known dialects: {}", known.join(" ")));
+                    let help = match tipring_flows::reading(&dialect_name) {
+                        Some((dialect, profile)) => {
+                            format!("write dialect = \"{dialect}\" and profile = \"{profile}\"")
+                        }
+                        None => format!("known dialects: {}", known.join(" ")),
+                    };
+                    let help = Some(help);
                     let what = format!("no dialect `{dialect_name}`");
                     self.value_fault(&group, "dialect", "TR-CFG-CHOICE", what, help);
                 }
@@ -333,20 +339,26 @@ impl Reader<'_> {
             };
             let mut own = RawSettings::new();
             let mut lacks_document = false;
+            let mut files = Vec::new();
             for (key, document) in [("file", "document"), ("fallback_file", "fallback_document")] {
-                let text = self.document(&group, key);
-                lacks_document |= text.is_none() && group.raw.get(key).is_some();
-                if let Some(text) = text {
-                    if dialect.fields.iter().any(|field| field.key == document) {
-                        let odd = (dialect.check)(text.as_bytes()).into_iter().filter(|found| !found.fatal);
-                        let path = self.path(group.raw.text(key).unwrap_or(""));
-                        self.warnings.documents.extend(odd.map(|found| (path.clone(), found)));
-                    } else {
+                let bytes = self.document(&group, key);
+                lacks_document |= bytes.is_none() && group.raw.get(key).is_some();
+                if let Some(bytes) = bytes {
+                    let path = self.path(group.raw.text(key).unwrap_or(""));
+                    if dialect.fields.iter().all(|field| field.key != document) {
                         let what = format!("`{key}` has no effect in a flow of {}", dialect.name);
                         self.no_effect(&group, key, what);
                         continue;
                     }
-                    own.set(document, RawValue::Text(text));
+                    let odd = (dialect.check)(&bytes).into_iter().filter(|found| !found.fatal);
+                    self.warnings.documents.extend(odd.map(|found| (path.clone(), found)));
+                    for finding in (dialect.needs_server)(&bytes) {
+                        let (line, column, subject) = (finding.line, finding.column, finding.subject);
+                        let what = format!("`{}`:{line}:{column}: {subject}", path.display());
+                        self.value_fault(&group, key, finding.code, what, None);
+                    }
+                    files.push(path);
+                    own.set(document, RawValue::Bytes(bytes));
                     let place = group.values.get(key).cloned().unwrap_or_else(|| group.span.clone());
                     group.values.insert(document.to_owned(), place);
                 }
@@ -406,6 +418,7 @@ impl Reader<'_> {
             let entry = program.map(|program| FlowEntry {
                 name: name.clone(),
                 dialect: dialect.name,
+                files,
                 numbers,
                 fallback_url,
                 keep,
@@ -416,10 +429,10 @@ impl Reader<'_> {
         flows
     }
 
-    /// The text of a document that a flow names.
-    fn document(&mut self, group: &Group, key: &str) -> Option<String> {
+    /// A document that a flow names, in the encoding that it says.
+    fn document(&mut self, group: &Group, key: &str) -> Option<Vec<u8>> {
         let path = self.path(group.raw.text(key)?);
-        read_text(&path, DOCUMENT_BYTES_MAX)
+        read_bytes(&path, DOCUMENT_BYTES_MAX)
             .map_err(|error| {
                 let what = format!("`{}` {error}", path.display());
                 self.value_fault(group, key, "TR-CFG-FILE", what, None);

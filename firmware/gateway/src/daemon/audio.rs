@@ -8,14 +8,15 @@ use std::time::Duration;
 use rtrb::RingBuffer;
 use tipring_calls::{CallInput, MediaCommand, MediaEvent};
 use tipring_media::codec::CODECS;
-use tipring_media::{Command, PlaySource, Prompt, RecordWhat, ToneSegment, ToneSpec, wav};
+use tipring_media::{Command, PlaySource, Prompt, RecordWhat, Refusal, ToneSegment, ToneSpec, wav};
 use tipring_model::flow::{ActionFailure, Record, Sides};
 use tipring_model::prompt::{Beep, PromptSource};
 use tipring_model::{LegId, PlayId, RecordId};
 use tokio::task::{spawn_blocking, spawn_local};
 
 use super::playing::Next;
-use super::recordings::{Begin, RING_FRAMES, Rules, file_name};
+use super::recordings::{Begin, Finished, RING_FRAMES, Rules, file_name};
+use super::streams::OF_ECHO;
 use super::switchboard::{Ready, Switchboard};
 use crate::countries;
 
@@ -191,6 +192,52 @@ impl Switchboard {
         spawn_local(async move { board.handle(call, CallInput::Media(leg, event)) });
     }
 
+    /// The engine has not begun to write down a leg. What was to be made of it has failed.
+    pub(super) fn record_refused(&self, leg: LegId, record: RecordId, why: Refusal) {
+        if why == Refusal::NoLeg {
+            return; // It is gone, and what is there counts.
+        }
+        tracing::warn!(code = ActionFailure::Limit.code(), %leg, %why, "a recording, stream or echo failed");
+        if record.0 == OF_ECHO {
+            return self.leg_media(leg, MediaEvent::EchoRefused);
+        }
+        let record = RecordId(record.0 & !OTHER_SIDE);
+        if record.0 < OF_ECHO {
+            self.0.state.borrow_mut().refused.insert((leg, record));
+            self.0.media.send(Command::StopRecord { leg, record });
+            self.0.media.send(Command::StopRecord { leg, record: other_side(record) });
+        } else {
+            self.stream_refused(leg, record);
+        }
+    }
+
+    /// A recording is on disk, or is not.
+    pub(crate) fn recorded(&self, finished: Finished) {
+        let Finished { leg, record, result } = finished;
+        let was_refused = self.0.state.borrow_mut().refused.remove(&(leg, record));
+        let result = match (result, was_refused) {
+            (Some(recorded), false) => Ok(recorded),
+            (Some(recorded), true) => {
+                if let Some(file) = recorded.file {
+                    // Nothing is in it; should it stay, that is all.
+                    let _ = std::fs::remove_file(self.0.recordings_dir.join(file));
+                }
+                Err(ActionFailure::Limit)
+            }
+            (None, true) => Err(ActionFailure::Limit),
+            (None, false) => Err(ActionFailure::Storage),
+        };
+        let event = MediaEvent::RecordEnded(record, result);
+        // The leg may be gone by now: its call is found by the legs it ever had.
+        let call = {
+            let state = self.0.state.borrow();
+            state.calls.iter().find(|(_, entry)| entry.legs.contains(&leg)).map(|(call, _)| *call)
+        };
+        if let Some(call) = call {
+            self.handle(call, CallInput::Media(leg, event));
+        }
+    }
+
     fn record(&self, call: u32, leg: LegId, record: RecordId, spec: Record) {
         let name = {
             let state = self.0.state.borrow();
@@ -228,8 +275,10 @@ impl Switchboard {
 
 /// How the engine names the second of two recordings that make one file.
 const fn other_side(record: RecordId) -> RecordId {
-    RecordId(record.0 | 0x8000_0000)
+    RecordId(record.0 | OTHER_SIDE)
 }
+
+const OTHER_SIDE: u32 = 0x8000_0000;
 
 /// Tones of a flow's own, as the engine plays them.
 fn tones(beeps: &[Beep]) -> ToneSpec {

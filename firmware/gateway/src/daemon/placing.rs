@@ -148,7 +148,13 @@ impl Switchboard {
                 // One that is down may still carry it: better to try than to refuse.
                 (lines.iter().copied().find(up).or(lines.first().copied()), to)
             }
-            Departure::Refuse(cause) => return self.leg_refused(number, leg, cause),
+            Departure::Refuse(cause) => {
+                if let Target::Sip(address) = to {
+                    let (call, host) = (self.call_name(number), address.rsplit('@').next().unwrap_or(""));
+                    tracing::warn!(code = "TR-DIAL-HOST", %call, host, "a SIP address is not dialled");
+                }
+                return self.leg_refused(number, leg, cause);
+            }
         };
         let Some(line) = line else { return self.leg_refused(number, leg, Cause::NoCircuit) };
         // RFC 3892; it names addresses that are nobody's business outside the office.

@@ -2,7 +2,7 @@
 //! main thread; nothing here waits.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -17,7 +17,7 @@ use tipring_media::{Event, LegStats};
 use tipring_model::call::{CallFacts, Cdr, Direction, EndedBy, Origin};
 use tipring_model::flow::{Flow, Moment, Target};
 use tipring_model::line::{LineCommand, LineEvent, Offer};
-use tipring_model::{CallId, Cause, Digit, LegId, LineId};
+use tipring_model::{CallId, Cause, Digit, LegId, LineId, RecordId};
 use tipring_spool::Class;
 use tokio::sync::Notify;
 
@@ -26,7 +26,7 @@ use super::lamps::Lamps;
 use super::mail::Mailer;
 use super::mailboxes::Mailboxes;
 use super::playing::PlayQueue;
-use super::recordings::{Finished, Recorder};
+use super::recordings::Recorder;
 use super::records::{DigitRecord, StepRecord, Trail};
 use super::route::{Arrival, Plan};
 use super::streams::Streams;
@@ -97,6 +97,8 @@ pub(super) struct State {
     pub(super) calls_total: u64,
     pub(super) panics: u64,
     pub(super) stopping: bool,
+    /// Recordings for which the engine had no room, until the recorder has closed them.
+    pub(super) refused: HashSet<(LegId, RecordId)>,
     /// How the last calls ended.
     pub(super) ended: VecDeque<(CallId, Cause)>,
 }
@@ -337,6 +339,7 @@ impl Switchboard {
             }
             LineEvent::Digit { leg, digit } => {
                 self.note_digit(leg, digit);
+                self.stream_digit(leg, digit);
                 self.leg_input(leg, event);
             }
             LineEvent::Alerting { leg, .. } | LineEvent::Held { leg, .. } => self.leg_input(leg, event),
@@ -509,6 +512,9 @@ impl Switchboard {
                 tracing::debug!(%leg, %why, "the engine refused a command");
             }
             // The ring's writer is dropped with the event, which ends the recording.
+            Event::RecordEnded { leg, record, refused: Some(why), .. } => {
+                self.record_refused(leg, record, why);
+            }
             Event::RecordEnded { leg, dropped, .. } => {
                 if dropped > 0 {
                     tracing::warn!(code = "TR-DAEMON-STORAGE", %leg, dropped, "a recording has gaps");
@@ -529,7 +535,7 @@ impl Switchboard {
         }
     }
 
-    fn leg_media(&self, leg: LegId, event: MediaEvent) {
+    pub(super) fn leg_media(&self, leg: LegId, event: MediaEvent) {
         if let MediaEvent::Digit(digit) = &event {
             self.note_digit(leg, *digit);
             self.stream_digit(leg, *digit);
@@ -537,20 +543,6 @@ impl Switchboard {
         let call = self.0.state.borrow().legs.get(&leg).map(|entry| entry.call);
         if let Some(call) = call {
             self.handle(call, CallInput::Media(leg, event));
-        }
-    }
-
-    /// A recording is on disk, or is not.
-    pub(crate) fn recorded(&self, finished: Finished) {
-        let failure = tipring_model::flow::ActionFailure::Storage;
-        let event = MediaEvent::RecordEnded(finished.record, finished.result.ok_or(failure));
-        // The leg may be gone by now: its call is found by the legs it ever had.
-        let call = {
-            let state = self.0.state.borrow();
-            state.calls.iter().find(|(_, entry)| entry.legs.contains(&finished.leg)).map(|(call, _)| *call)
-        };
-        if let Some(call) = call {
-            self.handle(call, CallInput::Media(finished.leg, event));
         }
     }
 

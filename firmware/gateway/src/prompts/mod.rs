@@ -32,7 +32,7 @@ use tokio::task::spawn_blocking;
 
 use crate::fetch::{Fetcher, Keeping};
 
-use decode::decode;
+use decode::{decode, with_header};
 use disk::DiskCache;
 use engines::Outside;
 pub(crate) use engines::{PLACEHOLDERS, SpeechEngine};
@@ -351,7 +351,7 @@ impl Inner {
         }
         let etag = answer.keeping.etag.clone();
         let trust = trust(&answer.keeping, etag);
-        let bytes = answer.response.body;
+        let bytes = with_header(answer.response.media_type.as_deref(), answer.response.body);
         let copy = (Arc::clone(&self.fetched), fetched_name(url), bytes.clone());
         let prompt = self.decoded(bytes).await?;
         spawn_blocking(move || {

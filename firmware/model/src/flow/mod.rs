@@ -145,6 +145,8 @@ pub enum LegEvent {
     Room(RoomEvent),
     /// About the queue that the leg is in.
     Queue(QueueEvent),
+    /// The server of this [`Action::Stream`] is reached: from now on it hears the leg.
+    Streaming(ActionId),
 }
 
 /// What happens in the room that a leg is in.

@@ -194,10 +194,40 @@ pub enum MailboxEnd {
 /// How a stream ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StreamEnd {
-    /// The server closed it.
+    /// The server or the flow closed it, or the leg is gone.
     Closed,
-    /// The server was not reached, or broke off, or said what makes no sense.
-    Failed,
+    /// It ended otherwise, or never began.
+    Failed(StreamFailure),
+}
+
+/// Why a stream ended, or never began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StreamFailure {
+    /// The server was not reached, or the connection did not last; [`FetchError::TooLarge`] is a
+    /// message that is longer than allowed.
+    Fetch(FetchError),
+    /// The server answered with this HTTP status instead of opening a WebSocket.
+    Status(u16),
+    /// The server said what is no message of a stream.
+    Message,
+    /// More of what the server said waits to be heard than may.
+    Behind,
+    /// A limit of the box is reached.
+    Limit,
+}
+
+impl StreamFailure {
+    /// The code of the message catalogue.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Fetch(error) => error.code(),
+            Self::Status(_) => "TR-HOOK-STATUS",
+            Self::Message => "TR-STREAM-MESSAGE",
+            Self::Behind => "TR-STREAM-BEHIND",
+            Self::Limit => "TR-FLOW-LIMIT",
+        }
+    }
 }
 
 /// What kind of party was heard.

@@ -7,6 +7,7 @@ use tipring_model::fetch::{FetchError, HttpResponse, Method};
 use tipring_model::flow::{
     ActionFailure, Announcement, CollectEnd, Collected, Detected, DialEnd, Dialed, Left, LeftBy, LegEvent,
     MailboxEnd, Message, Outcome, QueueEnd, QueueEvent, Queued, Recorded, Referred, RoomEvent, StreamEnd,
+    StreamFailure,
 };
 use tipring_model::line::Supervision;
 use tipring_model::{ActionId, Cause, Digit, Digits, FetchId, LegId, LineId, MessageId};
@@ -149,6 +150,7 @@ fn leg(words: &[&str]) -> Input {
         "unheld" => LegEvent::Held(false),
         "digit" => LegEvent::Digit(digit(word(words, 1))),
         "released" => LegEvent::Released(cause(word(words, 1))),
+        "streaming" => LegEvent::Streaming(ActionId(number(word(words, 1)))),
         other => panic!("not a leg event: {other}"),
     };
     Input::Leg(named.unwrap_or(LEG), event)
@@ -276,7 +278,7 @@ fn outcome(words: &[&str]) -> Outcome {
         }),
         "streamed" => Outcome::Streamed(match word(words, 1) {
             "closed" => StreamEnd::Closed,
-            "failed" => StreamEnd::Failed,
+            "failed" => StreamEnd::Failed(stream_failure(word(words, 2))),
             other => panic!("not an end of a stream: {other}"),
         }),
         "detected" => Outcome::Detected(match word(words, 1) {
@@ -296,6 +298,15 @@ fn outcome(words: &[&str]) -> Outcome {
         "failed" => Outcome::Failed(failure(&words[1..])),
         other => panic!("not an outcome: {other}"),
     }
+}
+
+/// The code of a failure: the status of `TR-HOOK-STATUS` is 503.
+fn stream_failure(code: &str) -> StreamFailure {
+    let of_fetch = FetchError::ALL.into_iter().map(StreamFailure::Fetch);
+    let others =
+        [StreamFailure::Status(503), StreamFailure::Message, StreamFailure::Behind, StreamFailure::Limit];
+    let found = of_fetch.chain(others).find(|failure| failure.code() == code);
+    found.unwrap_or_else(|| panic!("not a failure of a stream: {code}"))
 }
 
 fn failure(words: &[&str]) -> ActionFailure {

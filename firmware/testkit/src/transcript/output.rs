@@ -421,7 +421,7 @@ pub fn outcome_text(outcome: &Outcome) -> String {
         },
         Outcome::Mailbox(end) => format!("mailbox {}", mailbox_end(*end)),
         Outcome::Streamed(StreamEnd::Closed) => "streamed closed".to_owned(),
-        Outcome::Streamed(StreamEnd::Failed) => "streamed failed".to_owned(),
+        Outcome::Streamed(StreamEnd::Failed(failure)) => format!("streamed failed {}", failure.code()),
         Outcome::Detected(heard) => format!("detected {}", detected(*heard)),
         Outcome::Referred(Referred { response, call: Some(call) }) => format!("referred {response} {call}"),
         Outcome::Referred(Referred { response, call: None }) => format!("referred {response}"),

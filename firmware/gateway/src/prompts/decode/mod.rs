@@ -1,14 +1,17 @@
-//! Audio files to prompts: WAV, MP3, FLAC, and Ogg with Opus, told apart by what they begin
-//! with.
+//! Audio files to prompts: WAV, AIFF, AU, MP3, FLAC, and Ogg with Opus, told apart by what they
+//! begin with.
 //!
 //! The bytes come from anywhere. What is no audio, or too much of it, is an error.
 
+mod aiff;
+mod au;
 #[cfg(test)]
 mod fixtures;
 mod ogg;
 mod opus;
 mod packets;
 
+pub(super) use au::with_header;
 use tipring_media::Prompt;
 use tipring_media::wav::{self, WavError};
 use tipring_model::flow::ActionFailure;
@@ -24,11 +27,17 @@ const TAGS_MAX: usize = 4;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum DecodeError {
     /// It begins like none of them.
-    #[error("neither WAV, MP3, FLAC nor Ogg")]
+    #[error("neither WAV, AIFF, AU, MP3, FLAC nor Ogg")]
     Format,
     /// A WAV file that cannot be read.
     #[error(transparent)]
     Wav(#[from] WavError),
+    /// An AIFF file that cannot be read, or without sound.
+    #[error("no sound in the AIFF file, or in a coding that is not read")]
+    Aiff,
+    /// An AU file that cannot be read, or without sound.
+    #[error("no sound in the AU file, or in a coding that is not read")]
+    Au,
     /// An MP3 file in which no sound is found.
     #[error("no sound in the MP3 file")]
     Mp3,
@@ -66,6 +75,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Prompt, DecodeError> {
             let wav = wav::parse(bytes)?;
             Ok(Prompt::from_rate(wav.rate_hz, &wav.samples))
         }
+        [b'F', b'O', b'R', b'M', ..] => aiff::decode(bytes),
+        [b'.', b's', b'n', b'd', ..] => au::decode(bytes),
         [b'I', b'D', b'3', ..] => packets::mp3(without_tags(bytes)),
         // The sync word of MPEG audio (ISO/IEC 11172-3 §2.4.1.3).
         [0xff, second, ..] if second & 0xe0 == 0xe0 => packets::mp3(bytes),
@@ -164,6 +175,9 @@ pub(super) mod tests {
             ("nothing", vec![]),
             ("one byte", vec![0xff]),
             ("text", b"<html>not found</html>".to_vec()),
+            ("aiff", b"FORM\0\0\0\x04AIFF".to_vec()),
+            ("form of another kind", b"FORM\0\0\0\x048SVX".to_vec()),
+            ("au", b".snd\0\0\0\x18".to_vec()),
             ("ogg", b"OggS\0\x02".to_vec()),
             ("riff only", b"RIFF".to_vec()),
             ("riff of another kind", b"RIFF\x10\0\0\0AVI LIST".to_vec()),
@@ -212,6 +226,8 @@ pub(super) mod tests {
         let files = [
             wav::file(8_000, &[1_000; 400]),
             mp3_frame().repeat(6),
+            aiff::tests::file(None, 16, 1, &[7; 400]),
+            with_header(Some("audio/basic"), vec![7; 400]),
             [id3(20), vec![0; 20], mp3_frame().repeat(4)].concat(),
         ];
         for _ in 0..200 {
