@@ -107,12 +107,13 @@ fn folder(test: &str) -> Option<PathBuf> {
         return Some(own);
     }
     let own = std::env::temp_dir().join(format!("{name}{}", std::process::id()));
-    let status = Command::new(std::env::current_exe().unwrap())
+    let output = Command::new(std::env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture"])
         .env(VARIABLE, own.join("alsa.conf"))
-        .status()
+        .output()
         .unwrap();
-    assert!(status.success(), "{test}: {status}");
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{test}: {}\n{}", output.status, String::from_utf8_lossy(&said));
     std::fs::remove_dir_all(own).unwrap();
     None
 }
