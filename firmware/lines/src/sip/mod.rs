@@ -7,6 +7,7 @@
 mod facts;
 mod lamps;
 mod legs;
+mod options;
 mod random;
 mod screening;
 mod settings;
@@ -15,7 +16,7 @@ mod stack;
 mod transfers;
 mod transport;
 
+pub use options::{SipCounters, SipOptions};
 pub use screening::Networks;
 pub use settings::{LampShows, PHONE, PhoneSettings, TRUNK, TrunkSettings};
-pub use stack::{SipCounters, SipOptions};
 pub use transport::{SipError, SipLines, TooManyLamps};

@@ -20,7 +20,8 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::spawn_local;
 
-use super::stack::{SipCounters, SipOptions, Stack, UNREGISTER_WAIT, is_datagram};
+use super::options::{SipCounters, SipOptions};
+use super::stack::{Stack, UNREGISTER_WAIT, is_datagram};
 use crate::{LineSettings, LineStatus, MediaPort};
 
 /// Why the SIP lines cannot be opened.
