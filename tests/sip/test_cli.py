@@ -100,7 +100,7 @@ def test_flow_run_walks_through_a_document(menu, keys, hook, expected, unexpecte
     arguments += ["--hook", hook] if hook else []
     done = tipring_run(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert expected in done.stdout and unexpected not in done.stdout, done.stdout
+    assert f"({expected})" in done.stdout and f"({unexpected})" not in done.stdout, done.stdout
 
 
 def test_flow_run_shows_the_request_it_would_make(menu):

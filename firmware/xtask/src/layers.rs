@@ -97,12 +97,16 @@ fn unit() -> Result<String> {
     Ok(format!("{} tests", count.passed))
 }
 
-/// The daemon from outside: SIPp, baresip and hand-written parties. As many tests at a time as
-/// there are cores; then, one by one, those that load the whole machine.
+/// Tests of the daemon that run at a time, for each core: most of them wait most of the time.
+const TESTS_A_CORE: usize = 2;
+
+/// The daemon from outside: SIPp, baresip and hand-written parties, several at a time; then, one
+/// by one, those that load the whole machine.
 fn sip() -> Result<String> {
     packages::install_python()?;
     let daemon = run::release_daemon()?;
-    let at_once = std::thread::available_parallelism().map_or(1, usize::from).to_string();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let at_once = (cores * TESTS_A_CORE).to_string();
     let beside = pytest(&daemon, &["-m", "not load", "--numprocesses", &at_once])?;
     let alone = pytest(&daemon, &["-m", "load"])?;
     Ok(format!("{at_once} at a time: {beside}; one by one: {alone}"))

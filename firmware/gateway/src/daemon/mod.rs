@@ -166,7 +166,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
 
     // Checked with the file; here it cannot fail.
     let allow = AllowList::parse(&config.fetch.allow).unwrap_or_default();
-    let own: Vec<SocketAddr> = [lines.udp(), lines.tcp()].into_iter().flatten().collect();
+    // Requests go over TCP: what has a UDP socket's number there is somebody else.
+    let own: Vec<SocketAddr> = lines.tcp().into_iter().collect();
     let outage = Outage::default();
     let fetcher = Fetcher::new(FetchSettings {
         allow: allow.clone(),
