@@ -326,16 +326,34 @@ def replacing(box, party, number, replaces):
     return call.invite(sdp(call.rtp.ip, call.rtp.port), [("Authorization", proof), ("Replaces", replaces)])
 
 
-def test_another_telephone_takes_a_call(office):
-    """Shows: 203 takes the place of 202 in its call with 201; 202 is let go."""
+def test_another_set_of_the_same_number_takes_a_call(office, party):
+    """Shows: 202 goes on with its call at another set; the first is let go. 203 may not take it: it could cut off an emergency call."""
     box, first, second, third = office()
     call, at_second = dialled(box, first, "202", second)
-    taken = replacing(box, third, "202", at_second.named())
+    replacing(box, third, "202", at_second.named()).refused(403)
+    talk(call, at_second, 76)
+    other = party("127.0.0.20", user="202", password="opensesame")
+    taken = replacing(box, other, "202", at_second.named())
     taken.answered()
     at_second.hung_up()
     talk(call, taken, 77)
     over(call, taken)
-    assert steps(box.cdr(), "Replace") == [("202 by 203", True, "")]
+    assert steps(box.cdr(), "Replace") == [("202 by 202", True, "")]
+
+
+def test_nobody_hands_over_the_call_of_another(office, provider):
+    """Shows: REFER with Replaces names a call of the telephone that asks, or none that is there."""
+    box, first, second, third = office()
+    call, at_second = dialled(box, first, "202", second)
+    one = provider.call(box, "203")
+    at_third = third.expect_call()
+    at_third.answer()
+    one.answered()
+    at_third.refer(f"<sip:202@office?Replaces={escaped(at_second)}>")
+    at_third.told(481)
+    talk(call, at_second, 78)
+    over(call, at_second)
+    over(one, at_third)
 
 
 def test_a_ringing_call_is_picked_up(office):

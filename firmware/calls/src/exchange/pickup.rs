@@ -28,6 +28,11 @@ impl Exchange {
         }
     }
 
+    /// Nobody may take this call any more.
+    pub fn withdraw(&mut self, call: u32) {
+        self.rung.retain(|known| known.seat.call != call);
+    }
+
     pub(super) fn pick_up(&mut self, seat: Seat, wanted: &PickUp, who: CallerId) {
         let find = |answered: bool| {
             self.rung.iter().enumerate().find_map(|(n, rung)| {

@@ -39,6 +39,19 @@ fn dialed(stage: &Stage, id: u32) -> Option<Dialed> {
 }
 
 #[test]
+fn a_call_that_was_withdrawn_is_not_to_be_taken() {
+    let (mut exchange, mut calls) = (Exchange::default(), calls(3));
+    dial(&mut calls[0], rings(2));
+    dial(&mut calls[1], rings(1));
+    meet(&mut exchange, &mut calls);
+    exchange.withdraw(1);
+    pick_up(&mut calls[2], 1, "201", true);
+    assert_eq!(meet(&mut exchange, &mut calls), [""; 0], "it goes on ringing");
+    pick_up(&mut calls[2], 2, "200", true);
+    assert_eq!(meet(&mut exchange, &mut calls), ["o0.2>o0.3", "o0.3>o0.2"], "the other can be taken");
+}
+
+#[test]
 fn a_call_that_rings_is_taken_by_another() {
     let (mut exchange, mut calls) = (Exchange::default(), calls(3));
     let record = Record::new("talk".to_owned(), Sides::Both, 60 * S);

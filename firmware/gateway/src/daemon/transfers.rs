@@ -27,6 +27,9 @@ impl Switchboard {
         let going: Vec<LegId> = [Some(leg), other].into_iter().flatten().collect();
         let starts: Vec<u32> = [calls.0, calls.1.flatten()].into_iter().flatten().collect();
         if fits && self.somebody_is_left(&going, starts) {
+            if let Some(call) = calls.0.filter(|_| self.0.plan.is_emergency(referral.to.as_str())) {
+                self.0.exchange.borrow_mut().withdraw(call);
+            }
             return true;
         }
         tracing::info!(code = "TR-SIP-TRANSFER-ALONE", %leg, "transfer refused");

@@ -90,7 +90,8 @@ impl Stack {
         let replaces = match referral.replaces {
             Replaced::Nothing => None,
             Replaced::Call(other) => match self.legs.of(other) {
-                Some((other, _)) if other != id => Some(other),
+                // Tags of other telephones' calls are no secret: lamps tell them.
+                Some((other, leg)) if other != id && leg.line == line => Some(other),
                 Some(_) | None => return self.report(now, call, 481),
             },
             Replaced::Unknown => return self.report(now, call, 481),
@@ -352,6 +353,10 @@ impl Stack {
         let Some(leg) = self.legs.get_mut(id).filter(|leg| leg.released.is_none()) else {
             return refuse(self, 603);
         };
+        if leg.answered && line != old_line {
+            // RFC 3891 §5: it would cut somebody off, perhaps from an emergency call.
+            return refuse(self, 403);
+        }
         leg.audio.local.version += 1;
         leg.audio.moves_to(incoming.hop.remote.ip());
         let description = match incoming.request.sdp().map(|offer| leg.audio.take_offer(offer)) {

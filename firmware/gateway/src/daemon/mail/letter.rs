@@ -83,7 +83,8 @@ pub(super) fn letter(
     let builder = Message::builder()
         .from(from)
         .to(address(to)?)
-        .subject(format!("Voicemail from {caller} ({length})"))
+        // What looks like an encoded word (RFC 2047) would be decoded by whoever reads it.
+        .subject(format!("Voicemail from {} ({length})", caller.replace("=?", "= ?")))
         .date(
             std::time::SystemTime::UNIX_EPOCH
                 + std::time::Duration::from_millis(owed.at_unix_ms.max(0).unsigned_abs()),
@@ -117,7 +118,7 @@ mod tests {
             mailbox: "ann".to_owned(),
             file: "5-a.wav".to_owned(),
             from: "15550100".to_owned(),
-            name: Some("Tom\r\nBcc: all@office.example".to_owned()),
+            name: Some("Tom\r\nBcc: all@office.example =?utf-8?q?Hi=0D=0ABcc:?=".to_owned()),
             at_unix_ms: 1_800_000_000_000,
             length_ms: 61_200,
             to: Vec::new(),
@@ -139,6 +140,7 @@ mod tests {
         let text = written(Some(b"RIFF\xff\0".to_vec()));
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(!head.lines().any(|line| line.starts_with("Bcc")), "{head}");
+        assert!(!head.contains("=?utf-8?q?Hi"), "{head}");
         for part in
             ["To: ann@office.example", "Message-ID: <5-a.wav.ann@box-1>", "Auto-Submitted: auto-generated"]
         {
