@@ -29,8 +29,10 @@ const MARK_MAX: usize = 800;
 const EXCESS_MAX: usize = 480;
 /// What waits may be this far from the mark, on average, before anything is done.
 const SLACK: f32 = 60.0;
-/// Reads between two corrections.
-const CORRECTION_EVERY: u32 = 5;
+/// Samples between two corrections, and what waits so far from the mark that it is urgent.
+const CORRECTION_EVERY: usize = 2_000;
+const URGENT_EVERY: usize = 400;
+const URGENT: f32 = 200.0;
 /// Part of the newest in the average of what waits.
 const SHARE: f32 = 0.02;
 /// Reads after which a ring that is dry is no longer expected to be filled: the writer rests.
@@ -43,7 +45,7 @@ struct Steady {
     /// What waits before a read, on average.
     waiting: f32,
     runs: bool,
-    since_correction: u32,
+    since_correction: usize,
     /// Reads since it ran dry; none if it never ran.
     dry: Option<u32>,
 }
@@ -65,10 +67,10 @@ impl Steady {
             if self.dry.take().is_some_and(|reads| reads <= DRY_READS_MAX) {
                 self.mark = (self.mark + MARK_STEP).min(MARK_MAX);
             }
-            self.runs = true;
-            self.waiting = self.mark as f32;
         }
-        if waits > self.mark + EXCESS_MAX {
+        // It begins at the mark, and is there at once when far too much waits.
+        if !self.runs || waits > self.mark + EXCESS_MAX {
+            self.runs = true;
             while waits > self.mark && self.ring.pop().is_ok() {
                 waits -= 1;
             }
@@ -81,9 +83,10 @@ impl Steady {
             return waits > 0;
         }
         self.waiting += SHARE * (waits as f32 - self.waiting);
-        self.since_correction = self.since_correction.saturating_add(1);
+        self.since_correction = self.since_correction.saturating_add(out.len());
         let off = self.waiting - self.mark as f32;
-        let may = self.since_correction >= CORRECTION_EVERY;
+        let every = if off.abs() > URGENT { URGENT_EVERY } else { CORRECTION_EVERY };
+        let may = self.since_correction >= every;
         if may && off > SLACK {
             self.stretch(out, out.len() + 1);
             self.waiting -= 1.0;

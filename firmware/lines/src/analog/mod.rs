@@ -6,6 +6,8 @@
 //!
 //! The rest joins them with a card: `ears.rs` and `voice.rs` are what they hear and say, `desk.rs`
 //! is what the card's thread does, `endpoint.rs` the way between it and the media engine.
+//! `switchboard.rs` tells the machines what happens and does what they want, and [`AnalogLines`]
+//! waits for it.
 
 pub mod contract;
 pub mod country;
@@ -17,11 +19,17 @@ pub mod fxs;
 pub mod voice;
 
 mod canceller;
+mod lines;
 mod settings;
+mod switchboard;
 mod timers;
 
 #[cfg(test)]
 mod wire;
+
+pub use lines::AnalogLines;
+pub use settings::PortName;
+pub use switchboard::{AnalogOptions, AnalogSettings, CardStatus};
 
 /// Name of the audio codec of analog legs.
 pub const CODEC: &str = "analog";
