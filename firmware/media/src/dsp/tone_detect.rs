@@ -308,6 +308,17 @@ impl ToneDetector {
         }
     }
 
+    /// Forgets what was heard: another call begins. Allocates nothing.
+    pub fn reset(&mut self) {
+        self.samples.fill(0.0);
+        (self.place, self.power, self.local_power, self.filled) = (0, 0.0, 0.0, 0);
+        self.segments = Segments::new();
+        self.local = [0.0; ECHO_BLOCKS];
+        (self.looks, self.next_look, self.known, self.active) = (0, 0, 0, None);
+        self.held = [0; SETS_MAX];
+        self.sit = (0, 0, 0);
+    }
+
     /// Takes samples of the line and what we said in the same time; where there is less of that,
     /// we were silent. Tells what began and ended.
     pub fn push(&mut self, line: &[i16], local: &[i16], mut heard: impl FnMut(ToneEvent)) {
@@ -442,6 +453,8 @@ impl ToneDetector {
             let longest = steps[..count].iter().map(|step| step.quiet_ms).max().unwrap_or(0);
             if quiet_ms > longest + tolerance_ms(longest) + 50 {
                 self.end(heard);
+                // The same pause, which goes on, must not lead to it again.
+                self.known = 0;
             }
         }
     }

@@ -17,7 +17,7 @@ const DOORS: [(&str, &[&str]); 14] = [
     ("tracing-subscriber", &["tipring-gateway"]),
     ("clap", &["tipring-gateway", "xtask"]),
     ("anyhow", &["tipring-gateway", "xtask"]),
-    ("rtrb", &["tipring-media", "tipring-gateway"]),
+    ("rtrb", &["tipring-media", "tipring-lines", "tipring-gateway"]),
 ];
 
 /// Crates that nothing here may need, however deep: a second TLS, a second HTTP client, and

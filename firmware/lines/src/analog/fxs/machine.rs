@@ -194,6 +194,11 @@ impl Fxs {
         self.timers.next_timeout()
     }
 
+    /// What the device can do, known when it is there. To be told before [`Input::Present`].
+    pub const fn set_capabilities(&mut self, capabilities: Capabilities) {
+        self.capabilities = capabilities;
+    }
+
     /// Legs that exist.
     #[must_use]
     pub fn legs_now(&self) -> usize {

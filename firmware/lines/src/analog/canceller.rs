@@ -1,0 +1,133 @@
+//! The echo canceller of a port, fitted to periods of 10 ms.
+//!
+//! The canceller takes blocks of 4 ms, and two periods are five of them: what passes through is
+//! late by 2 ms, and no more. What is played comes back when it has been through the card: two
+//! periods wait there, so the canceller hears of it two periods later, and its tail is left to
+//! the line.
+
+use tipring_media::dsp::echo::{BLOCK_SAMPLES, EchoCanceller};
+
+use crate::port::linecard::PERIOD_FRAMES;
+
+/// Periods that what is played waits in the card at least.
+const CARD_PERIODS: usize = 2;
+/// Samples that one period and what was left of the last can be, in whole blocks.
+const SPAN: usize = 3 * BLOCK_SAMPLES;
+/// Samples by which what passes is late.
+const LATE: usize = PERIOD_FRAMES % BLOCK_SAMPLES;
+
+/// What becomes of the rest of the echo that the filter cannot take away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Residue {
+    /// Noise takes its place: for legs.
+    Hidden,
+    /// It stays, and so does a key that is pressed while dial tone is played and that is weaker
+    /// than it: for the detector of keys.
+    Kept,
+}
+
+/// See the [module](self).
+pub(super) struct Canceller {
+    hiding: EchoCanceller,
+    keeping: EchoCanceller,
+    /// What was played, oldest first.
+    played: [[i16; PERIOD_FRAMES]; CARD_PERIODS],
+    /// What is too little for a block yet: played, heard.
+    left: [[i16; SPAN]; 2],
+    filled: usize,
+    /// What is done and was not given yet.
+    done: [i16; SPAN],
+    ready: usize,
+}
+
+impl Default for Canceller {
+    fn default() -> Self {
+        Self {
+            hiding: EchoCanceller::default(),
+            keeping: EchoCanceller::linear(),
+            played: [[0; PERIOD_FRAMES]; CARD_PERIODS],
+            left: [[0; SPAN]; 2],
+            filled: 0,
+            done: [0; SPAN],
+            ready: LATE,
+        }
+    }
+}
+
+impl Canceller {
+    /// Tells what is played.
+    pub(super) fn played(&mut self, samples: &[i16; PERIOD_FRAMES]) {
+        self.played.rotate_left(1);
+        if let Some(newest) = self.played.last_mut() {
+            *newest = *samples;
+        }
+    }
+
+    /// What was played when what is heard now came from the wire.
+    pub(super) const fn far(&self) -> &[i16; PERIOD_FRAMES] {
+        &self.played[0]
+    }
+
+    /// Takes the echo out of 10 ms. To be called before [`played`](Self::played).
+    pub(super) fn process(&mut self, heard: &[i16; PERIOD_FRAMES], residue: Residue) -> [i16; PERIOD_FRAMES] {
+        let [far, near] = &mut self.left;
+        far[self.filled..self.filled + PERIOD_FRAMES].copy_from_slice(&self.played[0]);
+        near[self.filled..self.filled + PERIOD_FRAMES].copy_from_slice(heard);
+        self.filled += PERIOD_FRAMES;
+        let whole = self.filled / BLOCK_SAMPLES * BLOCK_SAMPLES;
+        let canceller = match residue {
+            Residue::Hidden => &mut self.hiding,
+            Residue::Kept => &mut self.keeping,
+        };
+        canceller.process(&far[..whole], &mut near[..whole]);
+        let mut out = [0; PERIOD_FRAMES];
+        let (before, after) = out.split_at_mut(self.ready);
+        before.copy_from_slice(&self.done[..self.ready]);
+        let now = after.len();
+        after.copy_from_slice(&near[..now]);
+        self.ready = whole - now;
+        self.done[..self.ready].copy_from_slice(&near[now..whole]);
+        far.copy_within(whole..self.filled, 0);
+        near.copy_within(whole..self.filled, 0);
+        self.filled -= whole;
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tipring_testkit::phone::voice;
+
+    use super::*;
+
+    fn periods(samples: &[i16]) -> impl Iterator<Item = &[i16; PERIOD_FRAMES]> {
+        samples.chunks_exact(PERIOD_FRAMES).map(|part| part.try_into().unwrap())
+    }
+
+    #[test]
+    fn what_is_said_passes_two_milliseconds_late() {
+        let (said, mut canceller) = (voice::speech_like(1, 1_000), Canceller::default());
+        let mut heard = Vec::new();
+        for period in periods(&said) {
+            heard.extend(canceller.process(period, Residue::Hidden));
+            canceller.played(&[0; PERIOD_FRAMES]);
+        }
+        assert_eq!(heard[LATE..], said[..said.len() - LATE]);
+    }
+
+    #[test]
+    fn the_echo_of_what_is_played_goes() {
+        let (said, mut canceller) = (voice::speech_like(2, 6_000), Canceller::default());
+        let energy = |samples: &[i16]| samples.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>();
+        // It comes back after the card's two periods and 5 ms of the line, 12 dB weaker.
+        let delay = CARD_PERIODS * PERIOD_FRAMES + 40;
+        let echo: Vec<i16> = vec![0; delay].into_iter().chain(said.iter().map(|s| s / 4)).collect();
+        let mut left = Vec::new();
+        for (heard, played) in periods(&echo).zip(periods(&said)) {
+            left.extend(canceller.process(heard, Residue::Hidden));
+            canceller.played(played);
+        }
+        let (before, after) = (energy(&echo[24_000..left.len()]), energy(&left[24_000..]));
+        assert!(before > 1_000.0 * after, "{before} {after}");
+    }
+}

@@ -1,0 +1,556 @@
+//! The analog lines without waiting: what the cards say goes to the machines, and what the
+//! machines want goes to the cards, the desks, the media engine and the calls.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use tipring_media::Command;
+use tipring_media::dsp::caller_id::LineTime;
+use tipring_media::dsp::tone_detect::ToneKind;
+use tipring_model::line::{DownReason, LineCommand, LineEvent};
+use tipring_model::{LegId, LineId, Number};
+use tokio::sync::oneshot;
+
+use super::contract::{Input, Listen, Note, Output, Sound};
+use super::country::CountryPlan;
+use super::desk::{Desk, DeskCommand, DeskFact, DeskLink, LineRecord, PortPlan};
+use super::ears::EarPlan;
+use super::endpoint::leg_sound;
+use super::fxo::{Fxo, FxoSettings};
+use super::fxs::{Fxs, FxsSettings};
+use super::voice::{Script, SoundPlan};
+use crate::port::linecard::{
+    Card, CardEvent, CardFault, CardSettings, CounterValues, Notify, PORTS_MAX, PortSettings,
+};
+use crate::port::{Capabilities, PortKind, TxSignal};
+use crate::{LineStatus, MediaPort};
+
+/// Commands that wait for a desk whose ring is full, or whose card is gone.
+const WAITING_MAX: usize = 1_024;
+/// A desk that was behind is told again after this.
+const RETRY: Duration = Duration::from_millis(20);
+/// Notes that nobody has taken; the oldest go.
+const NOTES_MAX: usize = 256;
+
+/// What all analog lines have in common.
+pub struct AnalogOptions {
+    /// The cards by their names.
+    pub cards: Vec<(String, CardSettings)>,
+    /// The country's figures.
+    pub plan: CountryPlan,
+    /// The country's sounds.
+    pub sounds: SoundPlan,
+    /// Tones that lines were heard to end calls with.
+    pub learned_tones: Vec<tipring_media::ToneSpec>,
+    /// Numbers of the box, which telephones dial without waiting.
+    pub numbers: Vec<Number>,
+    /// The local time, which telephones show beside a caller.
+    pub local_time: fn() -> Option<LineTime>,
+}
+
+/// The settings of one analog line.
+#[derive(Clone, PartialEq, Debug)]
+pub enum AnalogSettings {
+    /// A telephone.
+    Phone(Box<FxsSettings>),
+    /// A line of the exchange.
+    Line(Box<FxoSettings>),
+}
+
+/// How a card stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CardStatus {
+    /// Its name.
+    pub name: String,
+    /// Why it is not there; `None` when it is, and before that is known.
+    pub fault: Option<CardFault>,
+    /// It is there.
+    pub is_present: bool,
+    /// What went wrong so far.
+    pub counters: CounterValues,
+}
+
+enum Machine {
+    Phone(Box<Fxs>),
+    Line(Box<Fxo>),
+}
+
+impl Machine {
+    fn handle(&mut self, now: Instant, input: Input) {
+        match self {
+            Self::Phone(machine) => machine.handle(now, input),
+            Self::Line(machine) => machine.handle(now, input),
+        }
+    }
+
+    fn poll(&mut self) -> Option<Output> {
+        match self {
+            Self::Phone(machine) => machine.poll(),
+            Self::Line(machine) => machine.poll(),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Phone(machine) => machine.poll_timeout(),
+            Self::Line(machine) => machine.poll_timeout(),
+        }
+    }
+
+    const fn kind(&self) -> PortKind {
+        match self {
+            Self::Phone(_) => PortKind::Phone,
+            Self::Line(_) => PortKind::Line,
+        }
+    }
+}
+
+struct Line {
+    id: LineId,
+    machine: Machine,
+    /// Its place: card and port. None: the configuration names a card that is not there.
+    place: Option<(usize, usize)>,
+    state: Result<(), DownReason>,
+    listen: Listen,
+    /// Number of the sound that was asked for last.
+    sound: u32,
+    /// Legs with an endpoint.
+    legs: Vec<LegId>,
+    record: Option<oneshot::Sender<Box<LineRecord>>>,
+}
+
+struct CardLink {
+    name: String,
+    card: Card,
+    events: Receiver<CardEvent>,
+    desk: DeskLink,
+    waiting: VecDeque<DeskCommand>,
+    is_present: bool,
+    fault: Option<CardFault>,
+}
+
+impl CardLink {
+    fn tell(&mut self, command: DeskCommand) {
+        if self.waiting.len() >= WAITING_MAX {
+            tracing::error!(card = self.name, "the desk of the card takes no commands");
+            return;
+        }
+        self.waiting.push_back(command);
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        while let Some(command) = self.waiting.pop_front() {
+            if let Err(rtrb::PushError::Full(command)) = self.desk.commands.push(command) {
+                self.waiting.push_front(command);
+                return;
+            }
+        }
+    }
+}
+
+/// See the [module](self).
+pub(super) struct Switchboard {
+    cards: Vec<CardLink>,
+    lines: Vec<Line>,
+    sounds: SoundPlan,
+    local_time: fn() -> Option<LineTime>,
+    media: MediaPort,
+    pub(super) events: VecDeque<(LineId, LineEvent)>,
+    pub(super) notes: VecDeque<(LegId, Note)>,
+}
+
+impl Switchboard {
+    /// `wake` is written to when there is something to look at.
+    pub(super) fn open(
+        options: AnalogOptions,
+        lines: Vec<(LineId, AnalogSettings)>,
+        media: MediaPort,
+        wake: &UnixDatagram,
+    ) -> io::Result<Self> {
+        let AnalogOptions { cards, plan, sounds, learned_tones, numbers, local_time } = options;
+        let ears = EarPlan {
+            tones: vec![
+                (ToneKind::Dial, sounds.dial),
+                (ToneKind::Ringback, sounds.ringback),
+                (ToneKind::Busy, sounds.busy),
+                (ToneKind::Congestion, sounds.congestion),
+            ],
+            learned: learned_tones,
+            caller_id: plan.caller_id,
+        };
+        let mut opened = Vec::new();
+        for (name, mut settings) in cards {
+            let ports = lines.iter().filter_map(|(_, settings)| settings.port_of(&name)).max();
+            let ports = ports.map_or(0, |last| last + 1).max(settings.ports.len()).min(PORTS_MAX);
+            settings.ports.resize(ports, PortSettings::default());
+            for (_, line) in &lines {
+                if let Some(port) = line.port_of(&name).and_then(|port| settings.ports.get_mut(port)) {
+                    line.set_port(&plan, port);
+                }
+            }
+            let ear_plan = PortPlan { ears: ears.clone(), heard_gain_db: 0.0, played_gain_db: 0.0 };
+            let (desk, link) = Desk::new(&vec![ear_plan; ports], Some(waker(wake)?));
+            let (card, events) = Card::open(&name, settings, Box::new(desk), Some(waker(wake)?))?;
+            opened.push(CardLink {
+                name,
+                card,
+                events,
+                desk: link,
+                waiting: VecDeque::new(),
+                is_present: false,
+                fault: None,
+            });
+        }
+        let lines = lines
+            .into_iter()
+            .map(|(id, settings)| Line {
+                id,
+                place: opened.iter().enumerate().find_map(|(card, link)| {
+                    settings.port_of(&link.name).filter(|port| *port < PORTS_MAX).map(|port| (card, port))
+                }),
+                machine: settings.machine(id, &plan, &numbers),
+                state: Err(DownReason::NoDevice),
+                listen: Listen::default(),
+                sound: 0,
+                legs: Vec::new(),
+                record: None,
+            })
+            .collect();
+        Ok(Self {
+            cards: opened,
+            lines,
+            sounds,
+            local_time,
+            media,
+            events: VecDeque::new(),
+            notes: VecDeque::new(),
+        })
+    }
+
+    pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let is_behind = self.cards.iter().any(|card| card.is_present && !card.waiting.is_empty());
+        let retry = is_behind.then(|| now + RETRY);
+        self.lines.iter().filter_map(|line| line.machine.poll_timeout()).chain(retry).min()
+    }
+
+    pub(super) fn status(&self) -> Vec<LineStatus> {
+        self.lines.iter().map(|line| LineStatus { line: line.id, state: line.state, contacts: 0 }).collect()
+    }
+
+    pub(super) fn cards(&self) -> Vec<CardStatus> {
+        self.cards
+            .iter()
+            .map(|link| CardStatus {
+                name: link.name.clone(),
+                fault: link.fault,
+                is_present: link.is_present,
+                counters: link.card.counters(),
+            })
+            .collect()
+    }
+
+    // --- From the calls.
+
+    pub(super) fn command(&mut self, now: Instant, line: LineId, command: LineCommand) {
+        if let Some(at) = self.lines.iter().position(|known| known.id == line) {
+            self.give(now, at, Input::Command(command));
+        }
+    }
+
+    pub(super) fn messages_waiting(&mut self, now: Instant, line: LineId, waiting: bool) {
+        if let Some(at) = self.lines.iter().position(|known| known.id == line) {
+            self.give(now, at, Input::MessagesWaiting(waiting));
+        }
+    }
+
+    /// The last minute of a wire, for whoever waits for it.
+    pub(super) fn save(&mut self, line: LineId, answer: oneshot::Sender<Box<LineRecord>>) {
+        let Some(line) = self.lines.iter_mut().find(|known| known.id == line) else { return };
+        let Some((card, port)) = line.place else { return };
+        if let Some(link) = self.cards.get_mut(card).filter(|link| link.is_present) {
+            line.record = Some(answer);
+            link.tell(DeskCommand::Save { port, record: Box::default() });
+        }
+    }
+
+    // --- From the cards.
+
+    /// Takes whatever the cards have said, and does what is due.
+    pub(super) fn look(&mut self, now: Instant) {
+        for card in 0..self.cards.len() {
+            while let Some(event) = self.cards.get_mut(card).and_then(|link| link.events.try_recv().ok()) {
+                self.card_event(now, card, event);
+            }
+            while let Some(fact) = self.cards.get_mut(card).and_then(|link| link.desk.facts.pop().ok()) {
+                self.desk_fact(now, card, fact);
+            }
+            if let Some(link) = self.cards.get_mut(card) {
+                link.flush();
+            }
+        }
+        for at in 0..self.lines.len() {
+            let due = self.lines.get(at).and_then(|line| line.machine.poll_timeout());
+            if due.is_some_and(|due| due <= now) {
+                self.give(now, at, Input::Timeout);
+            }
+        }
+    }
+
+    fn line_at(&self, card: usize, port: usize) -> Option<usize> {
+        self.lines.iter().position(|line| line.place == Some((card, port)))
+    }
+
+    fn card_event(&mut self, now: Instant, card: usize, event: CardEvent) {
+        let Some(link) = self.cards.get_mut(card) else { return };
+        match event {
+            CardEvent::Present(info) => {
+                (link.is_present, link.fault) = (true, None);
+                tracing::info!(
+                    card = link.name,
+                    model = info.model,
+                    firmware = info.firmware,
+                    "card is there"
+                );
+                self.present(now, card, &info.ports);
+            }
+            CardEvent::Gone(fault) => {
+                (link.is_present, link.fault) = (false, Some(fault));
+                tracing::warn!(card = link.name, code = fault.code(), %fault, "card is not there");
+                self.gone(now, card);
+            }
+            CardEvent::Signal { port, signal, .. } => {
+                if let Some(at) = self.line_at(card, port) {
+                    self.give(now, at, Input::Signal(signal));
+                }
+            }
+            CardEvent::Refused { port, signal, refusal } => {
+                tracing::warn!(card = link.name, port = port + 1, ?signal, ?refusal, "the card refused");
+            }
+            CardEvent::Hot(is_hot) => tracing::warn!(card = link.name, is_hot, "temperature of the card"),
+            // Nobody asks for one yet.
+            CardEvent::Reading { .. } => {}
+        }
+    }
+
+    fn present(&mut self, now: Instant, card: usize, ports: &[Capabilities]) {
+        for at in 0..self.lines.len() {
+            let Some(line) = self.lines.get_mut(at) else { continue };
+            let Some((_, port)) = line.place.filter(|(of, _)| *of == card) else { continue };
+            match ports.get(port) {
+                Some(capabilities) if capabilities.kind == line.machine.kind() => {
+                    if let Machine::Phone(machine) = &mut line.machine {
+                        machine.set_capabilities(*capabilities);
+                    }
+                    self.give(now, at, Input::Present);
+                }
+                other => {
+                    let is = other.map(|capabilities| capabilities.kind);
+                    tracing::warn!(line = line.id.0, port = port + 1, ?is, "not the port of this line");
+                }
+            }
+        }
+    }
+
+    fn gone(&mut self, now: Instant, card: usize) {
+        for at in 0..self.lines.len() {
+            let Some(line) = self.lines.get_mut(at) else { continue };
+            let Some((_, port)) = line.place.filter(|(of, _)| *of == card) else { continue };
+            // The machine forgets what it has asked for, and so must the desk.
+            line.listen = Listen::default();
+            line.sound = line.sound.wrapping_add(1);
+            let number = line.sound;
+            self.give(now, at, Input::Gone);
+            if let Some(link) = self.cards.get_mut(card) {
+                link.tell(DeskCommand::Say { port, number, script: Script::Quiet });
+                link.tell(DeskCommand::Listen { port, listen: Listen::default() });
+            }
+        }
+    }
+
+    fn desk_fact(&mut self, now: Instant, card: usize, fact: DeskFact) {
+        match fact {
+            DeskFact::Heard { port, fact } => {
+                let Some(at) = self.line_at(card, port) else { return };
+                if self.lines.get(at).is_some_and(|line| fact.is_for(line.listen)) {
+                    self.give(now, at, Input::Heard(fact.heard()));
+                }
+            }
+            DeskFact::SoundEnded { port, number } => {
+                let Some(at) = self.line_at(card, port) else { return };
+                // Of another sound than the last nobody wants to know.
+                if self.lines.get(at).is_some_and(|line| line.sound == number) {
+                    self.give(now, at, Input::SoundEnded);
+                }
+            }
+            DeskFact::Saved { port, record } => {
+                let at = self.line_at(card, port);
+                let line = at.and_then(|at| self.lines.get_mut(at));
+                if let Some(answer) = line.and_then(|line| line.record.take()) {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(record);
+                }
+            }
+            DeskFact::Spent(_) => {}
+        }
+    }
+
+    // --- What the machines want.
+
+    fn give(&mut self, now: Instant, at: usize, input: Input) {
+        let Some(line) = self.lines.get_mut(at) else { return };
+        line.machine.handle(now, input);
+        while let Some(output) = line.machine.poll() {
+            let link = line.place.and_then(|(card, port)| Some((self.cards.get_mut(card)?, port)));
+            match output {
+                Output::Signal(signal) => {
+                    if let Some((link, port)) = link {
+                        signal_out(link, port, signal);
+                    }
+                }
+                Output::Sound(sound) => {
+                    line.sound = line.sound.wrapping_add(1);
+                    let time = says_time(&sound).then(self.local_time).flatten();
+                    let script = self.sounds.script(&sound, time);
+                    if let Some((link, port)) = link {
+                        link.tell(DeskCommand::Say { port, number: line.sound, script });
+                    }
+                }
+                Output::Listen(listen) => {
+                    line.listen = listen;
+                    if let Some((link, port)) = link {
+                        link.tell(DeskCommand::Listen { port, listen });
+                    }
+                }
+                Output::Join(leg) => {
+                    if let Some((link, port)) = link {
+                        attach(&mut line.legs, leg, link, port, &self.media);
+                        link.tell(DeskCommand::Join { port, leg, joined: true });
+                    }
+                }
+                Output::Part(leg) => {
+                    if let Some((link, port)) = link {
+                        link.tell(DeskCommand::Join { port, leg, joined: false });
+                    }
+                }
+                Output::Note(leg, note) => {
+                    tracing::info!(line = line.id.0, %leg, ?note, "noted");
+                    if self.notes.len() >= NOTES_MAX {
+                        self.notes.pop_front();
+                    }
+                    self.notes.push_back((leg, note));
+                }
+                Output::Line(event) => {
+                    match &event {
+                        LineEvent::Up => line.state = Ok(()),
+                        LineEvent::Down(reason) => line.state = Err(*reason),
+                        LineEvent::Released { leg, .. } => {
+                            if let Some(known) = line.legs.iter().position(|known| known == leg) {
+                                line.legs.swap_remove(known);
+                                self.media.send(Command::Detach { leg: *leg });
+                                if let Some((link, port)) = link {
+                                    link.tell(DeskCommand::Detach { port, leg: *leg });
+                                }
+                            }
+                        }
+                        // From here on the calls may play to it and record it.
+                        LineEvent::Offered(offer) => {
+                            if let Some((link, port)) = link {
+                                attach(&mut line.legs, offer.leg, link, port, &self.media);
+                            }
+                        }
+                        LineEvent::Alerting { leg, .. } | LineEvent::Answered { leg, .. } => {
+                            if let Some((link, port)) = link {
+                                attach(&mut line.legs, *leg, link, port, &self.media);
+                            }
+                        }
+                        LineEvent::Digit { .. }
+                        | LineEvent::Held { .. }
+                        | LineEvent::Refer { .. }
+                        | LineEvent::Transferring { .. }
+                        | LineEvent::Replaced { .. }
+                        | LineEvent::Referred { .. } => {}
+                    }
+                    self.events.push_back((line.id, event));
+                }
+            }
+        }
+    }
+}
+
+/// Gives a leg its endpoint, if it has none.
+fn attach(legs: &mut Vec<LegId>, leg: LegId, link: &mut CardLink, port: usize, media: &MediaPort) {
+    if legs.contains(&leg) {
+        return;
+    }
+    legs.push(leg);
+    let (endpoint, sound) = leg_sound();
+    link.tell(DeskCommand::Attach { port, leg, sound });
+    media.send(Command::attach(leg, Box::new(endpoint)));
+}
+
+fn signal_out(link: &CardLink, port: usize, signal: TxSignal) {
+    if link.card.signal(port, signal).is_err() {
+        tracing::error!(card = link.name, port = port + 1, "the card is behind with what it was told");
+    }
+}
+
+/// Whether a sound tells the time.
+const fn says_time(sound: &Sound) -> bool {
+    matches!(sound, Sound::CallerId(_) | Sound::WaitingCallerId(_))
+}
+
+/// Something that wakes the main thread, for another one.
+fn waker(wake: &UnixDatagram) -> io::Result<Notify> {
+    let wake = wake.try_clone()?;
+    Ok(Box::new(move || {
+        // A full socket is a thread that is awake already.
+        let _ = wake.send(&[1]);
+    }))
+}
+
+impl AnalogSettings {
+    /// Which port of this card it is at, from 0.
+    fn port_of(&self, card: &str) -> Option<usize> {
+        let port = match self {
+            Self::Phone(settings) => &settings.port,
+            Self::Line(settings) => &settings.port,
+        };
+        (port.device == card).then(|| usize::from(port.number).checked_sub(1)).flatten()
+    }
+
+    /// What the card must know of it, where it is not set.
+    fn set_port(&self, plan: &CountryPlan, port: &mut PortSettings) {
+        match self {
+            Self::Phone(_) => {
+                port.flash_min_ms.get_or_insert(*plan.flash_ms.start());
+                port.flash_max_ms.get_or_insert(*plan.flash_ms.end());
+            }
+            Self::Line(settings) => {
+                port.break_min_ms.get_or_insert(settings.loop_break_min_ms);
+            }
+        }
+    }
+
+    fn machine(self, id: LineId, plan: &CountryPlan, numbers: &[Number]) -> Machine {
+        match self {
+            Self::Phone(settings) => {
+                // Until the card says what it can do.
+                let capabilities = Capabilities {
+                    kind: PortKind::Phone,
+                    reversal: false,
+                    loop_break: false,
+                    on_hook_audio: false,
+                    battery: false,
+                    meter: false,
+                    lamp: false,
+                };
+                Machine::Phone(Box::new(Fxs::new(id, *settings, plan.clone(), numbers, capabilities)))
+            }
+            Self::Line(settings) => Machine::Line(Box::new(Fxo::new(id, *settings, plan.clone()))),
+        }
+    }
+}
