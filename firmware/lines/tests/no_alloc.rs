@@ -1,7 +1,6 @@
 //! The desk of a card allocates nothing and frees nothing while its thread runs: a counting
 //! allocator watches every kind of sound, everything that is listened for, and legs that come and
 //! go. A control proves that the counter counts.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 #![expect(unsafe_code, reason = "an allocator cannot be counted without being one")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
