@@ -203,14 +203,20 @@ def test_what_a_server_says_at_its_own_pace_is_heard_whole(runs, streams, provid
     words, spoken = audio.voice(3, seed=114), threading.Event()
 
     def speaks(connection):
-        payload, began = audio.encode(words), time.monotonic()
-        for number, at in enumerate(range(0, len(payload), 160)):
-            time.sleep(max(0, began + number * 0.02 - time.monotonic()))
-            connection.tell("media", media={"payload": base64.b64encode(payload[at:at + 160]).decode()})
+        payload = audio.encode(words)
+        for _ in range(5):
+            began, late = time.monotonic(), 0.0
+            for number, at in enumerate(range(0, len(payload), 160)):
+                due = began + number * 0.02
+                time.sleep(max(0, due - time.monotonic()))
+                late = max(late, time.monotonic() - due)
+                connection.tell("media", media={"payload": base64.b64encode(payload[at:at + 160]).decode()})
+            if late < 0.01:
+                break           # otherwise it lost its own pace, and says it again
         spoken.set()
     there = streams(speaks)
     call = provider.call(runs(f'<Connect><Stream url="{there.url()}"/></Connect>', there), "100").answered()
-    assert spoken.wait(8)
+    assert spoken.wait(25)
     until(lambda: audio.likeness(words, call.rtp.heard()) >= LIKE, 3, lambda: f"the words ({audio.likeness(words, call.rtp.heard()):.3f})")
     call.hang_up()
 

@@ -97,16 +97,14 @@ fn unit() -> Result<String> {
     Ok(format!("{} tests", count.passed))
 }
 
-/// Tests of the daemon that run at a time, for each core: most of them wait most of the time.
-const TESTS_A_CORE: usize = 2;
-
 /// The daemon from outside: SIPp, baresip and hand-written parties, several at a time; then, one
 /// by one, those that load the whole machine.
 fn sip() -> Result<String> {
     packages::install_python()?;
     let daemon = run::release_daemon()?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let at_once = (cores * TESTS_A_CORE).to_string();
+    // Most of them wait most of the time.
+    let at_once = (cores + cores.div_ceil(2)).to_string();
     let beside = pytest(&daemon, &["-m", "not load", "--numprocesses", &at_once])?;
     let alone = pytest(&daemon, &["-m", "load"])?;
     Ok(format!("{at_once} at a time: {beside}; one by one: {alone}"))
