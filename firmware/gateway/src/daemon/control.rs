@@ -147,7 +147,7 @@ fn calls(board: &Switchboard) -> Vec<Value> {
 fn status(board: &Switchboard) -> Value {
     let calls = calls(board);
     let lines: Vec<Value> = board.0.lines.status().iter().map(|status| line(board, status)).collect();
-    let sip = board.0.lines.counters();
+    let sip = board.0.lines.sip.counters();
     let uploads = board.0.uploads.counters();
     let records = board.0.records.counters();
     let away = board.0.fetcher.away();
@@ -158,8 +158,8 @@ fn status(board: &Switchboard) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "ready": !state.stopping,
         "sip": {
-            "udp": board.0.lines.udp().map(|address| address.to_string()),
-            "tcp": board.0.lines.tcp().map(|address| address.to_string()),
+            "udp": board.0.lines.sip.udp().map(|address| address.to_string()),
+            "tcp": board.0.lines.sip.tcp().map(|address| address.to_string()),
         },
         "country": board.0.country.name,
         "flows": board.0.flows.iter().map(|flow| json!({ "name": flow.name, "dialect": flow.dialect })).collect::<Vec<_>>(),
