@@ -14,6 +14,7 @@ mod mailboxes;
 mod meeting;
 mod placing;
 mod playing;
+mod ports;
 mod recordings;
 mod records;
 pub(crate) mod route;
