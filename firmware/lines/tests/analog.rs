@@ -20,7 +20,9 @@ use tipring_lines::analog::contract::{EndSign, HeardTone, Note};
 use tipring_lines::analog::country::CountryPlan;
 use tipring_lines::analog::fxo::FxoSettings;
 use tipring_lines::analog::fxs::FxsSettings;
+use tipring_lines::analog::try_out::{TestTone, TryOut, TryOutEnd, TryOutRefusal, TryOutReport};
 use tipring_lines::analog::voice::SoundPlan;
+use tipring_lines::analog::watch::{Happening, PortStatus, WireState};
 use tipring_lines::analog::{AnalogLines, AnalogOptions, AnalogSettings};
 use tipring_lines::port::DeviceSettings;
 use tipring_lines::port::linecard::CardSettings;
@@ -69,6 +71,10 @@ fn folder(test: &str) -> Option<PathBuf> {
 enum Ask {
     Line(LineCommand),
     Media(Command),
+    Try(TryOut),
+    /// Volts, and how the port stands.
+    Ports,
+    Happened,
     Stop,
 }
 
@@ -76,6 +82,9 @@ enum Ask {
 enum Said {
     Event(LineEvent),
     Note(LegId, Note),
+    Tried(Result<TryOutReport, TryOutRefusal>),
+    Port(PortStatus),
+    Happened(Vec<Happening>),
 }
 
 /// The main thread of a box with one analog line, and its card.
@@ -138,6 +147,22 @@ async fn serve(
             ask = asks.recv() => match ask {
                 Some(Ask::Line(command)) => lines.command(LINE, command),
                 Some(Ask::Media(command)) => media.send(command),
+                Some(Ask::Try(what)) => {
+                    let (lines, said) = (lines.clone(), said.clone());
+                    tokio::task::spawn_local(async move {
+                        said.send(Said::Tried(lines.try_out(LINE, what).await)).unwrap();
+                    });
+                }
+                Some(Ask::Ports) => {
+                    lines.measure().await;
+                    said.send(Said::Port(lines.ports().remove(0))).unwrap();
+                }
+                Some(Ask::Happened) => {
+                    let happened = lines.happenings(0).await;
+                    assert_eq!((happened.missed, lines.last_happening()),
+                        (0, happened.happenings.last().unwrap().number));
+                    said.send(Said::Happened(happened.happenings)).unwrap();
+                }
                 Some(Ask::Stop) | None => return,
             },
             (_, event) = lines.event() => {
@@ -201,6 +226,39 @@ impl Bench {
 
     fn event<T>(&self, mut pick: impl FnMut(&LineEvent) -> Option<T>) -> T {
         self.wait(|said| if let Said::Event(event) = said { pick(event) } else { None })
+    }
+
+    fn try_out(&self, what: TryOut) {
+        assert!(self.asks.blocking_send(Ask::Try(what)).is_ok());
+    }
+
+    fn tried(&self) -> Result<TryOutReport, TryOutRefusal> {
+        self.wait(|said| if let Said::Tried(result) = said { Some(result.clone()) } else { None })
+    }
+
+    fn port(&self) -> PortStatus {
+        assert!(self.asks.blocking_send(Ask::Ports).is_ok());
+        self.wait(|said| if let Said::Port(status) = said { Some(status.clone()) } else { None })
+    }
+
+    /// Asks until the port stands as is waited for.
+    fn port_is(&self, wire: WireState) -> PortStatus {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let status = self.port();
+            if status.wire == wire {
+                return status;
+            }
+            assert!(Instant::now() < end, "{status:?}");
+            self.says(&[0; 400]);
+        }
+    }
+
+    /// What happened, kind and text.
+    fn happened(&self) -> Vec<String> {
+        assert!(self.asks.blocking_send(Ask::Happened).is_ok());
+        let all = self.wait(|said| if let Said::Happened(all) = said { Some(all.clone()) } else { None });
+        all.iter().map(|one| format!("{} {}", one.what.kind(), one.what)).collect()
     }
 
     fn offered(&self) -> Offer {
@@ -388,7 +446,7 @@ fn an_exchange_calls() {
             None
         }
         Said::Event(LineEvent::Released { leg, .. }) => Some(*leg),
-        Said::Event(_) => None,
+        _ => None,
     });
     assert_eq!(released, offer.leg);
     // What was noted at the offer was passed over when the answer was waited for.
@@ -469,4 +527,106 @@ fn a_card_that_is_pulled_out_ends_the_call_and_comes_back() {
         bench.hears(ToneKind::Dial);
         bench.order(serde_json::json!({"do": "hang_up", "port": PORT}));
     }
+}
+
+#[test]
+fn a_telephone_is_tried_out_until_somebody_wants_it() {
+    let Some(folder) = folder("a_telephone_is_tried_out_until_somebody_wants_it") else { return };
+    let mut bench = Bench::new(folder, phone());
+    let rings = |bench: &Bench, expected| {
+        bench.told(|told| matches!(told, Told::Ring { on, .. } if *on == expected).then_some(()));
+    };
+    bench.try_out(TryOut::Tone(TestTone::Dial));
+    assert_eq!(bench.tried(), Err(TryOutRefusal::ReceiverDown));
+    bench.try_out(TryOut::Ring { seconds: 61 });
+    assert_eq!(bench.tried(), Err(TryOutRefusal::OutOfRange));
+    bench.try_out(TryOut::Test);
+    let report = bench.tried().unwrap();
+    assert_eq!((report.end, report.on_hook.map(|volts| volts.voltage_dv)), (TryOutEnd::Done, Some(-482)));
+    // It rings by itself, and stops.
+    bench.try_out(TryOut::Ring { seconds: 1 });
+    rings(&bench, true);
+    rings(&bench, false);
+    assert_eq!(bench.tried().unwrap().end, TryOutEnd::Done);
+    // A call comes first.
+    bench.try_out(TryOut::Ring { seconds: 60 });
+    rings(&bench, true);
+    assert_eq!(bench.port_is(WireState::Ringing).legs, []);
+    bench.try_out(TryOut::Ring { seconds: 60 });
+    assert_eq!(bench.tried(), Err(TryOutRefusal::Running));
+    let leg = bench.place("202", CallerId::of("201"));
+    assert_eq!(bench.tried().unwrap().end, TryOutEnd::Call);
+    assert_eq!(bench.port_is(WireState::Ringing).legs, [leg]);
+    bench.command(LineCommand::Release { leg, cause: Cause::Cancelled });
+    bench.released();
+    // Whoever lifts the receiver hears dial tone, then what is tried out.
+    bench.try_out(TryOut::Ring { seconds: 60 });
+    bench.order(serde_json::json!({"do": "lift", "port": PORT}));
+    assert_eq!(bench.tried().unwrap().end, TryOutEnd::Lifted);
+    bench.order(serde_json::json!({"do": "forget", "port": PORT}));
+    bench.hears(ToneKind::Dial);
+    bench.try_out(TryOut::Ring { seconds: 1 });
+    assert_eq!(bench.tried(), Err(TryOutRefusal::Busy));
+    bench.try_out(TryOut::Tone(TestTone::Level));
+    let end = Instant::now() + LIMIT;
+    while !(-11.0..-9.0).contains(&bench.port().levels.played_dbm0) || !bench.port().is_tried {
+        assert!(Instant::now() < end, "{:?}", bench.port());
+    }
+    bench.order(serde_json::json!({"do": "press", "port": PORT, "digits": "201"}));
+    assert_eq!(bench.tried().unwrap().end, TryOutEnd::Dialled);
+    let offer = bench.offered();
+    assert_eq!(offer.to.as_str(), "201");
+    let status = bench.port();
+    assert_eq!((status.wire, status.legs, status.is_tried), (WireState::OffHook, vec![offer.leg], false));
+    assert_eq!((status.calls_in, status.calls_out, status.lost_facts), (1, 1, 0));
+    assert_eq!(status.measured.map(|measured| measured.reading.current_dma), Some(230));
+    let happened = bench.happened();
+    for expected in ["test begins: ring for 1 s", "wire receiver lifted", "plays dial tone", "heard key 2"] {
+        assert!(happened.iter().any(|one| one == expected), "{expected}: {happened:#?}");
+    }
+}
+
+#[test]
+fn an_exchange_line_is_tried_out_until_a_call_wants_it() {
+    let Some(folder) = folder("an_exchange_line_is_tried_out_until_a_call_wants_it") else { return };
+    let mut bench = Bench::new(folder, exchange_line());
+    bench.try_out(TryOut::Ring { seconds: 1 });
+    assert_eq!(bench.tried(), Err(TryOutRefusal::WrongKind));
+    bench.try_out(TryOut::Test);
+    bench.loop_closed(true);
+    bench.order(serde_json::json!({"do": "tone", "port": PORT, "hz": [350, 440]}));
+    bench.told(|told| matches!(told, Told::Digit { digit: '1', .. }).then_some(()));
+    bench.order(serde_json::json!({"do": "silence", "port": PORT}));
+    bench.loop_closed(false);
+    let report = bench.tried().unwrap();
+    assert_eq!(report.end, TryOutEnd::Done);
+    assert!(report.dial_tone.is_some_and(|after| after < Duration::from_secs(10)), "{report}");
+    assert_eq!(report.on_hook.map(|volts| volts.voltage_dv), Some(-481));
+    assert_eq!(report.off_hook.map(|volts| volts.current_dma), Some(231));
+    // This exchange is silent and gives no echo.
+    assert!(report.noise_dbm0.is_some_and(|noise| noise < -60.0), "{report}");
+    assert!(report.echo.is_some_and(|echo| echo.return_loss_db > 30.0), "{report}");
+    // The line rests as after a call. This exchange has no dial tone.
+    let report = loop {
+        bench.try_out(TryOut::Tone(TestTone::Dial));
+        match bench.tried() {
+            Err(TryOutRefusal::Busy) => bench.says(&[0; 800]),
+            other => break other.unwrap(),
+        }
+    };
+    assert_eq!((report.end, report.dial_tone), (TryOutEnd::Done, None));
+    // A call comes first.
+    loop {
+        bench.try_out(TryOut::Test);
+        if bench.port().is_tried {
+            break;
+        }
+        bench.says(&[0; 800]);
+    }
+    let leg = bench.place("123", CallerId::of("202"));
+    let end = bench.wait(|said| if let Said::Tried(Ok(report)) = said { Some(report.end) } else { None });
+    assert_eq!(end, TryOutEnd::Call);
+    bench.order(serde_json::json!({"do": "tone", "port": PORT, "hz": [350, 440]}));
+    assert_eq!(bench.answered(), leg);
+    assert_eq!(bench.port_is(WireState::Seized).calls_out, 1);
 }

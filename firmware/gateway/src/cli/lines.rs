@@ -11,7 +11,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use tipring_media::wav;
 
-use super::remote::{ANSWER_MAX, ask, ask_for};
+use super::remote::{ANSWER_MAX, ask, ask_for, tried_with};
 use super::{BAD, BUSY, CANNOT_WRITE, INTERNAL, NOT_FOUND, OK, complain, complain_with, say, shown};
 
 /// A port is tried for a minute at most.
@@ -131,10 +131,7 @@ fn asked(socket: &Path, request: &Value, limit: Duration) -> Result<Value, u8> {
 fn lines(socket: &Path) -> Result<Vec<Value>, u8> {
     let mut status = ask(socket, &json!({ "do": "status" }))?;
     let ports = asked(socket, &json!({ "do": "ports" }), ANSWER_MAX)?;
-    let mut lines = match status["lines"].take() {
-        Value::Array(lines) => lines,
-        _ => Vec::new(),
-    };
+    let mut lines = status["lines"].as_array_mut().map(std::mem::take).unwrap_or_default();
     for port in ports["ports"].as_array().into_iter().flatten() {
         if let Some(line) = lines.iter_mut().find(|line| line["name"] == port["line"]) {
             line["port"] = port.clone();
@@ -238,6 +235,15 @@ fn watch(socket: &Path, line: Option<&str>, as_json: bool, all: bool) -> Result<
             complain_with("TR-CONTROL-NO-LINE", &format!("no analog line `{name}`"));
             return Err(NOT_FOUND);
         }
+    }
+    let status = ask(socket, &json!({ "do": "status" }))?;
+    for device in status["devices"].as_array().into_iter().flatten() {
+        complain(&format!(
+            "device {} ({}): {}",
+            text(&device["name"]),
+            text(&device["kind"]),
+            tried_with(device)
+        ));
     }
     let mut after = if all {
         Value::from(0)

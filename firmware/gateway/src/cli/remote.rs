@@ -55,6 +55,15 @@ pub(super) fn status(socket: &Path, as_json: bool) -> u8 {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     say(&format!("tipring {}", text(&status["version"])));
     say(&format!("SIP on UDP {}, TCP {}", text(&status["sip"]["udp"]), text(&status["sip"]["tcp"])));
+    for device in status["devices"].as_array().into_iter().flatten() {
+        let stands = match (device["is_present"].as_bool(), device["fault"].as_str()) {
+            (Some(true), _) => "there".to_owned(),
+            (_, Some(fault)) => format!("not there ({fault})"),
+            (_, None) => "not there".to_owned(),
+        };
+        let (name, kind) = (text(&device["name"]), text(&device["kind"]));
+        say(&format!("device {name:14} {kind:10} {stands}; {}", tried_with(device)));
+    }
     for line in status["lines"].as_array().into_iter().flatten() {
         let detail = line["detail"].as_str().filter(|detail| !detail.is_empty());
         let detail = detail.map_or_else(String::new, |detail| format!(" ({detail})"));
@@ -82,6 +91,16 @@ pub(super) fn status(socket: &Path, as_json: bool) -> u8 {
     }
     list(&status);
     OK
+}
+
+/// What hardware a driver is known to work with.
+pub(super) fn tried_with(device: &Value) -> String {
+    let models: Vec<&str> =
+        device["tried_with"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    match models.as_slice() {
+        [] => "its driver was never tried with real hardware".to_owned(),
+        models => format!("its driver was tried with {}", models.join(", ")),
+    }
 }
 
 pub(super) fn outage(socket: &Path, seconds: u64) -> u8 {

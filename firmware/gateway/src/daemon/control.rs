@@ -177,6 +177,7 @@ fn status(board: &Switchboard) -> Value {
         },
         "country": board.0.country.name,
         "flows": board.0.flows.iter().map(|flow| json!({ "name": flow.name, "dialect": flow.dialect })).collect::<Vec<_>>(),
+        "devices": devices(board),
         "lines": lines,
         "calls": calls,
         "records": { "written": records.written, "waiting": records.waiting, "lost": records.lost },
@@ -210,6 +211,24 @@ fn status(board: &Switchboard) -> Value {
             "media_commands_refused": board.0.media.refused(),
         },
     })
+}
+
+/// The devices of analog lines, and what hardware their drivers were ever tried with.
+fn devices(board: &Switchboard) -> Vec<Value> {
+    let cards = board.0.lines.analog.cards();
+    let devices = board.0.devices.iter();
+    devices
+        .map(|(name, driver)| {
+            let card = cards.iter().find(|card| card.name == *name);
+            json!({
+                "name": name,
+                "kind": driver.kind,
+                "is_present": card.is_some_and(|card| card.is_present),
+                "fault": card.and_then(|card| card.fault).map(|fault| fault.code()),
+                "tried_with": driver.tried_with,
+            })
+        })
+        .collect()
 }
 
 fn line(board: &Switchboard, status: &tipring_lines::LineStatus) -> Value {

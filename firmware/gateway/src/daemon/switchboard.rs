@@ -13,6 +13,7 @@ use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaEvent, Request};
 use tipring_flows::connect::Connect;
 use tipring_lines::MediaPort;
 use tipring_lines::analog::contract::Note;
+use tipring_lines::port::PortDriver;
 use tipring_media::{Event, LegStats};
 use tipring_model::call::{CallFacts, Cdr, Direction, EndedBy, Origin};
 use tipring_model::flow::{Flow, Moment, Target};
@@ -65,6 +66,8 @@ pub(super) struct Board {
     pub(super) flows: Vec<FlowEntry>,
     pub(super) line_names: Vec<String>,
     pub(super) line_kinds: Vec<&'static str>,
+    /// Name and driver of each device.
+    pub(super) devices: Vec<(String, &'static PortDriver)>,
     pub(super) calls_max: usize,
     pub(super) country: &'static Country,
     pub(super) media: MediaPort,
@@ -224,6 +227,11 @@ impl Switchboard {
             flows: config.flows,
             line_names: config.lines.iter().map(|line| line.name.clone()).collect(),
             line_kinds: config.lines.iter().map(|line| line.kind).collect(),
+            devices: config
+                .devices
+                .iter()
+                .map(|(name, settings)| (name.clone(), settings.driver()))
+                .collect(),
             calls_max: config.calls_max,
             country: config.general.country,
             data_dir: config.general.data_dir.clone(),

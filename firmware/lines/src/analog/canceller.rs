@@ -63,6 +63,11 @@ impl Canceller {
         }
     }
 
+    /// By how much less came out than came in while something was played, in dB.
+    pub(super) fn loss_db(&self) -> f32 {
+        self.hiding.loss_db()
+    }
+
     /// What was played when what is heard now came from the wire.
     pub(super) const fn far(&self) -> &[i16; PERIOD_FRAMES] {
         &self.played[0]

@@ -5,14 +5,19 @@
 //! legs, and keeps the last minute of each wire. It allocates, frees, locks and waits for nothing:
 //! commands come and facts go by rings, and what it no longer needs goes back to be dropped.
 
+use std::sync::Arc;
+
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
+use tipring_media::Rate;
 use tipring_media::dsp::gain::Gain;
+use tipring_media::dsp::level_meter::LevelMeter;
 use tipring_model::LegId;
 
 use super::canceller::{Canceller, Residue};
 use super::contract::Listen;
 use super::ears::{self, EarPlan, Ears};
 use super::endpoint::LegSound;
+use super::gauges::{Gauges, Levels};
 use super::voice::{Script, Voice};
 use crate::port::SampleTime;
 use crate::port::linecard::{CardSound, Notify, PERIOD_FRAMES, PortPeriod};
@@ -25,6 +30,8 @@ pub const COMMANDS_MAX: usize = 256;
 const FACTS_MAX: usize = 256;
 /// Commands that are carried out in a period at most.
 const COMMANDS_A_PERIOD: usize = 64;
+/// Levels are shown each so many periods: ten times a second.
+const SHOWN_EVERY: u32 = 10;
 /// Samples of a minute.
 const MINUTE_SAMPLES: usize = 60 * 8_000;
 
@@ -186,6 +193,8 @@ struct Port {
     /// What the legs said towards the wire in the last period.
     local: [i16; PERIOD_FRAMES],
     record: LineRecord,
+    /// From the wire, to the wire.
+    meters: [LevelMeter; 2],
     // What must be told and found no room.
     ended: Option<u32>,
     saved: Option<Box<LineRecord>>,
@@ -197,8 +206,9 @@ pub struct Desk {
     ports: Vec<Port>,
     commands: Consumer<DeskCommand>,
     facts: Producer<DeskFact>,
-    /// Facts that found no room.
-    lost: u64,
+    gauges: Arc<Gauges>,
+    /// Periods until levels are shown again.
+    unshown: u32,
     notify: Option<Notify>,
 }
 
@@ -208,6 +218,8 @@ pub struct DeskLink {
     pub commands: Producer<DeskCommand>,
     /// What it tells.
     pub facts: Consumer<DeskFact>,
+    /// What it shows.
+    pub gauges: Arc<Gauges>,
 }
 
 impl Desk {
@@ -218,10 +230,9 @@ impl Desk {
         let (commands_in, commands) = RingBuffer::new(COMMANDS_MAX);
         let (facts, facts_out) = RingBuffer::new(FACTS_MAX);
         let ports = plans.iter().map(Port::new).collect();
-        (
-            Self { ports, commands, facts, lost: 0, notify },
-            DeskLink { commands: commands_in, facts: facts_out },
-        )
+        let gauges = Arc::new(Gauges::new(plans.len()));
+        let link = DeskLink { commands: commands_in, facts: facts_out, gauges: Arc::clone(&gauges) };
+        (Self { ports, commands, facts, gauges, unshown: 0, notify }, link)
     }
 
     fn carry_out(&mut self, command: DeskCommand) {
@@ -277,14 +288,8 @@ impl Desk {
     /// What came for a port that has no room, or is not there.
     fn return_spent(&mut self, sound: LegSound) {
         if self.facts.push(DeskFact::Spent(sound)).is_err() {
-            self.lost += 1;
+            self.gauges.lose();
         }
-    }
-
-    /// Facts that were lost because nobody took them.
-    #[must_use]
-    pub const fn lost(&self) -> u64 {
-        self.lost
     }
 }
 
@@ -296,14 +301,18 @@ impl CardSound for Desk {
             self.carry_out(command);
         }
         for (number, (port, period)) in self.ports.iter_mut().zip(periods).enumerate() {
-            let (facts, lost) = (&mut self.facts, &mut self.lost);
+            let (facts, gauges) = (&mut self.facts, &self.gauges);
             port.period(at, period, |fact| {
                 if facts.push(DeskFact::Heard { port: number, fact }).is_err() {
-                    *lost += 1;
+                    gauges.lose();
                 }
             });
             port.tell(number, facts);
+            if self.unshown == 0 {
+                gauges.show(number, port.levels());
+            }
         }
+        self.unshown = self.unshown.checked_sub(1).unwrap_or(SHOWN_EVERY - 1);
         if self.facts.slots() < before
             && let Some(notify) = &self.notify
         {
@@ -324,6 +333,7 @@ impl Port {
             legs: [const { None }; LEGS_MAX],
             local: [0; PERIOD_FRAMES],
             record: LineRecord::default(),
+            meters: [LevelMeter::new(Rate::Narrow); 2],
             ended: None,
             saved: None,
             spent: [const { None }; LEGS_MAX],
@@ -355,7 +365,15 @@ impl Port {
         add(&mut said, &self.local);
         self.played_gain.apply(&mut said);
         self.canceller.played(&said);
+        let [heard, played] = &mut self.meters;
+        heard.push(&period.heard);
+        played.push(&said);
         period.play = said;
+    }
+
+    fn levels(&self) -> Levels {
+        let [heard_dbm0, played_dbm0] = self.meters.each_ref().map(LevelMeter::level_dbm0);
+        Levels { heard_dbm0, played_dbm0, cancelled_db: self.canceller.loss_db() }
     }
 
     /// Lets legs that are joined hear the wire and each other. Gives what they say to the wire.

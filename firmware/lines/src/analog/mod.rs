@@ -7,7 +7,8 @@
 //! The rest joins them with a card: `ears.rs` and `voice.rs` are what they hear and say, `desk.rs`
 //! is what the card's thread does, `endpoint.rs` the way between it and the media engine.
 //! `switchboard.rs` tells the machines what happens and does what they want, and [`AnalogLines`]
-//! waits for it.
+//! waits for it. `watch.rs` says how ports stand and what happened at them, `try_out.rs` tries a
+//! line out without a call.
 
 pub mod contract;
 pub mod country;
@@ -16,13 +17,17 @@ pub mod ears;
 pub mod endpoint;
 pub mod fxo;
 pub mod fxs;
+pub mod gauges;
+pub mod try_out;
 pub mod voice;
+pub mod watch;
 
 mod canceller;
 mod lines;
 mod settings;
 mod switchboard;
 mod timers;
+mod trials;
 
 #[cfg(test)]
 mod wire;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tipring_media::Command;
 use tipring_media::dsp::caller_id::LineTime;
@@ -21,8 +21,11 @@ use super::ears::EarPlan;
 use super::endpoint::leg_sound;
 use super::fxo::{Fxo, FxoSettings};
 use super::fxs::{Fxs, FxsSettings};
+use super::gauges::Levels;
 use super::settings::PortName;
+use super::trials::Running;
 use super::voice::{Script, SoundPlan};
+use super::watch::{Happenings, Measured, PortStatus, Standing, Watch, What};
 use crate::port::linecard::{Card, CardEvent, CardFault, CounterValues, Notify, PORTS_MAX, PortSettings};
 use crate::port::{Capabilities, DeviceSettings, PortKind, TxSignal};
 use crate::{LineStatus, MediaPort};
@@ -72,7 +75,7 @@ pub struct CardStatus {
     pub counters: CounterValues,
 }
 
-enum Machine {
+pub(super) enum Machine {
     Phone(Box<Fxs>),
     Line(Box<Fxo>),
 }
@@ -92,47 +95,68 @@ impl Machine {
         }
     }
 
-    fn poll_timeout(&self) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self {
             Self::Phone(machine) => machine.poll_timeout(),
             Self::Line(machine) => machine.poll_timeout(),
         }
     }
 
-    const fn kind(&self) -> PortKind {
+    pub(super) const fn kind(&self) -> PortKind {
         match self {
             Self::Phone(_) => PortKind::Phone,
             Self::Line(_) => PortKind::Line,
         }
     }
+
+    pub(super) fn standing(&self) -> Standing {
+        match self {
+            Self::Phone(machine) => machine.standing(),
+            Self::Line(machine) => machine.standing(),
+        }
+    }
 }
 
-struct Line {
-    id: LineId,
-    machine: Machine,
+pub(super) struct Line {
+    pub(super) id: LineId,
+    pub(super) port: PortName,
+    pub(super) machine: Machine,
     /// Its place: card and port. None: the configuration names a card that is not there.
-    place: Option<(usize, usize)>,
+    pub(super) place: Option<(usize, usize)>,
     state: Result<(), DownReason>,
-    listen: Listen,
+    /// What the desk was told to listen for.
+    pub(super) listen: Listen,
     /// Number of the sound that was asked for last.
-    sound: u32,
+    pub(super) sound: u32,
+    /// What the machine listens for and plays, also while the line is tried out.
+    pub(super) wanted: (Listen, Sound),
+    pub(super) trial: Option<Running>,
+    watch: Watch,
+    measured: Option<Measured>,
     /// Legs with an endpoint.
     legs: Vec<LegId>,
     record: Option<oneshot::Sender<Box<LineRecord>>>,
 }
 
-struct CardLink {
+pub(super) struct CardLink {
     name: String,
-    card: Card,
+    pub(super) card: Card,
     events: Receiver<CardEvent>,
-    desk: DeskLink,
+    pub(super) desk: DeskLink,
     waiting: VecDeque<DeskCommand>,
-    is_present: bool,
+    pub(super) is_present: bool,
+    /// What its ports can do.
+    ports: Vec<Capabilities>,
     fault: Option<CardFault>,
 }
 
 impl CardLink {
-    fn tell(&mut self, command: DeskCommand) {
+    /// Which of its ports measure.
+    pub(super) fn can_measure(&self, port: usize) -> bool {
+        self.is_present && self.ports.get(port).is_some_and(|port| port.meter)
+    }
+
+    pub(super) fn tell(&mut self, command: DeskCommand) {
         if self.waiting.len() >= WAITING_MAX {
             tracing::error!(card = self.name, "the desk of the card takes no commands");
             return;
@@ -153,13 +177,16 @@ impl CardLink {
 
 /// See the [module](self).
 pub(super) struct Switchboard {
-    cards: Vec<CardLink>,
-    lines: Vec<Line>,
-    sounds: SoundPlan,
+    pub(super) cards: Vec<CardLink>,
+    pub(super) lines: Vec<Line>,
+    pub(super) sounds: SoundPlan,
     local_time: fn() -> Option<LineTime>,
     media: MediaPort,
     pub(super) events: VecDeque<(LineId, LineEvent)>,
     pub(super) notes: VecDeque<(LegId, Note)>,
+    pub(super) happenings: Happenings,
+    /// Measurements that were answered, refused ones too.
+    pub(super) measurements: u64,
 }
 
 impl Switchboard {
@@ -202,6 +229,7 @@ impl Switchboard {
                 desk: link,
                 waiting: VecDeque::new(),
                 is_present: false,
+                ports: Vec::new(),
                 fault: None,
             });
         }
@@ -209,6 +237,7 @@ impl Switchboard {
             .into_iter()
             .map(|(id, settings)| Line {
                 id,
+                port: settings.port().clone(),
                 place: opened.iter().enumerate().find_map(|(card, link)| {
                     settings.port_of(&link.name).filter(|port| *port < PORTS_MAX).map(|port| (card, port))
                 }),
@@ -216,6 +245,10 @@ impl Switchboard {
                 state: Err(DownReason::NoDevice),
                 listen: Listen::default(),
                 sound: 0,
+                wanted: (Listen::default(), Sound::Quiet),
+                trial: None,
+                watch: Watch::default(),
+                measured: None,
                 legs: Vec::new(),
                 record: None,
             })
@@ -228,13 +261,56 @@ impl Switchboard {
             media,
             events: VecDeque::new(),
             notes: VecDeque::new(),
+            happenings: Happenings::default(),
+            measurements: 0,
         })
     }
 
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let is_behind = self.cards.iter().any(|card| card.is_present && !card.waiting.is_empty());
         let retry = is_behind.then(|| now + RETRY);
-        self.lines.iter().filter_map(|line| line.machine.poll_timeout()).chain(retry).min()
+        self.lines.iter().filter_map(Line::poll_timeout).chain(retry).min()
+    }
+
+    /// Asks the cards to measure at each line; gives the count of answers that tells that all have.
+    pub(super) fn measure(&self) -> u64 {
+        let asked = self.lines.iter().filter(|line| {
+            let Some((card, port)) = line.place else { return false };
+            let link = self.cards.get(card).filter(|link| link.can_measure(port));
+            link.is_some_and(|link| link.card.meter(port).is_ok())
+        });
+        self.measurements + asked.count() as u64
+    }
+
+    /// How the port of each line stands.
+    pub(super) fn ports(&self) -> Vec<PortStatus> {
+        let of = |line: &Line| {
+            let link = line.place.and_then(|(card, port)| Some((self.cards.get(card)?, port)));
+            let Standing { legs, .. } = line.machine.standing();
+            PortStatus {
+                line: line.id,
+                port: line.port.clone(),
+                kind: line.machine.kind(),
+                is_present: link.is_some_and(|(link, port)| {
+                    let kind = link.ports.get(port).map(|capabilities| capabilities.kind);
+                    link.is_present && kind == Some(line.machine.kind())
+                }),
+                device_fault: link.and_then(|(link, _)| link.fault).map(CardFault::code),
+                down: line.state.err(),
+                wire: line.wire(),
+                legs,
+                is_tried: line.trial.is_some(),
+                last_caller: line.watch.last_caller.clone(),
+                last_answer: line.watch.last_answer,
+                last_end: line.watch.last_end,
+                calls_in: line.watch.calls_in,
+                calls_out: line.watch.calls_out,
+                lost_facts: link.map_or(0, |(link, _)| link.desk.gauges.lost()),
+                measured: line.measured,
+                levels: link.map_or(Levels::SILENCE, |(link, port)| link.desk.gauges.levels(port)),
+            }
+        };
+        self.lines.iter().map(of).collect()
     }
 
     pub(super) fn status(&self) -> Vec<LineStatus> {
@@ -301,10 +377,18 @@ impl Switchboard {
             }
         }
         for at in 0..self.lines.len() {
-            let due = self.lines.get(at).and_then(|line| line.machine.poll_timeout());
+            let due = self.lines.get(at).and_then(Line::poll_timeout);
             if due.is_some_and(|due| due <= now) {
+                self.trial_due(now, at);
                 self.give(now, at, Input::Timeout);
             }
+        }
+    }
+
+    /// Keeps what happened at a line.
+    pub(super) fn happened(&mut self, at: usize, what: Option<What>) {
+        if let (Some(line), Some(what)) = (self.lines.get(at), what) {
+            self.happenings.add(SystemTime::now(), line.id, what);
         }
     }
 
@@ -317,6 +401,7 @@ impl Switchboard {
         match event {
             CardEvent::Present(info) => {
                 (link.is_present, link.fault) = (true, None);
+                link.ports.clone_from(&info.ports);
                 tracing::info!(
                     card = link.name,
                     model = info.model,
@@ -337,10 +422,24 @@ impl Switchboard {
             }
             CardEvent::Refused { port, signal, refusal } => {
                 tracing::warn!(card = link.name, port = port + 1, ?signal, ?refusal, "the card refused");
+                if let Some(at) = self.line_at(card, port) {
+                    if signal.is_none() {
+                        self.measurements += 1;
+                        self.trial_measured(now, at, None);
+                    }
+                    self.happened(at, Some(What::Refused(signal)));
+                }
             }
             CardEvent::Hot(is_hot) => tracing::warn!(card = link.name, is_hot, "temperature of the card"),
-            // Nobody asks for one yet.
-            CardEvent::Reading { .. } => {}
+            CardEvent::Reading { port, reading } => {
+                self.measurements += 1;
+                if let Some(at) = self.line_at(card, port) {
+                    if let Some(line) = self.lines.get_mut(at) {
+                        line.measured = Some(Measured { at: SystemTime::now(), reading });
+                    }
+                    self.trial_measured(now, at, Some(reading));
+                }
+            }
         }
     }
 
@@ -370,6 +469,8 @@ impl Switchboard {
             // The machine forgets what it has asked for, and so must the desk.
             line.listen = Listen::default();
             line.sound = line.sound.wrapping_add(1);
+            line.wanted = (Listen::default(), Sound::Quiet);
+            line.measured = None;
             let number = line.sound;
             self.give(now, at, Input::Gone);
             if let Some(link) = self.cards.get_mut(card) {
@@ -408,10 +509,21 @@ impl Switchboard {
 
     // --- What the machines want.
 
-    fn give(&mut self, now: Instant, at: usize, input: Input) {
+    pub(super) fn give(&mut self, now: Instant, at: usize, input: Input) {
+        let clock = SystemTime::now();
+        if let Some(line) = self.lines.get_mut(at) {
+            let what = line.watch.input(clock, &input);
+            self.happened(at, what);
+        }
+        if self.is_for_trial(now, at, &input) {
+            return;
+        }
         let Some(line) = self.lines.get_mut(at) else { return };
         line.machine.handle(now, input);
         while let Some(output) = line.machine.poll() {
+            if let Some(what) = line.watch.output(clock, &output, self.sounds.caller_id) {
+                self.happenings.add(clock, line.id, what);
+            }
             let link = line.place.and_then(|(card, port)| Some((self.cards.get_mut(card)?, port)));
             match output {
                 Output::Signal(signal) => {
@@ -420,6 +532,11 @@ impl Switchboard {
                     }
                 }
                 Output::Sound(sound) => {
+                    line.wanted.1 = sound.clone();
+                    // What is tried out is heard first.
+                    if line.trial.is_some() {
+                        continue;
+                    }
                     line.sound = line.sound.wrapping_add(1);
                     let time = says_time(&sound).then(self.local_time).flatten();
                     let script = self.sounds.script(&sound, time);
@@ -428,6 +545,10 @@ impl Switchboard {
                     }
                 }
                 Output::Listen(listen) => {
+                    line.wanted.0 = listen;
+                    if line.trial.as_ref().is_some_and(Running::listens) {
+                        continue;
+                    }
                     line.listen = listen;
                     if let Some((link, port)) = link {
                         link.tell(DeskCommand::Listen { port, listen });
@@ -500,7 +621,7 @@ fn attach(legs: &mut Vec<LegId>, leg: LegId, link: &mut CardLink, port: usize, m
     media.send(Command::attach(leg, Box::new(endpoint)));
 }
 
-fn signal_out(link: &CardLink, port: usize, signal: TxSignal) {
+pub(super) fn signal_out(link: &CardLink, port: usize, signal: TxSignal) {
     if link.card.signal(port, signal).is_err() {
         tracing::error!(card = link.name, port = port + 1, "the card is behind with what it was told");
     }
@@ -523,7 +644,7 @@ fn waker(wake: &UnixDatagram) -> io::Result<Notify> {
 impl AnalogSettings {
     /// Where it is plugged in.
     #[must_use]
-    pub fn port(&self) -> &PortName {
+    pub const fn port(&self) -> &PortName {
         match self {
             Self::Phone(settings) => &settings.port,
             Self::Line(settings) => &settings.port,

@@ -9,6 +9,7 @@ use tipring_media::dsp::caller_id::{
 };
 use tipring_media::dsp::dtmf_detect::{DtmfDetector, Heard};
 use tipring_media::dsp::dtmf_generate;
+use tipring_media::dsp::peak_of;
 use tipring_media::dsp::tone::{Oscillator, TonePlayer};
 use tipring_media::{Frame, Rate, ToneSegment, ToneSpec};
 use tipring_model::prompt::CallTone;
@@ -40,6 +41,10 @@ const RECALL_BEEPS: usize = 3;
 const HOWLER_HZ: [f32; 4] = [1_400.0, 2_060.0, 2_450.0, 2_600.0];
 const HOWLER_DBM0: f32 = -9.0;
 const HOWLER_MS: u16 = 100;
+/// The noise that an echo is measured with: as strong as a sine of this level.
+const NOISE_DBM0: f32 = -16.0;
+/// Peak of even noise beside that of a sine of the same power: the root of 3/2.
+const NOISE_PEAK: f32 = 1.224_745;
 
 /// How the country sounds.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -198,6 +203,8 @@ pub enum Script {
     Over(ToneSpec),
     /// Keys.
     Digits(DigitRow),
+    /// White noise without end, to measure an echo with.
+    Noise,
     /// A message on hook.
     Message {
         /// Before it.
@@ -231,6 +238,7 @@ enum Stage {
     Tone { first: Option<TonePlayer>, then: TonePlayer },
     Over(TonePlayer),
     Digits { row: DigitRow, at: usize, frames: u32, key: Option<Oscillator> },
+    Noise { seed: u32 },
     Alert { player: TonePlayer, next: After },
     Ack { frames: u32 },
     Gap { frames: u32 },
@@ -284,6 +292,7 @@ impl Voice {
             }
             Script::Over(tone) => Stage::Over(TonePlayer::new(tone)),
             Script::Digits(row) => Stage::Digits { row, at: 0, frames: 0, key: None },
+            Script::Noise => Stage::Noise { seed: 1 },
             Script::Message { alert, sender } => {
                 self.sender = sender;
                 match alert.filter(|_| self.sender.is_some()) {
@@ -365,6 +374,15 @@ impl Voice {
                     *frames += 1;
                     return true;
                 }
+                Stage::Noise { seed } => {
+                    let peak = peak_of(NOISE_DBM0) * NOISE_PEAK;
+                    for sample in self.frame.samples_mut() {
+                        // Numerical Recipes' generator: good enough for the ear of a canceller.
+                        *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                        *sample = (peak * ((*seed >> 8) as f32 / 8_388_608.0 - 1.0)) as i16;
+                    }
+                    return true;
+                }
                 Stage::Alert { player, next } => {
                     if player.fill(&mut self.frame) {
                         return true;
@@ -440,6 +458,19 @@ mod tests {
         let howler = played(&plan, &Sound::Howler, 1_000).0;
         assert_eq!(rhythm(&howler), "#.#.#.#.#.");
         assert!(howler.iter().all(|sample| sample.unsigned_abs() < 32_600), "it is cut");
+    }
+
+    #[test]
+    fn noise_has_its_level_and_does_not_end() {
+        let mut voice = Voice::default();
+        voice.say(Script::Noise);
+        let mut meter = LevelMeter::new(Rate::Narrow);
+        for _ in 0..200 {
+            let mut out = SILENT;
+            assert!(voice.period(&SILENT, &mut out).replaces);
+            meter.push(&out);
+        }
+        assert!((meter.level_dbm0() - NOISE_DBM0).abs() < 0.5, "{}", meter.level_dbm0());
     }
 
     #[test]

@@ -13,6 +13,8 @@ use tipring_model::settings::{Field, FieldError, RawSettings};
 pub struct PortDriver {
     /// Name in the configuration.
     pub kind: &'static str,
+    /// Hardware that it was tried with, by model; a simulator is none.
+    pub tried_with: &'static [&'static str],
     /// Settings of a device of this kind.
     pub fields: &'static [Field],
     /// Reads them.
@@ -24,6 +26,16 @@ pub struct PortDriver {
 pub enum DeviceSettings {
     /// A line card.
     LineCard(linecard::CardSettings),
+}
+
+impl DeviceSettings {
+    /// The row of its kind.
+    #[must_use]
+    pub const fn driver(&self) -> &'static PortDriver {
+        match self {
+            Self::LineCard(_) => &linecard::DRIVER,
+        }
+    }
 }
 
 /// Every kind of hardware.

@@ -574,7 +574,9 @@ fn line_act(line: &mut LinePort, at: u64, verb: &str, words: &[&str]) -> Acted {
             None => return Err(refused(6)),
         },
         ("OHT", [ms]) => drop(number(ms, 100, 30_000).ok_or_else(|| refused(2))?),
-        ("METER", []) => return Ok(String::from("dv=-481 dma=0")),
+        ("METER", []) => {
+            return Ok(String::from(if line.is_off_hook() { "dv=-72 dma=231" } else { "dv=-481 dma=0" }));
+        }
         ("RING" | "STOPRING" | "POL" | "CPC" | "MWI", _) => return Err(refused(5)),
         (_, _) => return Err(refused(2)),
     }

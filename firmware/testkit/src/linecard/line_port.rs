@@ -225,6 +225,11 @@ impl LinePort {
         Some(true)
     }
 
+    /// The port is off hook.
+    pub(super) const fn is_off_hook(&self) -> bool {
+        self.off_hook
+    }
+
     pub(super) fn standing(&self) -> String {
         let word = |on: bool, yes: &'static str, no: &'static str| if on { yes } else { no };
         format!(

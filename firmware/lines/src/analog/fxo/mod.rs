@@ -10,6 +10,7 @@ mod machine;
 mod placing;
 mod ring;
 mod settings;
+mod standing;
 mod supervision;
 
 #[cfg(test)]

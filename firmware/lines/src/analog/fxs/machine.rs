@@ -487,8 +487,7 @@ impl Fxs {
         if let Some(cause) = refusal {
             return self.event(LineEvent::Released { leg: id, cause, status: None });
         }
-        let usual = self.settings.ring.unwrap_or(self.plan.ring);
-        let cadence = super::ringing::distinctive(extras).unwrap_or(usual);
+        let cadence = super::ringing::distinctive(extras).unwrap_or_else(|| self.ring_cadence());
         self.legs.push(Leg { id, state: LegState::Waiting, arrived: true, caller, cadence });
         match self.stage {
             Stage::Rest => self.ring_for(now, id),

@@ -17,6 +17,7 @@ mod messages;
 mod recall;
 mod ringing;
 mod settings;
+mod standing;
 
 #[cfg(test)]
 mod tests;

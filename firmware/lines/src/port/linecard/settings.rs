@@ -7,6 +7,7 @@ use crate::port::{DeviceSettings, PortDriver};
 /// The card's row in the table of hardware.
 pub const DRIVER: PortDriver = PortDriver {
     kind: "linecard",
+    tried_with: &[],
     fields: CardSettings::FIELDS,
     parse: |raw| CardSettings::parse(raw).map(DeviceSettings::LineCard),
 };
