@@ -1,6 +1,7 @@
 //! The daemon: brings everything up, and down again.
 
 mod analog;
+mod arrivals;
 mod audio;
 mod control;
 mod ending;
