@@ -366,3 +366,48 @@ def test_an_emergency_number_goes_out_from_any_phone(tipring, server, party, des
     emergency.hang_up()
     out.hung_up()
     other.hang_up()
+
+
+def two_trunks(tipring, party, **keys):
+    """A box with two trunks, of which telephone 201 may use both, and their far ends."""
+    ends = party("127.0.0.2"), party("127.0.0.3")
+    trunks = [trunk(name=f"trunk{number}", host=end.address, flow=None, peers=(f"{end.address.split(chr(58))[0]}/32",))
+              for number, end in enumerate(ends, 1)]
+    return tipring(*trunks, phone("201", dial_out=["trunk1", "trunk2"]), **keys), ends
+
+
+@pytest.mark.parametrize("number, status", [("18005550199", 503), ("18005550199", 500), ("911", 404), ("911", 603)])
+def test_a_call_that_a_trunk_cannot_carry_goes_over_the_next(tipring, party, desk, number, status):
+    """Shows: 5xx of the first trunk, and any refusal of an emergency call, and the second one gets the call."""
+    box, (first, second) = two_trunks(tipring, party)
+    call = desk(box, "201").call(box, number).authenticate()
+    first.expect_call().refuse(status)
+    out = second.expect_call()
+    assert f"{number}@" in out.invite_message.uri
+    out.ring().answer()
+    call.answered()
+    call.hang_up()
+    out.hung_up()
+    assert [leg["line"] for leg in box.cdr()["legs"]] == ["desk201", "trunk2"]
+
+
+@pytest.mark.parametrize("number, status", [("18005550199", 486), ("18005550199", 404), ("911", 486)])
+def test_what_the_far_end_says_is_not_asked_again(tipring, party, desk, number, status):
+    """Shows: busy, and a number that there is not, is the answer; the second trunk is not asked."""
+    box, (first, second) = two_trunks(tipring, party)
+    call = desk(box, "201").call(box, number).authenticate()
+    first.expect_call().refuse(status)
+    call.refused(status)
+    assert second.count("INVITE") == 0
+
+
+def test_a_caller_who_gave_up_is_not_called_on_over_the_next_trunk(tipring, party, desk):
+    """Shows: CANCEL while the first trunk tries, and the second hears nothing."""
+    box, (first, second) = two_trunks(tipring, party)
+    call = desk(box, "201").call(box, "911").authenticate()
+    out = first.expect_call()
+    out.reply(100, "Trying")        # without it, nothing may be cancelled (RFC 3261 section 9.1)
+    call.cancel()
+    out.cancelled()
+    box.wait_idle()
+    assert second.count("INVITE") == 0

@@ -46,10 +46,12 @@ pub(super) struct Spare {
     to: Number,
     from: CallerId,
     extras: PlaceExtras,
+    is_emergency: bool,
 }
 
-/// Whether it is the line that failed, and not whom it leads to.
-const fn is_of_line(cause: Cause) -> bool {
+/// Whether another line may do better: it is the line that failed, and not whom it leads to. An
+/// emergency call takes no other answer than a busy far end and a caller who gave up.
+const fn may_do_better(cause: Cause, is_emergency: bool) -> bool {
     match cause {
         Cause::NoCircuit
         | Cause::NetworkOutOfOrder
@@ -58,16 +60,13 @@ const fn is_of_line(cause: Cause) -> bool {
         | Cause::RecoveryOnTimer
         | Cause::NotAllowed => true,
         Cause::Unallocated
-        | Cause::NormalClearing
-        | Cause::Busy
         | Cause::NoUserResponse
         | Cause::NoAnswer
         | Cause::Rejected
         | Cause::InvalidNumber
         | Cause::Incompatible
-        | Cause::Cancelled
-        | Cause::AnsweredElsewhere
-        | Cause::Unspecified => false,
+        | Cause::Unspecified => is_emergency,
+        Cause::NormalClearing | Cause::Busy | Cause::Cancelled | Cause::AnsweredElsewhere => false,
     }
 }
 
@@ -194,7 +193,8 @@ impl Switchboard {
         }
         if let Some(entry) = self.0.state.borrow_mut().legs.get_mut(&leg).filter(|_| !lines.is_empty()) {
             let (to, from, extras) = (number_to.clone(), from.clone(), extras.clone());
-            entry.spare = Some(Box::new(Spare { lines, to, from, extras }));
+            let is_emergency = self.0.plan.is_emergency(to.as_str());
+            entry.spare = Some(Box::new(Spare { lines, to, from, extras, is_emergency }));
         }
         self.place_on(line, number, leg, (number_to, from, extras));
     }
@@ -225,7 +225,10 @@ impl Switchboard {
             let mut state = self.0.state.borrow_mut();
             let Some(entry) = state.legs.get_mut(&leg) else { return false };
             let call = entry.call;
-            let Some(spare) = entry.spare.as_mut().filter(|_| is_of_line(cause)) else { return false };
+            let Some(spare) = entry.spare.as_mut().filter(|spare| may_do_better(cause, spare.is_emergency))
+            else {
+                return false;
+            };
             let Some(line) = spare.lines.pop_front() else { return false };
             let (to, from, extras) = (spare.to.clone(), spare.from.clone(), spare.extras.clone());
             (line, call, (to, from, extras))
@@ -248,7 +251,24 @@ impl Switchboard {
 
 #[cfg(test)]
 mod tests {
-    use super::is_dialable;
+    use tipring_model::Cause;
+
+    use super::{is_dialable, may_do_better};
+
+    #[test]
+    fn another_line_is_tried_for_what_the_first_could_not_do() {
+        for (cause, usually, in_emergency) in [
+            (Cause::NoCircuit, true, true),
+            (Cause::NetworkOutOfOrder, true, true),
+            (Cause::Unallocated, false, true),
+            (Cause::Rejected, false, true),
+            (Cause::Busy, false, false),
+            (Cause::Cancelled, false, false),
+        ] {
+            assert_eq!(may_do_better(cause, false), usually, "{cause}");
+            assert_eq!(may_do_better(cause, true), in_emergency, "{cause}");
+        }
+    }
 
     #[test]
     fn what_can_be_dialled_is_a_number_or_an_address() {

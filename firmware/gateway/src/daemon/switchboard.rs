@@ -475,7 +475,16 @@ impl Switchboard {
             }
             CallOutput::Line(command) => {
                 let leg = leg_of(&command);
-                let line = self.0.state.borrow().legs.get(&leg).and_then(|entry| entry.line);
+                let line = {
+                    let mut state = self.0.state.borrow_mut();
+                    let entry = state.legs.get_mut(&leg);
+                    entry.and_then(|entry| {
+                        if matches!(command, LineCommand::Release { .. }) {
+                            entry.spare = None;
+                        }
+                        entry.line
+                    })
+                };
                 if let Some(line) = line {
                     self.0.lines.command(line, command);
                 }

@@ -40,6 +40,7 @@ pub(super) fn tell(
 ) -> Result<Vec<Finding>> {
     wait_for_lines(daemon)?;
     timeline.say("exchange", &format!("rings, and says that {CALLER} calls"));
+    card.order(Order::Forget { port: LINE })?;
     let caller_id = bellcore("11290915", CALLER, "A CALLER");
     card.order(Order::Ring {
         port: LINE,
@@ -48,7 +49,6 @@ pub(super) fn tell(
     })?;
     wait_loop(card, true).context("the box did not answer the exchange")?;
     timeline.say("exchange", "the line is answered");
-    card.order(Order::Forget { port: LINE })?;
     heard_until(card, LINE, &sounds.welcome, timeline).context("no announcement was heard")?;
     timeline.say("caller", "hears the announcement, and presses 2: tones in the sound");
     press(card, "2")?;
