@@ -43,6 +43,14 @@ fn text(status: &Value, spool: &Value) -> String {
         ("calls_total", "counter", "Calls since the start.", one(&counters["calls_total"])),
         ("line_up", "gauge", "1 if the line can be used.", each(&status["lines"], &["name", "kind"], &is_up)),
         (
+            "device_up",
+            "gauge",
+            "1 if the device of analog lines is there.",
+            each(&status["devices"], &["name", "kind"], &|device| {
+                json!(u8::from(device["is_present"] == true))
+            }),
+        ),
+        (
             "fetch_ladder_total",
             "counter",
             "Documents for callers, by where they came from.",
@@ -119,6 +127,7 @@ mod tests {
             "counters": { "calls_active": 2, "calls_total": 40 },
             "lines": [{ "name": "a\"b\\c", "kind": "sip-trunk", "state": "up" },
                       { "name": "desk", "kind": "sip-phone", "state": "down" }],
+            "devices": [{ "name": "card1", "kind": "linecard", "is_present": true }],
             "servers": { "ladder": { "live": 7, "stale": 1 }, "away": [{ "server": "web.test", "since_s": 9 }] },
             "records": { "waiting": 0, "lost": 0 }, "uploads": { "waiting": 3 }
         });
@@ -132,6 +141,7 @@ mod tests {
             "tipring_calls_active 2",
             "tipring_line_up{name=\"a\\\"b\\\\c\",kind=\"sip-trunk\"} 1",
             "tipring_line_up{name=\"desk\",kind=\"sip-phone\"} 0",
+            "tipring_device_up{name=\"card1\",kind=\"linecard\"} 1",
             "tipring_fetch_ladder_total{step=\"stale\"} 1",
             "tipring_fetch_server_away_seconds{server=\"web.test\"} 9",
             "tipring_webhook_queue_depth{server=\"http://hooks.test\"} 5",
