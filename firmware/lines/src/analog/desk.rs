@@ -224,6 +224,22 @@ impl Desk {
         )
     }
 
+    fn carry_out_all(&mut self) {
+        for _ in 0..COMMANDS_A_PERIOD {
+            let Ok(command) = self.commands.pop() else { break };
+            self.carry_out(command);
+        }
+    }
+
+    /// There are facts, if there is less room for them than before.
+    fn notify_since(&self, before: usize) {
+        if self.facts.slots() < before
+            && let Some(notify) = &self.notify
+        {
+            notify();
+        }
+    }
+
     fn carry_out(&mut self, command: DeskCommand) {
         match command {
             DeskCommand::Say { port, number, script } => {
@@ -291,10 +307,7 @@ impl Desk {
 impl CardSound for Desk {
     fn period(&mut self, at: SampleTime, periods: &mut [PortPeriod]) {
         let before = self.facts.slots();
-        for _ in 0..COMMANDS_A_PERIOD {
-            let Ok(command) = self.commands.pop() else { break };
-            self.carry_out(command);
-        }
+        self.carry_out_all();
         for (number, (port, period)) in self.ports.iter_mut().zip(periods).enumerate() {
             let (facts, lost) = (&mut self.facts, &mut self.lost);
             port.period(at, period, |fact| {
@@ -304,11 +317,16 @@ impl CardSound for Desk {
             });
             port.tell(number, facts);
         }
-        if self.facts.slots() < before
-            && let Some(notify) = &self.notify
-        {
-            notify();
+        self.notify_since(before);
+    }
+
+    fn rest(&mut self) {
+        let before = self.facts.slots();
+        self.carry_out_all();
+        for (number, port) in self.ports.iter_mut().enumerate() {
+            port.tell(number, &mut self.facts);
         }
+        self.notify_since(before);
     }
 }
 

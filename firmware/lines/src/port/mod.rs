@@ -5,6 +5,7 @@
 //! [`analog`](crate::analog).
 
 pub mod linecard;
+pub mod v253;
 
 /// Which way round a port is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
