@@ -15,9 +15,10 @@ pub(crate) struct Country {
     pub name: String,
     /// Numbers that always leave.
     pub emergency: Vec<String>,
+    /// Dialled for `+`.
+    pub international_prefix: String,
     /// What an analog line is like.
     #[serde(flatten)]
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the kinds of analog lines; a test asks for it"))]
     pub line: LineFacts,
     /// Where the figures come from.
     #[cfg_attr(not(test), expect(dead_code, reason = "for whoever reads the file; a test asks for it"))]
@@ -26,11 +27,11 @@ pub(crate) struct Country {
     ringback: String,
     busy: String,
     congestion: String,
+    waiting: String,
 }
 
 /// What a two-wire line of a country is like.
 #[derive(Clone, Debug, serde::Deserialize)]
-#[cfg_attr(not(test), expect(dead_code, reason = "for the kinds of analog lines; a test asks for it"))]
 pub(crate) struct LineFacts {
     /// How telephones ring: time on and off in ms, in turn.
     pub ring: Cadence,
@@ -45,8 +46,10 @@ pub(crate) struct LineFacts {
     /// What comes before it.
     pub caller_id_start: CallerIdStart,
     /// From the end of that to the first sound of the data at least, in ms.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the machines keep to one delay; a test asks for it"))]
     pub caller_id_delay_ms: u16,
     /// From the end of the data to the ring, where data come first, in ms.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the machines keep to one delay; a test asks for it"))]
     pub caller_id_ring_ms: u16,
 }
 
@@ -167,6 +170,17 @@ impl Country {
     }
 }
 
+impl Country {
+    /// What announces a second caller, once.
+    #[must_use]
+    pub(crate) fn waiting_beep(&self) -> Option<ToneSpec> {
+        let first = parse(&self.waiting)?.segments().first().copied()?;
+        Some(ToneSpec::once(&[ToneSegment { on_ms: first.on_ms.max(BEEP_MIN_MS), off_ms: 0, ..first }]))
+    }
+}
+
+/// A shorter beep is lost in a conversation.
+const BEEP_MIN_MS: u16 = 150;
 /// Level of each frequency of a call-progress tone.
 const LEVEL_DBM0: f32 = -13.0;
 
@@ -215,8 +229,12 @@ mod tests {
                 let spec = country.tone(tone);
                 assert!(spec.is_some_and(|spec| !spec.segments().is_empty()), "{code} {tone:?}");
             }
+            let beep = country.waiting_beep().unwrap();
+            assert!(matches!(beep.segments(), [one] if (150..=700).contains(&one.on_ms)), "{code}");
             let digits = |number: &String| number.bytes().all(|byte| byte.is_ascii_digit());
             assert!(!country.emergency.is_empty() && country.emergency.iter().all(digits), "{code}");
+            assert!((2..=4).contains(&country.international_prefix.len()), "{code}");
+            assert!(digits(&country.international_prefix), "{code}");
             let sources = &country.sources;
             for source in [
                 &sources.emergency,

@@ -32,14 +32,25 @@ pub struct Driver {
 /// The settings of one line.
 #[derive(Clone, Debug)]
 pub enum LineSettings {
-    /// A line to a SIP provider or another exchange.
-    SipTrunk(sip::TrunkSettings),
-    /// A SIP telephone that registers at the box.
-    SipPhone(sip::PhoneSettings),
+    /// A trunk or a telephone over SIP.
+    Sip(sip::SipSettings),
+    /// A telephone or a line of the exchange, over two wires.
+    Analog(analog::AnalogSettings),
+}
+
+impl LineSettings {
+    /// Whether it leads to somebody inside the office, and not out of it.
+    #[must_use]
+    pub const fn is_phone(&self) -> bool {
+        match self {
+            Self::Sip(sip::SipSettings::Phone(_)) | Self::Analog(analog::AnalogSettings::Phone(_)) => true,
+            Self::Sip(sip::SipSettings::Trunk(_)) | Self::Analog(analog::AnalogSettings::Line(_)) => false,
+        }
+    }
 }
 
 /// Every kind of line.
-pub const DRIVERS: &[Driver] = &[sip::TRUNK, sip::PHONE];
+pub const DRIVERS: &[Driver] = &[sip::TRUNK, sip::PHONE, analog::LINE, analog::PHONE];
 
 /// How a line stands.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -22,6 +22,7 @@ use tipring_lines::analog::fxo::FxoSettings;
 use tipring_lines::analog::fxs::FxsSettings;
 use tipring_lines::analog::voice::SoundPlan;
 use tipring_lines::analog::{AnalogLines, AnalogOptions, AnalogSettings};
+use tipring_lines::port::DeviceSettings;
 use tipring_lines::port::linecard::CardSettings;
 use tipring_media::dsp::caller_id::{
     self, CallerIdReceiver, CallerIdSender, HeardMessage, LineMessage, LineTime, SendAs, Text,
@@ -124,7 +125,7 @@ async fn serve(
     let _media_thread = MediaThread::spawn(engine, ThreadOptions::default()).unwrap();
     let media = MediaPort::new(sender);
     let options = AnalogOptions {
-        cards: vec![(String::from("card1"), card)],
+        devices: vec![(String::from("card1"), DeviceSettings::LineCard(card))],
         plan: CountryPlan::default(),
         sounds: SoundPlan::default(),
         learned_tones: Vec::new(),

@@ -6,6 +6,7 @@ mod check;
 mod dialect;
 mod explain;
 mod flow_run;
+mod lines;
 mod logging;
 mod metrics;
 mod remote;
@@ -85,6 +86,11 @@ enum Command {
         folder: Option<PathBuf>,
         #[command(subcommand)]
         command: cdr::CdrCommand,
+    },
+    /// Look at lines, and try out the ports of analog ones.
+    Lines {
+        #[command(subcommand)]
+        command: lines::LinesCommand,
     },
     /// Show how the running daemon stands, as Prometheus reads it.
     Metrics,
@@ -177,6 +183,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Flow { command: FlowCommand::Run(options) } => flow_run::run(&options),
         Command::Call { command } => remote::call(&socket, &command),
         Command::Cdr { folder, command } => cdr::run(&socket, folder, &command),
+        Command::Lines { command } => lines::run(&socket, &command),
         Command::Metrics => metrics::run(&socket),
         Command::Outage { length } => remote::outage(&socket, length),
         Command::Spool { command } => spool::run(&socket, &command),

@@ -13,12 +13,17 @@ use super::{
 };
 
 /// The daemon answers at once, or is in trouble.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// How often a waiting `call start` looks.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Asks the daemon; the exit code when there is no answer.
 pub(super) fn ask(socket: &Path, request: &Value) -> Result<Value, u8> {
+    ask_for(socket, request, ANSWER_MAX)
+}
+
+/// Asks the daemon for something that may take its time.
+pub(super) fn ask_for(socket: &Path, request: &Value, limit: Duration) -> Result<Value, u8> {
     let Ok(mut stream) = UnixStream::connect(socket) else {
         let text = format!("no daemon listens on {}", socket.display());
         complain_with("TR-DAEMON-NOT-RUNNING", &text);
@@ -28,7 +33,7 @@ pub(super) fn ask(socket: &Path, request: &Value) -> Result<Value, u8> {
         complain("the daemon broke off");
         INTERNAL
     };
-    stream.set_read_timeout(Some(ANSWER_MAX)).map_err(broken)?;
+    stream.set_read_timeout(Some(limit)).map_err(broken)?;
     writeln!(stream, "{request}").map_err(broken)?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).map_err(broken)?;

@@ -27,7 +27,10 @@ pub(super) fn run(path: &Path, format: LogFormat, verbose: bool) -> u8 {
                 StartError::Control { source, .. } if source.kind() == io::ErrorKind::AddrInUse => BUSY,
                 StartError::Locked { .. } | StartError::Sip(_) => BUSY,
                 StartError::Control { .. } | StartError::Storage { .. } => CANNOT_WRITE,
-                StartError::Media(_) | StartError::Spool(_) | StartError::Runtime(_) => INTERNAL,
+                StartError::Media(_)
+                | StartError::Devices(_)
+                | StartError::Spool(_)
+                | StartError::Runtime(_) => INTERNAL,
             }
         }
     }

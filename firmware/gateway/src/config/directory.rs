@@ -100,7 +100,8 @@ impl Reader<'_> {
         for table in lines.into_iter().flat_map(|lines| lines.iter()).take(LINES_MAX) {
             let text = |key: &str| table.get(key).and_then(|item| item.as_str()).unwrap_or("").to_owned();
             let (line, number) = (text("name"), text("number"));
-            if text("kind").ends_with("trunk") {
+            // An exchange line leads out as a trunk does.
+            if matches!(text("kind").as_str(), "sip-trunk" | "fxo") {
                 trunks.push(line);
             } else if !number.is_empty() {
                 phones.push(Phone { line, number });

@@ -153,7 +153,13 @@ pub(super) const LINE_FIELDS: &[Field] = &[
     needed(text_field("kind", "Kind of line.", 32)),
     text_field("flow", "Flow for calls that arrive.", 64),
     text_field("local_flow", "Flow on the box that takes over when a server is away.", 64),
-    text_field("dial_out", "Trunk over which it may call out.", 64),
+    list_field("dial_out", "Trunk over which it may call out, or several: the first that is free.", 16),
+];
+
+/// What every device has, whatever its kind.
+pub(super) const DEVICE_FIELDS: &[Field] = &[
+    needed(text_field("name", "Name in logs, and in the port of a line.", 32)),
+    needed(text_field("kind", "Kind of device.", 32)),
 ];
 
 /// What every flow has, whatever its dialect.

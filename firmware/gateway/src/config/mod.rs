@@ -4,6 +4,7 @@
 
 mod directory;
 mod fields;
+mod lines;
 mod mail;
 mod read;
 mod report;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use tipring_flows::Program;
 use tipring_lines::LineSettings;
+use tipring_lines::port::DeviceSettings;
 use tipring_model::directory::Directory;
 
 use crate::fetch::copies::Keep;
@@ -41,6 +43,8 @@ pub(crate) struct Config {
     pub speech: SpeechEngine,
     /// Calls at one time.
     pub calls_max: usize,
+    /// Devices that analog lines are plugged into, by name, in file order.
+    pub devices: Vec<(String, DeviceSettings)>,
     /// Lines, in file order.
     pub lines: Vec<Line>,
     /// Who and what flows can name.
@@ -143,8 +147,9 @@ pub(crate) struct Line {
     /// Position in [`Config::flows`] of the flow that takes over when the first document of
     /// another cannot be had.
     pub local_flow: Option<usize>,
-    /// Position in [`Config::lines`] of the trunk over which it may call out.
-    pub dial_out: Option<usize>,
+    /// Positions in [`Config::lines`] of the trunks over which it may call out: the first that is
+    /// free carries the call.
+    pub dial_out: Vec<usize>,
     /// What the driver needs.
     pub settings: LineSettings,
 }

@@ -8,19 +8,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tipring_flows::{DIALECTS, Finding};
-use tipring_lines::DRIVERS;
 use tipring_lines::sip::Networks;
 use tipring_model::directory::Directory;
 use tipring_model::settings::{Field, FieldError, Problem, RawSettings, RawValue};
 use tipring_spool::{Pace, Secret};
 use toml_edit::{Document, Item, Table, Value};
 
-use super::fields::{
-    BOX_FIELDS, FETCH_FIELDS, FLOW_FIELDS, LIMIT_FIELDS, LINE_FIELDS, SIP_FIELDS, WEBHOOK_FIELDS,
-};
+use super::fields::{BOX_FIELDS, FETCH_FIELDS, FLOW_FIELDS, LIMIT_FIELDS, SIP_FIELDS, WEBHOOK_FIELDS};
 use super::report::code_of;
 use super::text_file::read_bytes;
-use super::{Config, Fault, Fetch, FlowEntry, General, Line, Sip, Uploads, Warnings, Webhooks};
+use super::{Config, Fault, Fetch, FlowEntry, General, Sip, Uploads, Warnings, Webhooks};
 use crate::fetch::copies::Keep;
 use crate::{countries, fetch};
 
@@ -96,7 +93,7 @@ impl Reader<'_> {
         for (key, item) in root.iter() {
             let known = [
                 "schema", "box", "sip", "fetch", "webhooks", "limits", "line", "flow", "user", "group",
-                "mailbox", "speech", "mail",
+                "mailbox", "speech", "mail", "device",
             ];
             if !known.contains(&key) {
                 let span = root.key(key).and_then(toml_edit::Key::span).or(item.span()).unwrap_or(0..0);
@@ -124,6 +121,7 @@ impl Reader<'_> {
         let opened = flows.iter().filter_map(|(_, flow)| flow.as_ref());
         directory.mailboxes.extend(opened.flat_map(|flow| flow.program.mailboxes()));
         let directory = Rc::new(directory);
+        let devices = self.devices(root);
         let lines = self.lines(root, &flows);
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.documents.retain(|(_, finding)| !is_settled(finding, &fetch.allow, &directory));
@@ -136,6 +134,7 @@ impl Reader<'_> {
             mail,
             speech,
             calls_max,
+            devices,
             lines: lines?,
             directory,
             flows: flows.into_iter().map(|(_, flow)| flow).collect::<Option<_>>()?,
@@ -440,94 +439,9 @@ impl Reader<'_> {
             .ok()
     }
 
-    fn lines(&mut self, root: &Table, flows: &[(String, Option<FlowEntry>)]) -> Option<Vec<Line>> {
-        let tables = self.tables(root, "line", LINES_MAX);
-        let groups: Vec<Group> = tables.into_iter().map(|table| self.read(table)).collect();
-        let names: Vec<String> =
-            groups.iter().map(|group| group.raw.text("name").unwrap_or("").to_owned()).collect();
-        let mut numbers: HashMap<String, usize> = HashMap::new();
-        let mut lines = Some(Vec::new());
-        for (at, group) in groups.iter().enumerate() {
-            if names.iter().take(at).any(|name| Some(name) == names.get(at)) {
-                let what = format!("two lines are named `{}`", group.raw.text("name").unwrap_or(""));
-                self.value_fault(group, "name", "TR-CFG-DUPLICATE", what, None);
-            }
-            let number = group.raw.text("number").map(str::to_owned);
-            if let Some(number) = &number
-                && numbers.insert(number.clone(), at).is_some()
-            {
-                self.value_fault(
-                    group,
-                    "number",
-                    "TR-CFG-DUPLICATE",
-                    format!("two lines have the number {number}"),
-                    None,
-                );
-            }
-            let of_flow = flows.iter().find(|(_, flow)| {
-                flow.as_ref()
-                    .is_some_and(|flow| flow.numbers.iter().any(|other| Some(other) == number.as_ref()))
-            });
-            if let (Some((flow, _)), Some(number)) = (of_flow, &number) {
-                let what = format!("the number {number} belongs to the flow `{flow}` already");
-                self.value_fault(group, "number", "TR-CFG-DUPLICATE", what, None);
-            }
-            let flow_names: Vec<String> = flows.iter().map(|(name, _)| name.clone()).collect();
-            let flow = self.reference(group, "flow", &flow_names);
-            let dial_out = self.reference(group, "dial_out", &names);
-            let local_flow = self.reference(group, "local_flow", &flow_names);
-            let local = local_flow.and_then(|at| flows.get(at)).and_then(|(_, flow)| flow.as_ref());
-            if local.is_some_and(|flow| !flow.program.is_on_box()) {
-                let what = "this flow is itself fetched from a server".to_owned();
-                let help = Some("name a flow whose document is on the box (`file`)".to_owned());
-                self.value_fault(group, "local_flow", "TR-CFG-REFERENCE", what, help);
-            }
-            let line = self.line(group).map(|(kind, settings)| Line {
-                name: names.get(at).cloned().unwrap_or_default(),
-                number,
-                kind,
-                flow,
-                local_flow,
-                dial_out,
-                settings,
-            });
-            match (line, &mut lines) {
-                (Some(line), Some(lines)) => lines.push(line),
-                (Some(_) | None, _) => lines = None,
-            }
-        }
-        lines
-    }
-
-    fn line(&mut self, group: &Group) -> Option<(&'static str, tipring_lines::LineSettings)> {
-        let kind = group.raw.text("kind").unwrap_or("");
-        let Some(driver) = DRIVERS.iter().find(|driver| driver.kind == kind) else {
-            let known: Vec<&str> = DRIVERS.iter().map(|driver| driver.kind).collect();
-            let help = Some(format!("known kinds: {}", known.join(" ")));
-            self.value_fault(group, "kind", "TR-CFG-CHOICE", format!("no kind of line `{kind}`"), help);
-            return None;
-        };
-        let mut fields = LINE_FIELDS.to_vec();
-        fields.extend(driver.fields.iter());
-        let kinds_ok = self.check(group, &fields);
-        let mut own = RawSettings::new();
-        for field in driver.fields {
-            if let Some(value) = group.raw.get(field.key) {
-                own.set(field.key, value.clone());
-            }
-        }
-        match (driver.parse)(&own) {
-            Ok(settings) => kinds_ok.then_some((driver.kind, settings)),
-            Err(errors) => {
-                self.further_faults(group, &errors, &fields);
-                None
-            }
-        }
-    }
-
     /// Faults that the keys' kinds do not show; those that they do are reported
     /// already.
-    fn further_faults(&mut self, group: &Group, errors: &[FieldError], fields: &[Field]) {
+    pub(super) fn further_faults(&mut self, group: &Group, errors: &[FieldError], fields: &[Field]) {
         let reported = group.raw.check(fields).err().unwrap_or_default();
         let is_new = |error: &&FieldError| !reported.iter().any(|known| known.key == error.key);
         let further: Vec<FieldError> = errors.iter().filter(is_new).cloned().collect();
@@ -535,7 +449,7 @@ impl Reader<'_> {
     }
 
     /// The position of the thing that a key names.
-    fn reference(&mut self, group: &Group, key: &str, names: &[String]) -> Option<usize> {
+    pub(super) fn reference(&mut self, group: &Group, key: &str, names: &[String]) -> Option<usize> {
         let name = group.raw.text(key)?;
         let at = names.iter().position(|known| known == name);
         if at.is_none() {

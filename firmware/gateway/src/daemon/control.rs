@@ -69,7 +69,12 @@ async fn client(board: &Switchboard, stream: UnixStream) -> io::Result<()> {
             return Ok(());
         }
         let answer = match serde_json::from_str::<Value>(&line) {
-            Ok(request) if is_about_spool(&request) => board.0.webhooks.answer(&request).await,
+            Ok(request) if is_about(&request, "spool-") => board.0.webhooks.answer(&request).await,
+            Ok(request) if is_about(&request, "port") => tokio::select! {
+                answer = board.ports_answer(&request) => answer,
+                // What it has begun ends with it.
+                () = gone(&mut reading) => return Ok(()),
+            },
             Ok(request) => answer(board, &request),
             Err(_) => fault("TR-CONTROL-REQUEST"),
         };
@@ -77,12 +82,21 @@ async fn client(board: &Switchboard, stream: UnixStream) -> io::Result<()> {
     }
 }
 
-/// Whether the spool must be asked, which takes its time.
-fn is_about_spool(request: &Value) -> bool {
-    request.get("do").and_then(Value::as_str).is_some_and(|what| what.starts_with("spool-"))
+/// Whether somebody must be asked who takes his time.
+fn is_about(request: &Value, what: &str) -> bool {
+    request.get("do").and_then(Value::as_str).is_some_and(|asked| asked.starts_with(what))
 }
 
-fn fault(code: &str) -> Value {
+/// Waits until the client goes away.
+async fn gone(reading: &mut BufReader<tokio::net::unix::OwnedReadHalf>) {
+    match reading.fill_buf().await {
+        Ok([]) | Err(_) => {}
+        // Its next request has its time.
+        Ok(_) => std::future::pending().await,
+    }
+}
+
+pub(super) fn fault(code: &str) -> Value {
     json!({ "error": code })
 }
 
@@ -147,7 +161,7 @@ fn calls(board: &Switchboard) -> Vec<Value> {
 fn status(board: &Switchboard) -> Value {
     let calls = calls(board);
     let lines: Vec<Value> = board.0.lines.status().iter().map(|status| line(board, status)).collect();
-    let sip = board.0.lines.counters();
+    let sip = board.0.lines.sip.counters();
     let uploads = board.0.uploads.counters();
     let records = board.0.records.counters();
     let away = board.0.fetcher.away();
@@ -158,8 +172,8 @@ fn status(board: &Switchboard) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "ready": !state.stopping,
         "sip": {
-            "udp": board.0.lines.udp().map(|address| address.to_string()),
-            "tcp": board.0.lines.tcp().map(|address| address.to_string()),
+            "udp": board.0.lines.sip.udp().map(|address| address.to_string()),
+            "tcp": board.0.lines.sip.tcp().map(|address| address.to_string()),
         },
         "country": board.0.country.name,
         "flows": board.0.flows.iter().map(|flow| json!({ "name": flow.name, "dialect": flow.dialect })).collect::<Vec<_>>(),

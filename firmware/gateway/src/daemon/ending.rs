@@ -127,6 +127,7 @@ impl Switchboard {
             line: entry.lines.get(&leg).map(|line| self.line_name(Some(*line)).to_owned()),
             codec: entry.codecs.get(&leg).copied(),
             stats: entry.stats.get(&leg).copied(),
+            notes: self.0.state.borrow_mut().notes.remove(&leg).unwrap_or_default(),
         });
         self.0.records.write(&record);
         let call = cdr.id.to_string();

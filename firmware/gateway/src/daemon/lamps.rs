@@ -97,7 +97,7 @@ impl Switchboard {
     }
 
     fn set_lamp(&self, name: &str, lamp: Lamp) {
-        if let Err(error) = self.0.lines.set_lamp(name, lamp) {
+        if let Err(error) = self.0.lines.sip.set_lamp(name, lamp) {
             self.0.lamps.of_calls.borrow_mut().remove(name);
             tracing::warn!(code = "TR-SIP-LAMPS", lamp = name, %error, "a lamp stays as it was");
         }

@@ -1,17 +1,20 @@
 //! The daemon: brings everything up, and down again.
 
+mod analog;
 mod audio;
 mod control;
 mod ending;
 mod fetching;
 mod kept;
 mod lamps;
+mod lines;
 mod listening;
 mod mail;
 mod mailboxes;
 mod meeting;
 mod placing;
 mod playing;
+mod ports;
 mod recordings;
 mod records;
 pub(crate) mod route;
@@ -28,7 +31,8 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tipring_lines::sip::{Networks, SipError, SipLines, SipOptions};
+use tipring_lines::analog::AnalogSettings;
+use tipring_lines::sip::{Networks, SipError, SipOptions, SipSettings};
 use tipring_lines::{LineSettings, MediaPort};
 use tipring_media::{Engine, EventReceiver, Granted, Limits, MediaThread, SpawnError, ThreadOptions};
 use tipring_model::LineId;
@@ -44,10 +48,11 @@ use crate::fetch::documents::Documents;
 use crate::fetch::{AllowList, FetchSettings, Fetcher, Outage};
 use crate::prompts::{PromptSettings, PromptStore};
 use kept::Kept;
+use lines::Lines;
 use mail::Mailer;
 use mailboxes::Mailboxes;
 use recordings::Recorder;
-use route::{Plan, PlannedLine};
+use route::{Leads, Plan, PlannedLine};
 use switchboard::{Parts, Switchboard};
 use uploads::Uploads;
 use webhooks::Webhooks;
@@ -83,6 +88,9 @@ pub(crate) enum StartError {
     /// The SIP sockets cannot be opened.
     #[error(transparent)]
     Sip(#[from] SipError),
+    /// The system has no thread for a device.
+    #[error("the devices of analog lines cannot be served")]
+    Devices(#[source] io::Error),
     /// The media thread cannot be started.
     #[error(transparent)]
     Media(#[from] SpawnError),
@@ -103,7 +111,7 @@ impl StartError {
             Self::Control { .. } => "TR-DAEMON-CONTROL",
             Self::Storage { .. } => "TR-DAEMON-STORAGE",
             Self::Sip(_) => "TR-DAEMON-BIND",
-            Self::Media(_) | Self::Spool(_) | Self::Runtime(_) => "TR-DAEMON-SYSTEM",
+            Self::Media(_) | Self::Devices(_) | Self::Spool(_) | Self::Runtime(_) => "TR-DAEMON-SYSTEM",
         }
     }
 }
@@ -162,12 +170,12 @@ async fn serve(config: Config) -> Result<(), StartError> {
         calls_max: config.calls_max.saturating_mul(2),
         realm: config.general.name.clone(),
     };
-    let lines = SipLines::open(options, lines, media.clone()).await?;
+    let lines = Lines::open(options, analog::options(&config), lines, media.clone()).await?;
 
     // Checked with the file; here it cannot fail.
     let allow = AllowList::parse(&config.fetch.allow).unwrap_or_default();
     // Requests go over TCP: what has a UDP socket's number there is somebody else.
-    let own: Vec<SocketAddr> = lines.tcp().into_iter().collect();
+    let own: Vec<SocketAddr> = lines.sip.tcp().into_iter().collect();
     let outage = Outage::default();
     let fetcher = Fetcher::new(FetchSettings {
         allow: allow.clone(),
@@ -275,8 +283,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
 
     let mut signals = StopSignals::listen();
     tracing::info!(
-        sip_udp = lines.udp().map(tracing::field::display),
-        sip_tcp = lines.tcp().map(tracing::field::display),
+        sip_udp = lines.sip.udp().map(tracing::field::display),
+        sip_tcp = lines.sip.tcp().map(tracing::field::display),
         control = %control_path.display(),
         "ready"
     );
@@ -353,13 +361,18 @@ fn plan(config: &Config) -> Plan {
         .map(|line| PlannedLine {
             name: line.name.clone(),
             number: line.number.clone(),
-            trunk: match &line.settings {
-                LineSettings::SipTrunk(trunk) => Some((trunk.host.clone(), trunk.port)),
-                LineSettings::SipPhone(_) => None,
+            leads: match &line.settings {
+                LineSettings::Sip(SipSettings::Trunk(trunk)) => {
+                    Leads::OutOverSip(trunk.host.clone(), trunk.port)
+                }
+                LineSettings::Analog(AnalogSettings::Line(_)) => Leads::OutOverWires,
+                LineSettings::Sip(SipSettings::Phone(_)) | LineSettings::Analog(AnalogSettings::Phone(_)) => {
+                    Leads::ToPhone
+                }
             },
             flow: line.flow,
             local_flow: line.local_flow,
-            dial_out: line.dial_out,
+            dial_out: line.dial_out.clone(),
         })
         .collect();
     let flow_numbers = config

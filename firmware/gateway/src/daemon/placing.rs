@@ -1,5 +1,7 @@
 //! Calls and legs that the box places, and calls that it ends at somebody's wish.
 
+use std::collections::VecDeque;
+
 use tipring_calls::{Call, CallInput, Limits, Request};
 use tipring_model::call::{CallFacts, Direction, EndedBy, Origin};
 use tipring_model::flow::Target;
@@ -7,7 +9,6 @@ use tipring_model::line::{LineCommand, LineEvent, PlaceExtras};
 use tipring_model::{CallId, CallerId, Cause, LegId, LineId, Number};
 use tokio::task::spawn_local;
 
-use super::playing::PlayQueue;
 use super::route::Departure;
 use super::switchboard::{LegEntry, Switchboard, moment, new_call_id};
 
@@ -36,6 +37,37 @@ impl NotPlaced {
             Self::NoFlow => "TR-CALL-NO-FLOW",
             Self::Number => "TR-CALL-NUMBER",
         }
+    }
+}
+
+/// What a leg that found no line is tried on next.
+pub(super) struct Spare {
+    lines: VecDeque<LineId>,
+    to: Number,
+    from: CallerId,
+    extras: PlaceExtras,
+}
+
+/// Whether it is the line that failed, and not whom it leads to.
+const fn is_of_line(cause: Cause) -> bool {
+    match cause {
+        Cause::NoCircuit
+        | Cause::NetworkOutOfOrder
+        | Cause::TemporaryFailure
+        | Cause::DestinationOutOfOrder
+        | Cause::RecoveryOnTimer
+        | Cause::NotAllowed => true,
+        Cause::Unallocated
+        | Cause::NormalClearing
+        | Cause::Busy
+        | Cause::NoUserResponse
+        | Cause::NoAnswer
+        | Cause::Rejected
+        | Cause::InvalidNumber
+        | Cause::Incompatible
+        | Cause::Cancelled
+        | Cause::AnsweredElsewhere
+        | Cause::Unspecified => false,
     }
 }
 
@@ -131,7 +163,7 @@ impl Switchboard {
     ) {
         let (arrived, transferred_by) = {
             let mut state = self.0.state.borrow_mut();
-            state.legs.insert(leg, LegEntry { call: number, line: None, queue: PlayQueue::default() });
+            state.legs.insert(leg, LegEntry::new(number, None));
             let entry = state.calls.get_mut(&number);
             entry.map_or((None, None), |entry| {
                 entry.legs.push(leg);
@@ -139,14 +171,12 @@ impl Switchboard {
             })
         };
         let departure = self.0.plan.departure(arrived, to);
-        let (line, number_to) = match departure {
-            Departure::Line(line, to) => (Some(line), to),
-            Departure::AnyOf(lines, to) => {
-                let up = |line: &LineId| {
-                    self.0.lines.status().iter().any(|status| status.line == *line && status.state.is_ok())
-                };
-                // One that is down may still carry it: better to try than to refuse.
-                (lines.iter().copied().find(up).or(lines.first().copied()), to)
+        let (lines, number_to) = match departure {
+            Departure::Line(line, to) => (vec![line], to),
+            Departure::AnyOf(mut lines, to) => {
+                // One that is not free may still carry it: better to try than to refuse.
+                lines.sort_by_key(|line| !self.0.lines.is_free(*line));
+                (lines, to)
             }
             Departure::Refuse(cause) => {
                 if let Target::Sip(address) = to {
@@ -156,11 +186,26 @@ impl Switchboard {
                 return self.leg_refused(number, leg, cause);
             }
         };
-        let Some(line) = line else { return self.leg_refused(number, leg, Cause::NoCircuit) };
+        let mut lines = VecDeque::from(lines);
+        let Some(line) = lines.pop_front() else { return self.leg_refused(number, leg, Cause::NoCircuit) };
         // RFC 3892; it names addresses that are nobody's business outside the office.
         if let (Some(by), true) = (transferred_by, self.0.plan.is_phone(line)) {
             extras.headers.push(("Referred-By".to_owned(), by));
         }
+        if let Some(entry) = self.0.state.borrow_mut().legs.get_mut(&leg).filter(|_| !lines.is_empty()) {
+            let (to, from, extras) = (number_to.clone(), from.clone(), extras.clone());
+            entry.spare = Some(Box::new(Spare { lines, to, from, extras }));
+        }
+        self.place_on(line, number, leg, (number_to, from, extras));
+    }
+
+    fn place_on(
+        &self,
+        line: LineId,
+        number: u32,
+        leg: LegId,
+        (to, from, extras): (Number, CallerId, PlaceExtras),
+    ) {
         {
             let mut state = self.0.state.borrow_mut();
             if let Some(entry) = state.legs.get_mut(&leg) {
@@ -170,7 +215,25 @@ impl Switchboard {
                 entry.lines.insert(leg, line);
             }
         }
-        self.0.lines.command(line, LineCommand::Place { leg, to: number_to, from, extras });
+        self.0.lines.command(line, LineCommand::Place { leg, to, from, extras });
+    }
+
+    /// Tries a leg that its line could not carry on the next one; false if there is none, or if
+    /// the call has ended it.
+    pub(super) fn try_next_line(&self, leg: LegId, cause: Cause) -> bool {
+        let next = {
+            let mut state = self.0.state.borrow_mut();
+            let Some(entry) = state.legs.get_mut(&leg) else { return false };
+            let call = entry.call;
+            let Some(spare) = entry.spare.as_mut().filter(|_| is_of_line(cause)) else { return false };
+            let Some(line) = spare.lines.pop_front() else { return false };
+            let (to, from, extras) = (spare.to.clone(), spare.from.clone(), spare.extras.clone());
+            (line, call, (to, from, extras))
+        };
+        let (line, call, place) = next;
+        tracing::info!(%leg, %cause, line = self.line_name(Some(line)), "tried over another line");
+        self.place_on(line, call, leg, place);
+        true
     }
 
     /// No line takes the leg. The call learns it after it has said all it had to say.

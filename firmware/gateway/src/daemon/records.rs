@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
+use tipring_lines::analog::contract::Note;
 use tipring_media::LegStats;
 use tipring_model::LegId;
 use tipring_model::call::{Cdr, LegRecord};
@@ -113,6 +114,40 @@ struct Leg {
     cause: &'static str,
     codec: Option<&'static str>,
     rtp: Option<Rtp>,
+    /// Over two wires: what is known, and how.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wire: Option<Wire>,
+}
+
+/// What was found out about a leg over two wires.
+#[derive(Clone, PartialEq, Eq, Serialize, Default, Debug)]
+struct Wire {
+    /// The standard by which the caller was told.
+    caller_id: Option<&'static str>,
+    /// How the exchange rang, in milliseconds on and off.
+    ring: Option<String>,
+    /// How the answer was known.
+    answer_by: Option<&'static str>,
+    /// How the end was known: every sign of it.
+    end_by: Vec<&'static str>,
+}
+
+impl Wire {
+    fn of(notes: &[Note]) -> Option<Self> {
+        let mut wire = Self::default();
+        for note in notes {
+            match note {
+                Note::CallerId(standard) => wire.caller_id = Some(standard.as_str()),
+                Note::Ring(cadence) => {
+                    let steps: Vec<String> = cadence.steps_ms().iter().map(u16::to_string).collect();
+                    wire.ring = Some(steps.join("-"));
+                }
+                Note::Answer(sign) => wire.answer_by = Some(sign.as_str()),
+                Note::End(sign) => wire.end_by.push(sign.as_str()),
+            }
+        }
+        (!notes.is_empty()).then_some(wire)
+    }
 }
 
 #[derive(Clone, Serialize, Debug)]
@@ -136,6 +171,8 @@ pub(crate) struct LegFacts {
     pub codec: Option<&'static str>,
     /// Counters of its audio.
     pub stats: Option<LegStats>,
+    /// What was found out about its wires.
+    pub notes: Vec<Note>,
 }
 
 impl Record {
@@ -211,6 +248,7 @@ impl Leg {
                 concealed: stats.concealed,
                 jitter_ms: f64::from(stats.jitter_us) / 1_000.0,
             }),
+            wire: Wire::of(&facts.notes),
         }
     }
 }
@@ -245,6 +283,24 @@ const fn supervision(supervision: Supervision) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_sign_of_an_end_is_told() {
+        use tipring_lines::analog::contract::{AnswerSign, CallerIdStandard, EndSign, HeardTone};
+        use tipring_lines::port::Cadence;
+        let notes = [
+            Note::Ring(Cadence::RING),
+            Note::CallerId(CallerIdStandard::Etsi),
+            Note::Answer(AnswerSign::Voice),
+            Note::End(EndSign::Tone(HeardTone::Busy)),
+            Note::End(EndSign::LoopBreak),
+        ];
+        let wire = Wire::of(&notes).unwrap();
+        assert_eq!(wire.ring.as_deref(), Some("2000-4000"));
+        assert_eq!((wire.caller_id, wire.answer_by), (Some("etsi"), Some("voice")));
+        assert_eq!(wire.end_by, ["busy-tone", "loop-break"]);
+        assert_eq!(Wire::of(&[]), None);
+    }
 
     #[test]
     fn choices_are_shown_and_longer_rows_of_keys_are_not() {

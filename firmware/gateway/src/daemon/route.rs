@@ -13,14 +13,41 @@ pub(crate) struct PlannedLine {
     pub name: String,
     /// The number that reaches it from inside.
     pub number: Option<String>,
-    /// Host and port of a trunk's next hop.
-    pub trunk: Option<(String, u16)>,
+    /// What it leads to.
+    pub leads: Leads,
     /// Flow for calls that arrive.
     pub flow: Option<usize>,
     /// Flow that takes over when the first document of another cannot be had.
     pub local_flow: Option<usize>,
-    /// Trunk over which it may call out.
-    pub dial_out: Option<usize>,
+    /// Trunks over which it may call out.
+    pub dial_out: Vec<usize>,
+}
+
+/// What a line leads to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Leads {
+    /// A telephone of the office.
+    ToPhone,
+    /// Out of the office, over SIP: the host and port of the next hop. It carries many calls.
+    OutOverSip(String, u16),
+    /// Out of the office, over two wires. It carries one call.
+    OutOverWires,
+}
+
+impl PlannedLine {
+    const fn is_trunk(&self) -> bool {
+        match self.leads {
+            Leads::ToPhone => false,
+            Leads::OutOverSip(..) | Leads::OutOverWires => true,
+        }
+    }
+
+    fn hop(&self) -> Option<(&str, u16)> {
+        match &self.leads {
+            Leads::OutOverSip(host, port) => Some((host, *port)),
+            Leads::ToPhone | Leads::OutOverWires => None,
+        }
+    }
 }
 
 /// The dial plan of one configuration.
@@ -52,7 +79,7 @@ pub(crate) enum Arrival {
 pub(crate) enum Departure {
     /// Over this line, to this number.
     Line(LineId, Number),
-    /// Over the first of these lines that can carry it.
+    /// Over the first of these lines that can carry it; over the next ones if it fails there.
     AnyOf(Vec<LineId>, Number),
     /// Not at all.
     Refuse(Cause),
@@ -74,7 +101,7 @@ impl Plan {
     #[must_use]
     pub(crate) fn arrival(&self, line: LineId, to: &Number, claims: &[(usize, Claim)]) -> Arrival {
         let Some(planned) = self.line(line) else { return Arrival::Refuse(Cause::Unallocated) };
-        let is_phone = planned.trunk.is_none();
+        let is_phone = !planned.is_trunk();
         if is_phone && self.is_emergency(to.as_str()) {
             return Arrival::Emergency(to.to_string());
         }
@@ -87,9 +114,9 @@ impl Plan {
         if self.phone(to.as_str()).is_some() {
             return Arrival::Connect(Target::Number(to.to_string()));
         }
-        match (is_phone, planned.flow, planned.dial_out) {
+        match (is_phone, planned.flow, !planned.dial_out.is_empty()) {
             (false, Some(flow), _) => Arrival::Flow(flow),
-            (true, _, Some(_)) if !to.is_empty() => Arrival::Connect(Target::Number(to.to_string())),
+            (true, _, true) if !to.is_empty() => Arrival::Connect(Target::Number(to.to_string())),
             (true, Some(flow), _) => Arrival::Flow(flow),
             (true | false, _, _) => Arrival::Refuse(Cause::Unallocated),
         }
@@ -107,9 +134,10 @@ impl Plan {
                 let Some((user, host)) = address.split_once('@') else {
                     return Departure::Refuse(Cause::InvalidNumber);
                 };
-                let trunk = self.lines.iter().position(|line| {
-                    line.trunk.as_ref().is_some_and(|(name, port)| is_host(host, name, *port))
-                });
+                let trunk = self
+                    .lines
+                    .iter()
+                    .position(|line| line.hop().is_some_and(|(name, port)| is_host(host, name, port)));
                 match trunk.and_then(line_id) {
                     Some(line) => Departure::Line(line, Number::new(user)),
                     // Strange hosts are not called: a flow may only use configured lines.
@@ -125,7 +153,7 @@ impl Plan {
         let Some(name) = name.filter(|_| !self.is_emergency(number)) else {
             return Departure::AnyOf(self.trunks(), to);
         };
-        let named = self.lines.iter().position(|line| line.trunk.is_some() && line.name == name);
+        let named = self.lines.iter().position(|line| line.is_trunk() && line.name == name);
         match named.and_then(line_id) {
             Some(line) => Departure::Line(line, to),
             None => Departure::Refuse(Cause::Unallocated),
@@ -135,14 +163,14 @@ impl Plan {
     /// True for a telephone of the office.
     #[must_use]
     pub(crate) fn is_phone(&self, line: LineId) -> bool {
-        self.line(line).is_some_and(|planned| planned.trunk.is_none())
+        self.line(line).is_some_and(|planned| !planned.is_trunk())
     }
 
     /// The number from inside of the telephone that calls on `line`. Whom it has transferred has
     /// none: he is not that telephone, and its mailbox, say, is not his.
     #[must_use]
     pub(crate) fn extension(&self, line: LineId, origin: &Origin) -> Option<String> {
-        let phone = self.line(line).filter(|planned| planned.trunk.is_none())?;
+        let phone = self.line(line).filter(|planned| !planned.is_trunk())?;
         phone.number.clone().filter(|_| origin.transferred_by.is_none())
     }
 
@@ -155,18 +183,29 @@ impl Plan {
             return Departure::Line(phone, to);
         }
         let arrived = from.and_then(|line| self.line(line).map(|planned| (line, planned)));
-        let trunk = match arrived {
-            Some((line, planned)) if planned.trunk.is_some() => Some(line),
-            Some((_, planned)) if planned.dial_out.is_some() => planned.dial_out.and_then(line_id),
-            Some(_) | None => match self.trunks().as_slice() {
-                [only] => Some(*only),
-                [] | [_, _, ..] => None,
+        let trunks = match arrived {
+            Some((_, planned)) if !planned.dial_out.is_empty() => {
+                planned.dial_out.iter().copied().filter_map(line_id).collect()
+            }
+            Some((line, planned)) => match planned.leads {
+                Leads::OutOverSip(..) => vec![line],
+                // Whoever called in has this one.
+                Leads::OutOverWires => self.trunks().into_iter().filter(|trunk| *trunk != line).collect(),
+                Leads::ToPhone => self.only_trunk(),
             },
+            None => self.only_trunk(),
         };
-        match trunk {
-            Some(trunk) => Departure::Line(trunk, to),
-            None => Departure::Refuse(Cause::Unallocated),
+        match trunks.as_slice() {
+            [] => Departure::Refuse(Cause::Unallocated),
+            [trunk] => Departure::Line(*trunk, to),
+            [_, _, ..] => Departure::AnyOf(trunks, to),
         }
+    }
+
+    /// The trunk, where there is no doubt which one is meant.
+    fn only_trunk(&self) -> Vec<LineId> {
+        let trunks = self.trunks();
+        if trunks.len() == 1 { trunks } else { Vec::new() }
     }
 
     fn line(&self, line: LineId) -> Option<&PlannedLine> {
@@ -180,7 +219,7 @@ impl Plan {
             .lines
             .iter()
             .enumerate()
-            .filter(|(at, planned)| planned.trunk.is_none() && line_id(*at) != Some(line));
+            .filter(|(at, planned)| !planned.is_trunk() && line_id(*at) != Some(line));
         phones.filter_map(|(_, planned)| planned.number.clone()).map(Target::Number).collect()
     }
 
@@ -197,11 +236,11 @@ impl Plan {
     }
 
     fn phone(&self, number: &str) -> Option<usize> {
-        self.lines.iter().position(|line| line.trunk.is_none() && line.number.as_deref() == Some(number))
+        self.lines.iter().position(|line| !line.is_trunk() && line.number.as_deref() == Some(number))
     }
 
     fn trunks(&self) -> Vec<LineId> {
-        let trunks = self.lines.iter().enumerate().filter(|(_, line)| line.trunk.is_some());
+        let trunks = self.lines.iter().enumerate().filter(|(_, line)| line.is_trunk());
         trunks.filter_map(|(at, _)| line_id(at)).collect()
     }
 }
@@ -211,7 +250,7 @@ fn claimed(line: &PlannedLine, claims: &[(usize, Claim)]) -> Option<usize> {
     let own = claims.iter().find(|(flow, _)| line.flow == Some(*flow));
     let by_number = || claims.iter().find(|(_, claim)| *claim == Claim::Number);
     // A pattern may lead out again: from outside, the trunk's own flow alone is asked for one.
-    let by_pattern = || claims.first().filter(|_| line.trunk.is_none());
+    let by_pattern = || claims.first().filter(|_| !line.is_trunk());
     own.or_else(by_number).or_else(by_pattern).map(|(flow, _)| *flow)
 }
 
@@ -242,21 +281,29 @@ mod tests {
         PlannedLine {
             name: number.to_owned(),
             number: Some(number.to_owned()),
-            trunk: None,
+            leads: Leads::ToPhone,
             flow: None,
             local_flow: None,
-            dial_out,
+            dial_out: dial_out.into_iter().collect(),
         }
+    }
+
+    fn exchange_line(name: &str, flow: Option<usize>) -> PlannedLine {
+        PlannedLine { leads: Leads::OutOverWires, number: None, ..phone_of(name, flow) }
+    }
+
+    fn phone_of(name: &str, flow: Option<usize>) -> PlannedLine {
+        PlannedLine { flow, ..phone(name, None) }
     }
 
     fn trunk(host: &str, flow: Option<usize>) -> PlannedLine {
         PlannedLine {
             name: host.to_owned(),
             number: None,
-            trunk: Some((host.to_owned(), 5060)),
+            leads: Leads::OutOverSip(host.to_owned(), 5060),
             flow,
             local_flow: None,
-            dial_out: None,
+            dial_out: Vec::new(),
         }
     }
 
@@ -320,6 +367,30 @@ mod tests {
             let arrival = plan.arrival(LineId(line), &Number::new(dialled), &claims);
             assert_eq!(arrival, expected, "{line} {dialled} {claims:?}");
         }
+    }
+
+    #[test]
+    fn who_called_in_over_two_wires_goes_out_over_others() {
+        let target = |number: &str| Target::Number(number.to_owned());
+        let number = || Number::new("5550123");
+        let mut plan = Plan {
+            lines: vec![exchange_line("a", Some(0)), exchange_line("b", None), phone("201", Some(1))],
+            flow_numbers: Vec::new(),
+            emergency: vec!["112".to_owned()],
+        };
+        let from = |plan: &Plan, line| plan.departure(Some(LineId(line)), &target("5550123"));
+        assert_eq!(from(&plan, 0), Departure::Line(LineId(1), number()));
+        assert_eq!(from(&plan, 2), Departure::Line(LineId(1), number()));
+        plan.lines[2].dial_out = vec![1, 0];
+        assert_eq!(from(&plan, 2), Departure::AnyOf(vec![LineId(1), LineId(0)], number()));
+        plan.lines.pop();
+        plan.lines.pop();
+        assert_eq!(from(&plan, 0), Departure::Refuse(Cause::Unallocated));
+        // An emergency call goes out in any case: it takes the line from whoever has it.
+        let emergency = plan.departure(Some(LineId(0)), &target("112"));
+        assert_eq!(emergency, Departure::AnyOf(vec![LineId(0)], Number::new("112")));
+        assert_eq!(plan.arrival(LineId(0), &Number::new("5550100"), &[]), Arrival::Flow(0));
+        assert_eq!(plan.arrival(LineId(0), &Number::new("112"), &[]), Arrival::Flow(0));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tipring_calls::exchange::Exchange;
 use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaEvent, Request};
 use tipring_flows::connect::Connect;
 use tipring_lines::MediaPort;
-use tipring_lines::sip::SipLines;
+use tipring_lines::analog::contract::Note;
 use tipring_media::{Event, LegStats};
 use tipring_model::call::{CallFacts, Cdr, Direction, EndedBy, Origin};
 use tipring_model::flow::{Flow, Moment, Target};
@@ -21,10 +21,13 @@ use tipring_model::{CallId, Cause, Digit, LegId, LineId, RecordId};
 use tipring_spool::Class;
 use tokio::sync::Notify;
 
+use super::control::down_detail;
 use super::kept::Kept;
 use super::lamps::Lamps;
+use super::lines::Lines;
 use super::mail::Mailer;
 use super::mailboxes::Mailboxes;
+use super::placing::Spare;
 use super::playing::PlayQueue;
 use super::recordings::Recorder;
 use super::records::{DigitRecord, StepRecord, Trail};
@@ -47,6 +50,9 @@ const CONNECT_RING_MAX: Duration = Duration::from_secs(120);
 pub(super) const ENDED_MAX: usize = 256;
 /// Steps kept for the record of one call.
 const STEPS_MAX: usize = 1_000;
+/// Legs of which notes are kept, and notes of each.
+const NOTED_LEGS_MAX: usize = 1_024;
+const NOTES_MAX: usize = 16;
 /// Keys kept for the record of one call.
 const DIGITS_MAX: usize = 1_000;
 
@@ -62,7 +68,7 @@ pub(super) struct Board {
     pub(super) calls_max: usize,
     pub(super) country: &'static Country,
     pub(super) media: MediaPort,
-    pub(super) lines: SipLines,
+    pub(super) lines: Lines,
     pub(super) fetcher: Fetcher,
     pub(super) documents: Documents,
     pub(super) outage: Outage,
@@ -97,6 +103,8 @@ pub(super) struct State {
     pub(super) calls_total: u64,
     pub(super) panics: u64,
     pub(super) stopping: bool,
+    /// What lines found out about legs, for the records of their calls.
+    pub(super) notes: HashMap<LegId, Vec<Note>>,
     /// Recordings for which the engine had no room, until the recorder has closed them.
     pub(super) refused: HashSet<(LegId, RecordId)>,
     /// How the last calls ended.
@@ -131,6 +139,14 @@ pub(super) struct LegEntry {
     pub(super) call: u32,
     pub(super) line: Option<LineId>,
     pub(super) queue: PlayQueue<Ready, tipring_model::flow::ActionFailure>,
+    /// Where it is tried next, until somebody is alerted.
+    pub(super) spare: Option<Box<Spare>>,
+}
+
+impl LegEntry {
+    pub(super) fn new(call: u32, line: Option<LineId>) -> Self {
+        Self { call, line, queue: PlayQueue::default(), spare: None }
+    }
 }
 
 /// Audio that the engine can be given, and how often it plays.
@@ -144,7 +160,7 @@ pub(crate) struct Parts {
     /// The way to the engine.
     pub media: MediaPort,
     /// The lines.
-    pub lines: SipLines,
+    pub(super) lines: Lines,
     /// HTTP for flows.
     pub fetcher: Fetcher,
     /// Documents for flows.
@@ -239,8 +255,10 @@ impl Switchboard {
     pub(crate) async fn serve_lines(self) {
         loop {
             let (line, event) = self.0.lines.event().await;
+            self.take_notes();
             self.line_event(line, event);
             while let Some((line, event)) = self.0.lines.try_event() {
+                self.take_notes();
                 self.line_event(line, event);
             }
         }
@@ -316,6 +334,20 @@ impl Switchboard {
 
     // --- Lines.
 
+    /// What lines have found out, for the records of calls.
+    fn take_notes(&self) {
+        while let Some((leg, note)) = self.0.lines.try_note() {
+            let mut state = self.0.state.borrow_mut();
+            let is_known = state.notes.contains_key(&leg);
+            if is_known || state.notes.len() < NOTED_LEGS_MAX {
+                let notes = state.notes.entry(leg).or_default();
+                if notes.len() < NOTES_MAX {
+                    notes.push(note);
+                }
+            }
+        }
+    }
+
     fn line_event(&self, line: LineId, event: LineEvent) {
         match event {
             LineEvent::Offered(offer) => self.offered(line, offer),
@@ -324,12 +356,20 @@ impl Switchboard {
                 self.0.webhooks.line_changed(self.line_name(Some(line)), None);
             }
             LineEvent::Down(reason) => {
-                tracing::warn!(line = self.line_name(Some(line)), ?reason, "line down");
+                tracing::warn!(
+                    code = down_detail(reason),
+                    line = self.line_name(Some(line)),
+                    ?reason,
+                    "line down"
+                );
                 self.0.webhooks.line_changed(self.line_name(Some(line)), Some(reason));
             }
             LineEvent::Answered { leg, codec, .. } => {
                 {
                     let mut state = self.0.state.borrow_mut();
+                    if let Some(entry) = state.legs.get_mut(&leg) {
+                        entry.spare = None;
+                    }
                     let call = state.legs.get(&leg).map(|entry| entry.call);
                     if let Some(entry) = call.and_then(|call| state.calls.get_mut(&call)) {
                         entry.codecs.insert(leg, codec);
@@ -342,7 +382,13 @@ impl Switchboard {
                 self.stream_digit(leg, digit);
                 self.leg_input(leg, event);
             }
-            LineEvent::Alerting { leg, .. } | LineEvent::Held { leg, .. } => self.leg_input(leg, event),
+            LineEvent::Alerting { leg, .. } => {
+                if let Some(entry) = self.0.state.borrow_mut().legs.get_mut(&leg) {
+                    entry.spare = None;
+                }
+                self.leg_input(leg, event);
+            }
+            LineEvent::Held { leg, .. } => self.leg_input(leg, event),
             LineEvent::Refer { leg, ref referral } => {
                 if self.may_transfer(leg, referral) {
                     self.leg_input(leg, event);
@@ -355,7 +401,13 @@ impl Switchboard {
                 self.leg_moved(line, leg);
                 self.leg_input(leg, event);
             }
-            LineEvent::Released { leg, .. } => {
+            LineEvent::Released { leg, cause, .. } => {
+                if self.try_next_line(leg, cause) {
+                    return;
+                }
+                if !self.0.state.borrow().legs.contains_key(&leg) {
+                    self.0.state.borrow_mut().notes.remove(&leg);
+                }
                 self.leg_input(leg, event);
                 self.leg_gone(leg);
             }
@@ -493,7 +545,7 @@ impl Switchboard {
             let mut state = self.0.state.borrow_mut();
             state.calls_total += 1;
             if let Some((leg, _)) = first {
-                state.legs.insert(leg, LegEntry { call: number, line, queue: PlayQueue::default() });
+                state.legs.insert(leg, LegEntry::new(number, line));
             }
             state.calls.insert(number, entry);
         }

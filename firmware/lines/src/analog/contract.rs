@@ -227,3 +227,39 @@ pub enum EndSign {
     /// The box hung up first.
     OwnRelease,
 }
+
+impl AnswerSign {
+    /// The word of records and status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reversal => "reversal",
+            Self::Voice => "voice",
+            Self::RingbackEnded => "ringback-ended",
+            Self::FaxTone => "fax-tone",
+            Self::Assumed => "assumed",
+        }
+    }
+}
+
+impl EndSign {
+    /// The word of records and status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LoopBreak => "loop-break",
+            Self::Reversal => "reversal",
+            Self::Tone(HeardTone::Busy) => "busy-tone",
+            Self::Tone(HeardTone::Congestion) => "congestion-tone",
+            Self::Tone(HeardTone::LearnedBusy) => "learned-tone",
+            Self::Tone(HeardTone::Information) => "information-tone",
+            Self::Tone(HeardTone::Dial) | Self::DialTone => "dial-tone",
+            Self::Tone(HeardTone::Ringback | HeardTone::FaxCalling | HeardTone::FaxAnswer) => "tone",
+            Self::Silence => "silence",
+            Self::TalkTime => "talk-time",
+            Self::BatteryLost => "battery-lost",
+            Self::DeviceGone => "device-gone",
+            Self::OwnRelease => "own-release",
+        }
+    }
+}

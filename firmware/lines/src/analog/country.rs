@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use super::contract::CallerIdStandard;
 use crate::port::Cadence;
+use crate::port::linecard::Impedance;
 
 /// The figures of one country. [`Default`] has those of the United States.
 #[derive(Clone, PartialEq, Debug)]
 pub struct CountryPlan {
+    /// What a line port shows the line.
+    pub impedance: Impedance,
     /// How a telephone rings, and how the exchange rings.
     pub ring: Cadence,
     /// How a telephone is told who calls.
@@ -62,6 +65,7 @@ pub enum Recall {
 impl Default for CountryPlan {
     fn default() -> Self {
         Self {
+            impedance: Impedance::R600,
             ring: Cadence::RING,
             caller_id: CallerIdStandard::Bellcore,
             caller_id_moment: CallerIdMoment::AfterFirstRing,

@@ -39,6 +39,9 @@ const URGENT_EVERY: usize = 400;
 const URGENT: f32 = 200.0;
 /// Part of the newest in the average of what waits.
 const SHARE: f32 = 0.02;
+/// Reads after it has begun in which a reader still finds its place: a ring that was full says
+/// nothing of when its writer writes, and a whole write is seen within two.
+const SETTLING_READS: u8 = 2;
 /// Reads after which a ring that is dry is no longer expected to be filled: the writer rests.
 const DRY_READS_MAX: u32 = 10;
 
@@ -51,6 +54,7 @@ struct Steady {
     /// What waits before a read, on average.
     waiting: f32,
     runs: bool,
+    settling: u8,
     since_correction: usize,
     /// Reads since it ran dry; none if it never ran.
     dry: Option<u32>,
@@ -58,7 +62,7 @@ struct Steady {
 
 impl Steady {
     const fn new(ring: Consumer<i16>, mark: usize, swing: usize) -> Self {
-        Self { ring, mark, swing, waiting: 0.0, runs: false, since_correction: 0, dry: None }
+        Self { ring, mark, swing, waiting: 0.0, runs: false, settling: 0, since_correction: 0, dry: None }
     }
 
     /// Fills `out`, with silence where there is nothing; false if all of it is silence.
@@ -76,7 +80,10 @@ impl Steady {
         }
         // It begins at the mark, and is there at once when far too much waits.
         if !self.runs || waits > self.mark + EXCESS_MAX {
-            self.runs = true;
+            (self.runs, self.settling) = (true, SETTLING_READS + 1);
+        }
+        if self.settling > 0 {
+            self.settling -= 1;
             while waits > self.mark + self.swing && self.ring.pop().is_ok() {
                 waits -= 1;
             }
@@ -259,6 +266,39 @@ mod tests {
         let silent = samples[240_000..].windows(100).filter(|part| part.iter().all(|s| *s == 0)).count();
         assert!(late <= silent, "{late} gaps, {silent} of the voice's own");
         assert!(waits <= MARK_MAX, "{waits}");
+    }
+
+    /// The card joins a leg to which the engine has spoken for a while, just before or just after
+    /// it writes its next 20 ms: either way what is said is passed on as it is.
+    #[test]
+    fn a_leg_that_spoke_before_it_was_joined_is_heard_untouched() {
+        let samples = voice::speech_like(4, 8_000);
+        let now = Instant::now();
+        for reads_first in [false, true] {
+            let (mut endpoint, mut sound) = leg_sound();
+            for _ in 0..12 {
+                endpoint.pass(now);
+            }
+            let (mut frame, mut said, mut heard) =
+                (Frame::silence(Rate::Narrow), [0; PERIOD_FRAMES], Vec::new());
+            let mut read = |sound: &mut LegSound| {
+                sound.says(&mut said);
+                heard.extend(said);
+            };
+            for part in samples.chunks_exact(FRAME_SAMPLES) {
+                if reads_first {
+                    read(&mut sound);
+                }
+                frame.samples_mut().copy_from_slice(part);
+                endpoint.send(now, &frame);
+                read(&mut sound);
+                if !reads_first {
+                    read(&mut sound);
+                }
+            }
+            let found = compare::find(&samples[4_000..56_000], &heard);
+            assert!(found.correlation > 0.9999, "reads first: {reads_first}, {found:?}");
+        }
     }
 
     #[test]

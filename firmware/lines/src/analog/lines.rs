@@ -98,6 +98,12 @@ impl AnalogLines {
         self.0.board.borrow().status()
     }
 
+    /// Whether a line could carry a further call now: an exchange line has one at a time.
+    #[must_use]
+    pub fn is_free(&self, line: LineId) -> bool {
+        self.0.board.borrow().is_free(line)
+    }
+
     /// How each card stands.
     #[must_use]
     pub fn cards(&self) -> Vec<CardStatus> {

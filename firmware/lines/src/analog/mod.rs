@@ -29,7 +29,31 @@ mod wire;
 
 pub use lines::AnalogLines;
 pub use settings::PortName;
+use tipring_model::settings::Settings as _;
+
+use crate::{Driver, LineSettings};
+
 pub use switchboard::{AnalogOptions, AnalogSettings, CardStatus};
+
+/// The telephone's row in the table of drivers.
+pub const PHONE: Driver = Driver {
+    kind: "fxs",
+    fields: fxs::FxsSettings::FIELDS,
+    parse: |raw| {
+        fxs::FxsSettings::parse(raw)
+            .map(|settings| LineSettings::Analog(AnalogSettings::Phone(Box::new(settings))))
+    },
+};
+
+/// The exchange line's row in the table of drivers.
+pub const LINE: Driver = Driver {
+    kind: "fxo",
+    fields: fxo::FxoSettings::FIELDS,
+    parse: |raw| {
+        fxo::FxoSettings::parse(raw)
+            .map(|settings| LineSettings::Analog(AnalogSettings::Line(Box::new(settings))))
+    },
+};
 
 /// Name of the audio codec of analog legs.
 pub const CODEC: &str = "analog";

@@ -21,11 +21,10 @@ use super::ears::EarPlan;
 use super::endpoint::leg_sound;
 use super::fxo::{Fxo, FxoSettings};
 use super::fxs::{Fxs, FxsSettings};
+use super::settings::PortName;
 use super::voice::{Script, SoundPlan};
-use crate::port::linecard::{
-    Card, CardEvent, CardFault, CardSettings, CounterValues, Notify, PORTS_MAX, PortSettings,
-};
-use crate::port::{Capabilities, PortKind, TxSignal};
+use crate::port::linecard::{Card, CardEvent, CardFault, CounterValues, Notify, PORTS_MAX, PortSettings};
+use crate::port::{Capabilities, DeviceSettings, PortKind, TxSignal};
 use crate::{LineStatus, MediaPort};
 
 /// Commands that wait for a desk whose ring is full, or whose card is gone.
@@ -37,8 +36,8 @@ const NOTES_MAX: usize = 256;
 
 /// What all analog lines have in common.
 pub struct AnalogOptions {
-    /// The cards by their names.
-    pub cards: Vec<(String, CardSettings)>,
+    /// The devices by their names.
+    pub devices: Vec<(String, DeviceSettings)>,
     /// The country's figures.
     pub plan: CountryPlan,
     /// The country's sounds.
@@ -171,7 +170,7 @@ impl Switchboard {
         media: MediaPort,
         wake: &UnixDatagram,
     ) -> io::Result<Self> {
-        let AnalogOptions { cards, plan, sounds, learned_tones, numbers, local_time } = options;
+        let AnalogOptions { devices, plan, sounds, learned_tones, numbers, local_time } = options;
         let ears = EarPlan {
             tones: vec![
                 (ToneKind::Dial, sounds.dial),
@@ -183,7 +182,8 @@ impl Switchboard {
             caller_id: plan.caller_id,
         };
         let mut opened = Vec::new();
-        for (name, mut settings) in cards {
+        for (name, settings) in devices {
+            let DeviceSettings::LineCard(mut settings) = settings;
             let ports = lines.iter().filter_map(|(_, settings)| settings.port_of(&name)).max();
             let ports = ports.map_or(0, |last| last + 1).max(settings.ports.len()).min(PORTS_MAX);
             settings.ports.resize(ports, PortSettings::default());
@@ -239,6 +239,14 @@ impl Switchboard {
 
     pub(super) fn status(&self) -> Vec<LineStatus> {
         self.lines.iter().map(|line| LineStatus { line: line.id, state: line.state, contacts: 0 }).collect()
+    }
+
+    /// Whether a line could carry a further call now.
+    pub(super) fn is_free(&self, line: LineId) -> bool {
+        self.lines.iter().find(|known| known.id == line).is_some_and(|line| match &line.machine {
+            Machine::Phone(_) => line.state.is_ok(),
+            Machine::Line(machine) => machine.is_free(),
+        })
     }
 
     pub(super) fn cards(&self) -> Vec<CardStatus> {
@@ -513,12 +521,18 @@ fn waker(wake: &UnixDatagram) -> io::Result<Notify> {
 }
 
 impl AnalogSettings {
-    /// Which port of this card it is at, from 0.
-    fn port_of(&self, card: &str) -> Option<usize> {
-        let port = match self {
+    /// Where it is plugged in.
+    #[must_use]
+    pub fn port(&self) -> &PortName {
+        match self {
             Self::Phone(settings) => &settings.port,
             Self::Line(settings) => &settings.port,
-        };
+        }
+    }
+
+    /// Which port of this card it is at, from 0.
+    fn port_of(&self, card: &str) -> Option<usize> {
+        let port = self.port();
         (port.device == card).then(|| usize::from(port.number).checked_sub(1)).flatten()
     }
 
@@ -530,6 +544,7 @@ impl AnalogSettings {
                 port.flash_max_ms.get_or_insert(*plan.flash_ms.end());
             }
             Self::Line(settings) => {
+                port.impedance.get_or_insert(plan.impedance);
                 port.break_min_ms.get_or_insert(settings.loop_break_min_ms);
             }
         }

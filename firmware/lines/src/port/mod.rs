@@ -7,6 +7,29 @@
 pub mod linecard;
 pub mod v253;
 
+use tipring_model::settings::{Field, FieldError, RawSettings};
+
+/// One kind of hardware.
+#[derive(Clone, Copy, Debug)]
+pub struct PortDriver {
+    /// Name in the configuration.
+    pub kind: &'static str,
+    /// Settings of a device of this kind.
+    pub fields: &'static [Field],
+    /// Reads them.
+    pub parse: fn(&RawSettings) -> Result<DeviceSettings, Vec<FieldError>>,
+}
+
+/// The settings of one device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DeviceSettings {
+    /// A line card.
+    LineCard(linecard::CardSettings),
+}
+
+/// Every kind of hardware.
+pub const PORTS: &[PortDriver] = &[linecard::DRIVER];
+
 /// Which way round a port is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum PortKind {

@@ -18,5 +18,5 @@ mod transport;
 
 pub use options::{SipCounters, SipOptions};
 pub use screening::Networks;
-pub use settings::{LampShows, PHONE, PhoneSettings, TRUNK, TrunkSettings};
+pub use settings::{LampShows, PHONE, PhoneSettings, SipSettings, TRUNK, TrunkSettings};
 pub use transport::{SipError, SipLines, TooManyLamps};

@@ -11,15 +11,24 @@ use crate::{Driver, LineSettings};
 pub const TRUNK: Driver = Driver {
     kind: "sip-trunk",
     fields: TrunkSettings::FIELDS,
-    parse: |raw| TrunkSettings::parse(raw).map(LineSettings::SipTrunk),
+    parse: |raw| TrunkSettings::parse(raw).map(|trunk| LineSettings::Sip(SipSettings::Trunk(trunk))),
 };
 
 /// The telephone's row in the table of drivers.
 pub const PHONE: Driver = Driver {
     kind: "sip-phone",
     fields: PhoneSettings::FIELDS,
-    parse: |raw| PhoneSettings::parse(raw).map(LineSettings::SipPhone),
+    parse: |raw| PhoneSettings::parse(raw).map(|phone| LineSettings::Sip(SipSettings::Phone(phone))),
 };
+
+/// The settings of one line over SIP.
+#[derive(Clone, Debug)]
+pub enum SipSettings {
+    /// A line to a SIP provider or another exchange.
+    Trunk(TrunkSettings),
+    /// A SIP telephone that registers at the box.
+    Phone(PhoneSettings),
+}
 
 /// A line to a SIP provider or another exchange.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -22,10 +22,11 @@ use super::legs::{Audio, Legs, SipLeg, info_digit};
 use super::options::{SipCounters, SipOptions};
 use super::random::Random;
 use super::screening::{Networks, Screening};
+use super::settings::SipSettings;
 use super::settings::{PhoneSettings, TrunkSettings};
 use super::sockets::{LocalAddresses, RtpSockets};
 use super::transfers::Transfers;
-use crate::{LineSettings, LineStatus, MediaPort};
+use crate::{LineStatus, MediaPort};
 
 /// A trunk while the daemon runs.
 pub(super) struct Trunk {
@@ -68,19 +69,19 @@ impl Stack {
     pub(super) fn new(
         now: Instant,
         options: SipOptions,
-        lines: Vec<(LineId, LineSettings)>,
+        lines: Vec<(LineId, SipSettings)>,
         media: MediaPort,
         seed: [u8; 32],
     ) -> Self {
         let accounts: Vec<PhoneAccount> = lines
             .iter()
             .filter_map(|(_, settings)| match settings {
-                LineSettings::SipPhone(phone) => Some(PhoneAccount {
+                SipSettings::Phone(phone) => Some(PhoneAccount {
                     username: phone.username.clone(),
                     secret: Secret::Password(phone.password.reveal().to_owned()),
                     md5: phone.md5,
                 }),
-                LineSettings::SipTrunk(_) => None,
+                SipSettings::Trunk(_) => None,
             })
             .collect();
         let phones_from = (!accounts.is_empty()).then(|| options.phones_from.clone());
@@ -89,11 +90,11 @@ impl Stack {
             .into_iter()
             .map(|(id, settings)| {
                 let kind = match settings {
-                    LineSettings::SipTrunk(settings) => {
+                    SipSettings::Trunk(settings) => {
                         screening.add_trunk(u32::from(id.0), settings.peers.clone());
                         Kind::Trunk(Box::new(Trunk { settings, hop: None, registration: None }))
                     }
-                    LineSettings::SipPhone(settings) => Kind::Phone(Box::new(settings)),
+                    SipSettings::Phone(settings) => Kind::Phone(Box::new(settings)),
                 };
                 SipLine { id, kind, state: Err(DownReason::NotRegistered), legs_offered: 0 }
             })

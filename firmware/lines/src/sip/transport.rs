@@ -21,8 +21,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::spawn_local;
 
 use super::options::{SipCounters, SipOptions};
+use super::settings::SipSettings;
 use super::stack::{Stack, UNREGISTER_WAIT, is_datagram};
-use crate::{LineSettings, LineStatus, MediaPort};
+use crate::{LineStatus, MediaPort};
 
 /// Why the SIP lines cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +98,7 @@ impl SipLines {
     /// See [`SipError`].
     pub async fn open(
         options: SipOptions,
-        lines: Vec<(LineId, LineSettings)>,
+        lines: Vec<(LineId, SipSettings)>,
         media: MediaPort,
     ) -> Result<Self, SipError> {
         let mut seed = [0; 32];

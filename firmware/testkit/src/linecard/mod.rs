@@ -10,6 +10,7 @@
 //! [the protocol]: ../../../lines/src/port/linecard/README.md
 
 pub(crate) mod board;
+mod caller_id;
 pub(crate) mod line_port;
 mod order;
 mod phone_port;
@@ -19,5 +20,6 @@ pub(crate) mod tones;
 mod wire;
 
 pub use board::Board;
+pub use caller_id::bellcore;
 pub use order::{Between, Order, Sound, Told};
 pub use stage::{Simulator, StageSettings};

@@ -66,7 +66,7 @@ pub(crate) const RULES: [Rule; 21] = [
         },
     },
     Rule { name: "no lint fires in the fuzz targets", find: |_| fuzz_targets() },
-    Rule { name: "the daemon links the system's Opus", find: |_| linkage::linkage() },
+    Rule { name: "the daemon links the system's Opus and ALSA", find: |_| linkage::linkage() },
 ];
 
 /// Applies every rule and gives whether none found anything.

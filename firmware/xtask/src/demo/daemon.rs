@@ -38,6 +38,7 @@ impl Daemon {
     /// told the process and the folder.
     pub(super) fn start(
         program: &Path,
+        alsa_config: &Path,
         config: impl FnOnce(&Path) -> String,
         started: impl FnOnce(u32, &Path),
         timeline: &Timeline,
@@ -49,6 +50,7 @@ impl Daemon {
         let mut child = Command::new(program)
             .args(["serve", "--config"])
             .arg(&file)
+            .env("ALSA_CONFIG_PATH", alsa_config)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -101,13 +103,14 @@ impl Daemon {
         self.folder.join("data")
     }
 
-    /// The first call record, waited for.
-    pub(super) fn record(&self, limit: Duration) -> Result<Value> {
+    /// The record of the call with this place in the order in which they ended, from 0, waited for.
+    pub(super) fn record(&self, place: usize, limit: Duration) -> Result<Value> {
         let path = self.data().join("cdr/000001.jsonl");
         let until = Instant::now() + limit;
         loop {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
-            if let Some((line, _)) = text.split_once('\n') {
+            // One that has no line's end is still being written.
+            if let Some(line) = text.split_inclusive('\n').nth(place).filter(|line| line.ends_with('\n')) {
                 return serde_json::from_str(line).with_context(|| path.display().to_string());
             }
             if Instant::now() >= until {

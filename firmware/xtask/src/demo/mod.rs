@@ -1,9 +1,11 @@
-//! `cargo xtask demo`: one call on this machine, with its sound checked.
+//! `cargo xtask demo`: two calls on this machine, with their sound checked.
 //!
-//! A caller comes in over a trunk, hears an announcement and a menu, presses a key and is
-//! connected with a second phone. The web server that says so, the caller and the second phone
-//! are threads of this program; the box is the daemon as it is shipped. Nothing leaves the
-//! loopback interface.
+//! A caller comes in over a SIP trunk, hears an announcement and a menu, presses a key and is
+//! connected with a second phone. Another one comes in over a line of the exchange, on two wires,
+//! presses another key, as tones in the sound, and is connected with an analog telephone. The web
+//! server that says so, callers and phones are threads of this program, and so is the line card
+//! that the two wires end at; the box is the daemon as it is shipped. Nothing leaves the loopback
+//! interface.
 
 mod daemon;
 mod story;
@@ -11,6 +13,7 @@ mod timeline;
 mod verdict;
 mod wav;
 mod web;
+mod wires;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -34,6 +37,10 @@ const CALLER_IP: [u8; 4] = [127, 0, 0, 2];
 const FLOW_NUMBER: &str = "100";
 /// The number of the second phone.
 const OFFICE_NUMBER: &str = "201";
+/// The number of the line of the exchange.
+const WALL_NUMBER: &str = "5550123";
+/// The number of the analog telephone.
+const RECEPTION_NUMBER: &str = "203";
 /// The number that is free for the reader's own softphone.
 const READER_NUMBER: &str = "202";
 
@@ -65,12 +72,15 @@ pub(crate) fn run(once: bool, seconds: Option<u64>) -> Result<bool> {
     let started = |pid: u32, folder: &Path| {
         *cleared.lock().unwrap_or_else(PoisonError::into_inner) = Some((pid, folder.to_path_buf()));
     };
-    let written = |folder: &Path| config(folder, web_address, &passwords);
-    let mut daemon = Daemon::start(&program, written, started, &timeline)?;
+    let card = wires::card()?;
+    let written = |folder: &Path| config(folder, web_address, &passwords, &card.serial_path());
+    let mut daemon = Daemon::start(&program, &card.alsa_config(), written, started, &timeline)?;
     timeline.say("box", &format!("takes calls at {}", daemon.udp));
     let [office_password, reader_password] = &passwords;
     let office = story::office(&daemon, office_password, &timeline)?;
-    let good = report(story::tell(&daemon, &office, &sounds, &timeline));
+    let sip = story::tell(&daemon, &office, &sounds, &timeline).map(|evidence| verdict::judge(&evidence));
+    let wires = wires::tell(&daemon, &card, &sounds, &timeline);
+    let good = [report("SIP", sip), report("Two wires", wires)] == [true; 2];
     if !once {
         // From here on Ctrl-C is the usual end.
         *cleared.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -84,10 +94,10 @@ pub(crate) fn run(once: bool, seconds: Option<u64>) -> Result<bool> {
 }
 
 /// Prints what was found; gives whether all of it is good.
-fn report(told: Result<verdict::Evidence>) -> bool {
-    println!();
+fn report(call: &str, told: Result<Vec<verdict::Finding>>) -> bool {
+    println!("\n{call}");
     let findings = match told {
-        Ok(evidence) => verdict::judge(&evidence),
+        Ok(findings) => findings,
         Err(error) => {
             vec![verdict::Finding { good: false, what: format!("the call did not come about: {error:#}") }]
         }
@@ -96,7 +106,7 @@ fn report(told: Result<verdict::Evidence>) -> bool {
         println!("{}  {}", if finding.good { "ok    " } else { "WRONG " }, finding.what);
     }
     let good = findings.iter().all(|finding| finding.good);
-    println!("{}", if good { "\nEverything was as expected." } else { "\nNot everything was as expected." });
+    println!("{}", if good { "Everything was as expected." } else { "Not everything was as expected." });
     good
 }
 
@@ -161,8 +171,9 @@ fn pages(web: SocketAddr, sounds: &Sounds) -> Vec<Page> {
 <Response>
   <Play>http://{web}/welcome.wav</Play>
   <Gather dtmf_length="1" timeout="8000">
-    <Say>Press one, and you will be connected with the office.</Say>
+    <Say>Press one, and you will be connected with the office, or two for the reception.</Say>
     <DTMF value="1"><Dial record="record-from-answer">{OFFICE_NUMBER}</Dial></DTMF>
+    <DTMF value="2"><Dial>{RECEPTION_NUMBER}</Dial></DTMF>
     <Default><Say>That is not on the menu.</Say></Default>
     <Error><Say>No key was pressed.</Say></Error>
   </Gather>
@@ -176,8 +187,8 @@ fn pages(web: SocketAddr, sounds: &Sounds) -> Vec<Page> {
     ]
 }
 
-fn config(folder: &Path, web: SocketAddr, passwords: &[String; 2]) -> String {
-    let folder = folder.display();
+fn config(folder: &Path, web: SocketAddr, passwords: &[String; 2], serial: &Path) -> String {
+    let (folder, serial) = (folder.display(), serial.display());
     let [a, b, c, d] = CALLER_IP;
     let mut text = format!(
         r#"schema = 1
@@ -204,6 +215,25 @@ host = "{a}.{b}.{c}.{d}:5060"
 peers = ["{a}.{b}.{c}.{d}/32"]
 codecs = ["PCMU", "PCMA"]
 flow = "office"
+
+[[device]]
+name = "card1"
+kind = "linecard"
+serial = "{serial}"
+audio = "tipring"
+
+[[line]]
+name = "wall"
+kind = "fxo"
+port = "card1/1"
+number = "{WALL_NUMBER}"
+flow = "office"
+
+[[line]]
+name = "reception"
+kind = "fxs"
+port = "card1/2"
+number = "{RECEPTION_NUMBER}"
 
 [[flow]]
 name = "office"

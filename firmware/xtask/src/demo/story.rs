@@ -12,7 +12,7 @@ use super::verdict::Evidence;
 use super::{CALLER_IP, FLOW_NUMBER, OFFICE_NUMBER, Sounds};
 
 /// Longest wait for anything.
-const LIMIT: Duration = Duration::from_secs(20);
+pub(super) const LIMIT: Duration = Duration::from_secs(20);
 /// Time between two looks at what was heard.
 const LOOK: Duration = Duration::from_millis(100);
 /// Sound above this is no silence.
@@ -84,7 +84,7 @@ pub(super) fn tell(
     let office_ended = office.wait_end(LIMIT)?;
     caller.wait_end(LIMIT)?;
 
-    let record = daemon.record(LIMIT)?;
+    let record = daemon.record(0, LIMIT)?;
     timeline.say("box", &format!("record of the call: {record}"));
     Ok(Evidence {
         welcome: sounds.welcome.clone(),

@@ -9,15 +9,15 @@ use tipring_testkit::phone::{SAMPLES_PER_SECOND, compare};
 use super::wav;
 
 /// Least likeness of a sound with what was to be heard.
-const ALIKE_MIN: f64 = 0.99;
+pub(super) const ALIKE_MIN: f64 = 0.99;
 /// Most likeness of a sound with another one.
-const OTHER_MAX: f64 = 0.6;
+pub(super) const OTHER_MAX: f64 = 0.6;
 /// Least likeness of each of two voices with a recording of both at once: of two equally loud
 /// ones, each is 0.7 of the sum.
 const MIXED_MIN: f64 = 0.55;
 /// Parts in which a conversation is compared, and how far a jitter buffer may move each.
 const PART: usize = SAMPLES_PER_SECOND / 2;
-const SLIP: usize = SAMPLES_PER_SECOND * 60 / 1_000;
+pub(super) const SLIP: usize = SAMPLES_PER_SECOND * 60 / 1_000;
 
 /// What was heard and kept.
 pub(super) struct Evidence {
@@ -40,7 +40,7 @@ pub(super) struct Finding {
     pub(super) what: String,
 }
 
-fn finding(good: bool, what: String) -> Finding {
+pub(super) fn finding(good: bool, what: String) -> Finding {
     Finding { good, what }
 }
 

@@ -24,17 +24,27 @@ const LOOK_MAX: Duration = Duration::from_secs(2);
 const CLEARING: Duration = Duration::from_secs(1);
 
 impl Fxo {
+    /// Whether a call could be placed now.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        // A number that came before any ring says that it is about to ring.
+        self.is_usable() && self.stage == Stage::Rest && self.caller.is_none() && !self.ring.is_active()
+    }
+
+    /// Whether there is a line that nobody else is on.
+    fn is_usable(&self) -> bool {
+        self.is_present && self.told.is_ok() && self.has_battery && !self.in_use
+    }
+
     pub(super) fn place(&mut self, now: Instant, id: LegId, to: &Number) {
         if self.leg() == Some(id) {
             return; // The same name twice: the leg that has it keeps it.
         }
-        if !self.is_present || self.told.is_err() || !self.has_battery || self.in_use {
+        if !self.is_usable() {
             return self.refuse(id);
         }
         let is_emergency = self.plan.emergency.iter().any(|number| number == to.as_str());
-        // A number that came before any ring says that it is about to ring.
-        let is_free = self.stage == Stage::Rest && self.caller.is_none() && !self.ring.is_active();
-        if !is_free && (!is_emergency || self.is_emergency) {
+        if !self.is_free() && (!is_emergency || self.is_emergency) {
             return self.refuse(id);
         }
         let prefix = if is_emergency { "" } else { &self.settings.prefix };

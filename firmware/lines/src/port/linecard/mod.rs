@@ -22,4 +22,4 @@ pub use link::{
 };
 pub use message::{CardInfo, PORTS_MAX, Reading, Refusal, VERSION};
 pub use pump::{CardSound, PERIOD_FRAMES, PortPeriod, SoundFault};
-pub use settings::{CardSettings, Impedance, PortSettings};
+pub use settings::{CardSettings, DRIVER, Impedance, PortSettings};

@@ -1,5 +1,16 @@
 //! What is set at a card and its ports. What is not set stays as the card has it.
 
+use tipring_model::settings::{Field, FieldError, FieldKind, Problem, RawSettings, Settings};
+
+use crate::port::{DeviceSettings, PortDriver};
+
+/// The card's row in the table of hardware.
+pub const DRIVER: PortDriver = PortDriver {
+    kind: "linecard",
+    fields: CardSettings::FIELDS,
+    parse: |raw| CardSettings::parse(raw).map(DeviceSettings::LineCard),
+};
+
 /// How a card is reached, and its ports.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CardSettings {
@@ -9,6 +20,35 @@ pub struct CardSettings {
     pub audio_device: String,
     /// Each port of the card in turn; ports beyond are as the card has them.
     pub ports: Vec<PortSettings>,
+}
+
+const fn needed(key: &'static str, label: &'static str, help: &'static str) -> Field {
+    Field { key, label, help, kind: FieldKind::Text { bytes_max: 255 }, default: None, required: true }
+}
+
+impl Settings for CardSettings {
+    const FIELDS: &'static [Field] = &[
+        needed(
+            "serial",
+            "Serial port",
+            "By its place, such as /dev/serial/by-path/..., so that the card keeps its lines.",
+        ),
+        needed("audio", "Sound device", "The card's name at ALSA, such as hw:CARD=Tipring."),
+    ];
+
+    fn parse(raw: &RawSettings) -> Result<Self, Vec<FieldError>> {
+        raw.check(Self::FIELDS)?;
+        let text = |key: &str, wanted| {
+            let text = raw.text(key).map(str::trim).filter(|text| !text.is_empty());
+            let fault = || vec![FieldError { key: key.to_owned(), problem: Problem::Malformed { wanted } }];
+            text.map(str::to_owned).ok_or_else(fault)
+        };
+        Ok(Self {
+            serial_path: text("serial", "the path of a serial port")?,
+            audio_device: text("audio", "the name of an ALSA device")?,
+            ports: Vec::new(),
+        })
+    }
 }
 
 /// One port. Each is a key of `CONF`; [the protocol](README.md) has their ranges and what a
