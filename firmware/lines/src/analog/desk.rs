@@ -224,6 +224,14 @@ impl Desk {
         )
     }
 
+    /// What is played comes back after so many periods of 10 ms at least: 1 to 8; 2 if this is not
+    /// called.
+    pub fn expect_echo_after(&mut self, periods: usize) {
+        for port in &mut self.ports {
+            port.canceller.expect_after(periods);
+        }
+    }
+
     fn carry_out_all(&mut self) {
         for _ in 0..COMMANDS_A_PERIOD {
             let Ok(command) = self.commands.pop() else { break };

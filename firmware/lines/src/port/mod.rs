@@ -25,10 +25,12 @@ pub struct PortDriver {
 pub enum DeviceSettings {
     /// A line card.
     LineCard(linecard::CardSettings),
+    /// A voice modem.
+    Modem(v253::ModemSettings),
 }
 
 /// Every kind of hardware.
-pub const PORTS: &[PortDriver] = &[linecard::DRIVER];
+pub const PORTS: &[PortDriver] = &[linecard::DRIVER, v253::DRIVER];
 
 /// Which way round a port is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

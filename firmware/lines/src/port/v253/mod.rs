@@ -27,5 +27,5 @@ pub use samples::SampleFormat;
 pub use session::{
     ChipTone, Input, ModemInfo, Output, Session, SessionCounters, SessionFault, SessionState, WATCHDOG_EVERY,
 };
-pub use settings::ModemSettings;
+pub use settings::{DRIVER, ModemSettings};
 pub use shield::{Unshielded, Unshielder, shield};

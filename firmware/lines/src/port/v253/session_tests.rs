@@ -613,6 +613,15 @@ fn the_dialogue_is_the_documented_one() {
     assert!(missing.is_empty() && seen.len() >= 10, "{missing:?} {seen:?}");
 }
 
+/// The port is opened at most half a second after the modem is back: together less than five.
+#[test]
+fn it_is_up_soon_after_it_was_opened() {
+    for chip in CHIPS {
+        let bench = Bench::up(chip);
+        assert!(bench.now - bench.began < Duration::from_secs(1), "{chip:?}");
+    }
+}
+
 #[test]
 fn it_takes_the_line_within_the_time_of_a_spoken_word() {
     for chip in CHIPS {

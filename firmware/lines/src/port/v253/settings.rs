@@ -1,8 +1,16 @@
 //! What is set at a modem.
 
-use tipring_model::settings::{Field, FieldError, FieldKind, RawSettings, Settings};
+use tipring_model::settings::{Field, FieldError, FieldKind, Problem, RawSettings, Settings};
 
 use super::quirks::Chip;
+use crate::port::{DeviceSettings, PortDriver};
+
+/// The modem's row in the table of hardware.
+pub const DRIVER: PortDriver = PortDriver {
+    kind: "v253",
+    fields: ModemSettings::FIELDS,
+    parse: |raw| ModemSettings::parse(raw).map(DeviceSettings::Modem),
+};
 
 /// How a modem is reached, and what it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,8 +45,11 @@ impl Settings for ModemSettings {
 
     fn parse(raw: &RawSettings) -> Result<Self, Vec<FieldError>> {
         raw.check(Self::FIELDS)?;
+        let serial = raw.text("serial").map(str::trim).filter(|text| !text.is_empty());
+        let problem = Problem::Malformed { wanted: "the path of a serial port" };
+        let fault = || vec![FieldError { key: String::from("serial"), problem }];
         Ok(Self {
-            serial_path: raw.text("serial").unwrap_or_default().to_owned(),
+            serial_path: serial.map(str::to_owned).ok_or_else(fault)?,
             chip: raw.text("chip").and_then(Chip::from_word),
             country: None,
         })
