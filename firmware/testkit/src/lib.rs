@@ -1,10 +1,14 @@
-//! For tests alone: a virtual clock, transcripts of flows, a seeded generator, a telephone, and a
-//! line card.
+//! For tests alone: a virtual clock, transcripts of flows, a seeded generator, a telephone, a line
+//! card, and a modem.
 
 pub mod clock;
+pub mod console;
 pub mod linecard;
+pub mod modem;
 pub mod phone;
 pub mod random;
 pub mod transcript;
+
+mod terminal;
 
 pub use clock::Clock;

@@ -8,6 +8,7 @@ use tipring_lines::analog::voice::SoundPlan;
 use tipring_lines::analog::{AnalogOptions, contract};
 use tipring_lines::port::Cadence;
 use tipring_lines::port::linecard::Impedance as CardImpedance;
+use tipring_lines::port::v253::t35_code;
 use tipring_media::dsp::caller_id::LineTime;
 use tipring_media::dsp::caller_id::digits::Form;
 use tipring_model::Number;
@@ -59,6 +60,7 @@ fn country_plan(country: &Country, emergency: &[String]) -> CountryPlan {
     let (shortest, longest) = line.flash_accepted_ms;
     CountryPlan {
         impedance: impedance(line.impedance),
+        t35: t35_code(&country.code),
         ring: Cadence::new(&steps).unwrap_or(Cadence::RING),
         caller_id: standard(country),
         caller_id_moment: match line.caller_id_start {

@@ -3,14 +3,16 @@
 //! The canceller takes blocks of 4 ms, and two periods are five of them: what passes through is
 //! late by 2 ms, and no more. What is played comes back when it has been through the card: two
 //! periods wait there, so the canceller hears of it two periods later, and its tail is left to
-//! the line.
+//! the line. In a modem it waits longer.
 
 use tipring_media::dsp::echo::{BLOCK_SAMPLES, EchoCanceller};
 
 use crate::port::linecard::PERIOD_FRAMES;
 
-/// Periods that what is played waits in the card at least.
+/// Periods that what is played waits in a card at least,
 const CARD_PERIODS: usize = 2;
+/// and in whatever else.
+const PERIODS_MAX: usize = 8;
 /// Samples that one period and what was left of the last can be, in whole blocks.
 const SPAN: usize = 3 * BLOCK_SAMPLES;
 /// Samples by which what passes is late.
@@ -31,7 +33,9 @@ pub(super) struct Canceller {
     hiding: EchoCanceller,
     keeping: EchoCanceller,
     /// What was played, oldest first.
-    played: [[i16; PERIOD_FRAMES]; CARD_PERIODS],
+    played: [[i16; PERIOD_FRAMES]; PERIODS_MAX],
+    /// So many periods ago it was played what may be heard now.
+    periods: usize,
     /// What is too little for a block yet: played, heard.
     left: [[i16; SPAN]; 2],
     filled: usize,
@@ -45,7 +49,8 @@ impl Default for Canceller {
         Self {
             hiding: EchoCanceller::default(),
             keeping: EchoCanceller::linear(),
-            played: [[0; PERIOD_FRAMES]; CARD_PERIODS],
+            played: [[0; PERIOD_FRAMES]; PERIODS_MAX],
+            periods: CARD_PERIODS,
             left: [[0; SPAN]; 2],
             filled: 0,
             done: [0; SPAN],
@@ -68,15 +73,22 @@ impl Canceller {
         self.hiding.loss_db()
     }
 
+    /// What is played comes back after so many periods at least: 1 to 8.
+    pub(super) fn expect_after(&mut self, periods: usize) {
+        self.periods = periods.clamp(1, PERIODS_MAX);
+    }
+
     /// What was played when what is heard now came from the wire.
     pub(super) const fn far(&self) -> &[i16; PERIOD_FRAMES] {
-        &self.played[0]
+        // From 1 to 8 of 8, so that it is always one of them.
+        &self.played[PERIODS_MAX - self.periods]
     }
 
     /// Takes the echo out of 10 ms. To be called before [`played`](Self::played).
     pub(super) fn process(&mut self, heard: &[i16; PERIOD_FRAMES], residue: Residue) -> [i16; PERIOD_FRAMES] {
+        let played = *self.far();
         let [far, near] = &mut self.left;
-        far[self.filled..self.filled + PERIOD_FRAMES].copy_from_slice(&self.played[0]);
+        far[self.filled..self.filled + PERIOD_FRAMES].copy_from_slice(&played);
         near[self.filled..self.filled + PERIOD_FRAMES].copy_from_slice(heard);
         self.filled += PERIOD_FRAMES;
         let whole = self.filled / BLOCK_SAMPLES * BLOCK_SAMPLES;

@@ -7,12 +7,15 @@ use std::time::Duration;
 use super::contract::CallerIdStandard;
 use crate::port::Cadence;
 use crate::port::linecard::Impedance;
+use crate::port::v253::t35_code;
 
 /// The figures of one country. [`Default`] has those of the United States.
 #[derive(Clone, PartialEq, Debug)]
 pub struct CountryPlan {
     /// What a line port shows the line.
     pub impedance: Impedance,
+    /// The country as modems have it (ITU-T T.35); `None` leaves them as they were made.
+    pub t35: Option<u8>,
     /// How a telephone rings, and how the exchange rings.
     pub ring: Cadence,
     /// How a telephone is told who calls.
@@ -66,6 +69,7 @@ impl Default for CountryPlan {
     fn default() -> Self {
         Self {
             impedance: Impedance::R600,
+            t35: t35_code("us"),
             ring: Cadence::RING,
             caller_id: CallerIdStandard::Bellcore,
             caller_id_moment: CallerIdMoment::AfterFirstRing,

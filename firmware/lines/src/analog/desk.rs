@@ -235,6 +235,30 @@ impl Desk {
         (Self { ports, commands, facts, gauges, unshown: 0, notify }, link)
     }
 
+    /// What is played comes back after so many periods of 10 ms at least: 1 to 8; 2 if this is not
+    /// called.
+    pub fn expect_echo_after(&mut self, periods: usize) {
+        for port in &mut self.ports {
+            port.canceller.expect_after(periods);
+        }
+    }
+
+    fn carry_out_all(&mut self) {
+        for _ in 0..COMMANDS_A_PERIOD {
+            let Ok(command) = self.commands.pop() else { break };
+            self.carry_out(command);
+        }
+    }
+
+    /// There are facts, if there is less room for them than before.
+    fn notify_since(&self, before: usize) {
+        if self.facts.slots() < before
+            && let Some(notify) = &self.notify
+        {
+            notify();
+        }
+    }
+
     fn carry_out(&mut self, command: DeskCommand) {
         match command {
             DeskCommand::Say { port, number, script } => {
@@ -296,10 +320,7 @@ impl Desk {
 impl CardSound for Desk {
     fn period(&mut self, at: SampleTime, periods: &mut [PortPeriod]) {
         let before = self.facts.slots();
-        for _ in 0..COMMANDS_A_PERIOD {
-            let Ok(command) = self.commands.pop() else { break };
-            self.carry_out(command);
-        }
+        self.carry_out_all();
         for (number, (port, period)) in self.ports.iter_mut().zip(periods).enumerate() {
             let (facts, gauges) = (&mut self.facts, &self.gauges);
             port.period(at, period, |fact| {
@@ -313,11 +334,16 @@ impl CardSound for Desk {
             }
         }
         self.unshown = self.unshown.checked_sub(1).unwrap_or(SHOWN_EVERY - 1);
-        if self.facts.slots() < before
-            && let Some(notify) = &self.notify
-        {
-            notify();
+        self.notify_since(before);
+    }
+
+    fn rest(&mut self) {
+        let before = self.facts.slots();
+        self.carry_out_all();
+        for (number, port) in self.ports.iter_mut().enumerate() {
+            port.tell(number, &mut self.facts);
         }
+        self.notify_since(before);
     }
 }
 

@@ -4,7 +4,7 @@
 //! [`contract`]. They open no device and read no clock. `country.rs` says what they need to
 //! know about the country.
 //!
-//! The rest joins them with a card: `ears.rs` and `voice.rs` are what they hear and say, `desk.rs`
+//! The rest joins them with a card or a modem: `ears.rs` and `voice.rs` are what they hear and say, `desk.rs`
 //! is what the card's thread does, `endpoint.rs` the way between it and the media engine.
 //! `switchboard.rs` tells the machines what happens and does what they want, and [`AnalogLines`]
 //! waits for it. `watch.rs` says how ports stand and what happened at them, `try_out.rs` tries a
@@ -23,7 +23,9 @@ pub mod voice;
 pub mod watch;
 
 mod canceller;
+mod device;
 mod lines;
+mod modem_line;
 mod settings;
 mod switchboard;
 mod timers;
@@ -32,6 +34,7 @@ mod trials;
 #[cfg(test)]
 mod wire;
 
+pub use device::DeviceFault;
 pub use lines::AnalogLines;
 pub use settings::PortName;
 use tipring_model::settings::Settings as _;

@@ -1,10 +1,9 @@
-//! The analog lines without waiting: what the cards say goes to the machines, and what the
-//! machines want goes to the cards, the desks, the media engine and the calls.
+//! The analog lines without waiting: what the devices say goes to the machines, and what the
+//! machines want goes to the devices, the desks, the media engine and the calls.
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::unix::net::UnixDatagram;
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime};
 
 use tipring_media::Command;
@@ -16,7 +15,8 @@ use tokio::sync::oneshot;
 
 use super::contract::{Input, Listen, Note, Output, Sound};
 use super::country::CountryPlan;
-use super::desk::{Desk, DeskCommand, DeskFact, DeskLink, LineRecord, PortPlan};
+use super::desk::{DeskCommand, DeskFact, DeskLink, LineRecord, PortPlan};
+use super::device::{Device, DeviceEvent, DeviceFault};
 use super::ears::EarPlan;
 use super::endpoint::leg_sound;
 use super::fxo::{Fxo, FxoSettings};
@@ -26,7 +26,7 @@ use super::settings::PortName;
 use super::trials::Running;
 use super::voice::{Script, SoundPlan};
 use super::watch::{Happenings, Measured, PortStatus, Standing, Watch, What};
-use crate::port::linecard::{Card, CardEvent, CardFault, CounterValues, Notify, PORTS_MAX, PortSettings};
+use crate::port::linecard::{CardEvent, CounterValues, Notify, PORTS_MAX, PortSettings};
 use crate::port::{Capabilities, DeviceSettings, PortKind, TxSignal};
 use crate::{LineStatus, MediaPort};
 
@@ -62,13 +62,13 @@ pub enum AnalogSettings {
     Line(Box<FxoSettings>),
 }
 
-/// How a card stands.
+/// How a card or a modem stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CardStatus {
     /// Its name.
     pub name: String,
     /// Why it is not there; `None` when it is, and before that is known.
-    pub fault: Option<CardFault>,
+    pub fault: Option<DeviceFault>,
     /// It is there.
     pub is_present: bool,
     /// What went wrong so far.
@@ -136,18 +136,20 @@ pub(super) struct Line {
     /// Legs with an endpoint.
     legs: Vec<LegId>,
     record: Option<oneshot::Sender<Box<LineRecord>>>,
+    /// The line is being taken, and has no sound yet: what happens is told when it has.
+    awaits_sound: bool,
+    held: Vec<LineEvent>,
 }
 
 pub(super) struct CardLink {
-    name: String,
-    pub(super) card: Card,
-    events: Receiver<CardEvent>,
+    pub(super) name: String,
+    pub(super) card: Device,
     pub(super) desk: DeskLink,
     waiting: VecDeque<DeskCommand>,
     pub(super) is_present: bool,
     /// What its ports can do.
-    ports: Vec<Capabilities>,
-    fault: Option<CardFault>,
+    pub(super) ports: Vec<Capabilities>,
+    pub(super) fault: Option<DeviceFault>,
 }
 
 impl CardLink {
@@ -209,23 +211,12 @@ impl Switchboard {
             caller_id: plan.caller_id,
         };
         let mut opened = Vec::new();
+        let ears = PortPlan { ears, heard_gain_db: 0.0, played_gain_db: 0.0 };
         for (name, settings) in devices {
-            let DeviceSettings::LineCard(mut settings) = settings;
-            let ports = lines.iter().filter_map(|(_, settings)| settings.port_of(&name)).max();
-            let ports = ports.map_or(0, |last| last + 1).max(settings.ports.len()).min(PORTS_MAX);
-            settings.ports.resize(ports, PortSettings::default());
-            for (_, line) in &lines {
-                if let Some(port) = line.port_of(&name).and_then(|port| settings.ports.get_mut(port)) {
-                    line.set_port(&plan, port);
-                }
-            }
-            let ear_plan = PortPlan { ears: ears.clone(), heard_gain_db: 0.0, played_gain_db: 0.0 };
-            let (desk, link) = Desk::new(&vec![ear_plan; ports], Some(waker(wake)?));
-            let (card, events) = Card::open(&name, settings, Box::new(desk), Some(waker(wake)?))?;
+            let (card, link) = Device::open(&name, settings, &lines, &plan, &ears, wake)?;
             opened.push(CardLink {
                 name,
                 card,
-                events,
                 desk: link,
                 waiting: VecDeque::new(),
                 is_present: false,
@@ -251,6 +242,8 @@ impl Switchboard {
                 measured: None,
                 legs: Vec::new(),
                 record: None,
+                awaits_sound: false,
+                held: Vec::new(),
             })
             .collect();
         Ok(Self {
@@ -295,7 +288,7 @@ impl Switchboard {
                     let kind = link.ports.get(port).map(|capabilities| capabilities.kind);
                     link.is_present && kind == Some(line.machine.kind())
                 }),
-                device_fault: link.and_then(|(link, _)| link.fault).map(CardFault::code),
+                device_fault: link.and_then(|(link, _)| link.fault).map(DeviceFault::code),
                 down: line.state.err(),
                 wire: line.wire(),
                 legs,
@@ -366,8 +359,11 @@ impl Switchboard {
     /// Takes whatever the cards have said, and does what is due.
     pub(super) fn look(&mut self, now: Instant) {
         for card in 0..self.cards.len() {
-            while let Some(event) = self.cards.get_mut(card).and_then(|link| link.events.try_recv().ok()) {
-                self.card_event(now, card, event);
+            while let Some(event) = self.cards.get(card).and_then(|link| link.card.event()) {
+                match event {
+                    DeviceEvent::Card(event) => self.card_event(now, card, event),
+                    DeviceEvent::Modem(event) => self.modem_event(now, card, event),
+                }
             }
             while let Some(fact) = self.cards.get_mut(card).and_then(|link| link.desk.facts.pop().ok()) {
                 self.desk_fact(now, card, fact);
@@ -392,7 +388,7 @@ impl Switchboard {
         }
     }
 
-    fn line_at(&self, card: usize, port: usize) -> Option<usize> {
+    pub(super) fn line_at(&self, card: usize, port: usize) -> Option<usize> {
         self.lines.iter().position(|line| line.place == Some((card, port)))
     }
 
@@ -411,7 +407,7 @@ impl Switchboard {
                 self.present(now, card, &info.ports);
             }
             CardEvent::Gone(fault) => {
-                (link.is_present, link.fault) = (false, Some(fault));
+                (link.is_present, link.fault) = (false, Some(fault.into()));
                 tracing::warn!(card = link.name, code = fault.code(), %fault, "card is not there");
                 self.gone(now, card);
             }
@@ -443,7 +439,7 @@ impl Switchboard {
         }
     }
 
-    fn present(&mut self, now: Instant, card: usize, ports: &[Capabilities]) {
+    pub(super) fn present(&mut self, now: Instant, card: usize, ports: &[Capabilities]) {
         for at in 0..self.lines.len() {
             let Some(line) = self.lines.get_mut(at) else { continue };
             let Some((_, port)) = line.place.filter(|(of, _)| *of == card) else { continue };
@@ -462,7 +458,7 @@ impl Switchboard {
         }
     }
 
-    fn gone(&mut self, now: Instant, card: usize) {
+    pub(super) fn gone(&mut self, now: Instant, card: usize) {
         for at in 0..self.lines.len() {
             let Some(line) = self.lines.get_mut(at) else { continue };
             let Some((_, port)) = line.place.filter(|(of, _)| *of == card) else { continue };
@@ -471,6 +467,7 @@ impl Switchboard {
             line.sound = line.sound.wrapping_add(1);
             line.wanted = (Listen::default(), Sound::Quiet);
             line.measured = None;
+            line.awaits_sound = false;
             let number = line.sound;
             self.give(now, at, Input::Gone);
             if let Some(link) = self.cards.get_mut(card) {
@@ -528,6 +525,11 @@ impl Switchboard {
             match output {
                 Output::Signal(signal) => {
                     if let Some((link, port)) = link {
+                        if signal == TxSignal::OffHook {
+                            line.awaits_sound = link.card.says_when_sound_begins();
+                        } else if signal == TxSignal::OnHook {
+                            line.awaits_sound = false;
+                        }
                         signal_out(link, port, signal);
                     }
                 }
@@ -603,10 +605,20 @@ impl Switchboard {
                         | LineEvent::Replaced { .. }
                         | LineEvent::Referred { .. } => {}
                     }
-                    self.events.push_back((line.id, event));
+                    line.held.push(event);
                 }
             }
         }
+        if !line.awaits_sound {
+            self.events.extend(line.held.drain(..).map(|event| (line.id, event)));
+        }
+    }
+
+    /// A line that was taken has sound now.
+    pub(super) fn sound_began(&mut self, at: usize) {
+        let Some(line) = self.lines.get_mut(at) else { return };
+        line.awaits_sound = false;
+        self.events.extend(line.held.drain(..).map(|event| (line.id, event)));
     }
 }
 
@@ -633,7 +645,7 @@ const fn says_time(sound: &Sound) -> bool {
 }
 
 /// Something that wakes the main thread, for another one.
-fn waker(wake: &UnixDatagram) -> io::Result<Notify> {
+pub(super) fn waker(wake: &UnixDatagram) -> io::Result<Notify> {
     let wake = wake.try_clone()?;
     Ok(Box::new(move || {
         // A full socket is a thread that is awake already.
@@ -652,13 +664,13 @@ impl AnalogSettings {
     }
 
     /// Which port of this card it is at, from 0.
-    fn port_of(&self, card: &str) -> Option<usize> {
+    pub(super) fn port_of(&self, card: &str) -> Option<usize> {
         let port = self.port();
         (port.device == card).then(|| usize::from(port.number).checked_sub(1)).flatten()
     }
 
     /// What the card must know of it, where it is not set.
-    fn set_port(&self, plan: &CountryPlan, port: &mut PortSettings) {
+    pub(super) fn set_port(&self, plan: &CountryPlan, port: &mut PortSettings) {
         match self {
             Self::Phone(_) => {
                 port.flash_min_ms.get_or_insert(*plan.flash_ms.start());

@@ -5,6 +5,7 @@
 //! [`analog`](crate::analog).
 
 pub mod linecard;
+pub mod v253;
 
 use tipring_model::settings::{Field, FieldError, RawSettings};
 
@@ -26,6 +27,8 @@ pub struct PortDriver {
 pub enum DeviceSettings {
     /// A line card.
     LineCard(linecard::CardSettings),
+    /// A voice modem.
+    Modem(v253::ModemSettings),
 }
 
 impl DeviceSettings {
@@ -34,12 +37,13 @@ impl DeviceSettings {
     pub const fn driver(&self) -> &'static PortDriver {
         match self {
             Self::LineCard(_) => &linecard::DRIVER,
+            Self::Modem(_) => &v253::DRIVER,
         }
     }
 }
 
 /// Every kind of hardware.
-pub const PORTS: &[PortDriver] = &[linecard::DRIVER];
+pub const PORTS: &[PortDriver] = &[linecard::DRIVER, v253::DRIVER];
 
 /// Which way round a port is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

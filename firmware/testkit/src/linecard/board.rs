@@ -59,7 +59,7 @@ pub struct Board {
 
 /// What the stage, not the board, is to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Outside {
+pub(crate) enum Outside {
     /// Nothing.
     Nothing,
     LoseFrames(u32),
@@ -442,6 +442,12 @@ impl Board {
                 let at = self.at();
                 self.told.push(Told::Here { id, at });
             }
+            Order::Caller { .. }
+            | Order::Event { .. }
+            | Order::Log
+            | Order::Nonsense { .. }
+            | Order::Mute { .. }
+            | Order::Pace { .. } => return Err(String::from("that is for a modem, and this is a card")),
         }
         Ok(Outside::Nothing)
     }
@@ -482,7 +488,8 @@ impl Board {
     }
 }
 
-fn load(sound: Sound) -> Result<Vec<i16>, String> {
+/// The samples of an order.
+pub(crate) fn load(sound: Sound) -> Result<Vec<i16>, String> {
     match sound {
         Sound::Samples(samples) => Ok(samples),
         Sound::File(file) => read_wav(&file).map_err(|error| format!("{file}: {error}")),

@@ -26,20 +26,20 @@ const DIGITS_MAX: usize = 32;
 
 /// What is set by `CONF`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct LineSettings {
-    pub(super) break_min_ms: u32,
-    pub(super) make_ms: u32,
-    pub(super) pulse_break_ms: u32,
+pub(crate) struct LineSettings {
+    pub(crate) break_min_ms: u32,
+    pub(crate) make_ms: u32,
+    pub(crate) pulse_break_ms: u32,
 }
 
 impl LineSettings {
-    pub(super) const DEFAULT: Self = Self { break_min_ms: 50, make_ms: 40, pulse_break_ms: 60 };
+    pub(crate) const DEFAULT: Self = Self { break_min_ms: 50, make_ms: 40, pulse_break_ms: 60 };
 }
 
 /// Ringing, and what is said between.
-pub(super) struct Ringing {
-    pub(super) steps_ms: Vec<u32>,
-    pub(super) between: Option<(u32, u32, Vec<i16>)>,
+pub(crate) struct Ringing {
+    pub(crate) steps_ms: Vec<u32>,
+    pub(crate) between: Option<(u32, u32, Vec<i16>)>,
     step: usize,
     left_ms: u32,
     bursts: u32,
@@ -50,7 +50,7 @@ pub(super) struct Ringing {
 }
 
 impl Ringing {
-    pub(super) fn new(steps_ms: Vec<u32>, between: Option<(u32, u32, Vec<i16>)>) -> Self {
+    pub(crate) fn new(steps_ms: Vec<u32>, between: Option<(u32, u32, Vec<i16>)>) -> Self {
         let before = between.as_ref().filter(|(after, _, _)| *after == 0);
         let first_ms = before.map_or(0, |(_, wait_ms, sound)| (sound.len() / 8) as u32 + wait_ms);
         let wait_ms = before.map(|_| 0);
@@ -88,14 +88,14 @@ impl Ringing {
 }
 
 /// A line port with its exchange.
-pub(super) struct LinePort {
+pub(crate) struct LinePort {
     number: usize,
-    pub(super) settings: LineSettings,
+    pub(crate) settings: LineSettings,
     // The exchange.
     ringing: Option<Ringing>,
     says: VecDeque<i16>,
     tone: Option<Tone>,
-    pub(super) heard: Record,
+    pub(crate) heard: Record,
     ear: KeyEar,
     reversed: bool,
     battery: bool,
@@ -121,7 +121,7 @@ pub(super) struct LinePort {
 }
 
 impl LinePort {
-    pub(super) fn new(number: usize) -> Self {
+    pub(crate) fn new(number: usize) -> Self {
         Self {
             number,
             settings: LineSettings::DEFAULT,
@@ -154,54 +154,54 @@ impl LinePort {
 
     // What the exchange does.
 
-    pub(super) fn ring(&mut self, ringing: Ringing) {
+    pub(crate) fn ring(&mut self, ringing: Ringing) {
         self.ringing = Some(ringing);
     }
 
-    pub(super) fn stop_ring(&mut self) {
+    pub(crate) fn stop_ring(&mut self) {
         self.ringing = None;
     }
 
-    pub(super) fn say(&mut self, samples: &[i16]) {
+    pub(crate) fn say(&mut self, samples: &[i16]) {
         self.says.extend(samples);
     }
 
-    pub(super) fn sound(&mut self, tone: Option<Tone>) {
+    pub(crate) fn sound(&mut self, tone: Option<Tone>) {
         self.says.clear();
         self.tone = tone;
     }
 
-    pub(super) fn reverse(&mut self, on: bool) {
+    pub(crate) fn reverse(&mut self, on: bool) {
         self.reversed = on;
     }
 
-    pub(super) fn battery(&mut self, on: bool) {
+    pub(crate) fn battery(&mut self, on: bool) {
         self.battery = on;
     }
 
-    pub(super) fn open_loop(&mut self, ms: u32) {
+    pub(crate) fn open_loop(&mut self, ms: u32) {
         self.break_ms = ms;
     }
 
-    pub(super) fn in_use(&mut self, on: bool) {
+    pub(crate) fn in_use(&mut self, on: bool) {
         self.in_use = on;
     }
 
     // What the card does.
 
-    pub(super) fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         self.settings = LineSettings::DEFAULT;
         self.hook(false);
     }
 
-    pub(super) fn hook(&mut self, off: bool) {
+    pub(crate) fn hook(&mut self, off: bool) {
         self.off_hook = off;
         self.moves.clear();
         self.digits = 0;
     }
 
     /// After the digits that are being dialled. `false` while it is on hook.
-    pub(super) fn flash(&mut self, ms: u32) -> bool {
+    pub(crate) fn flash(&mut self, ms: u32) -> bool {
         if self.off_hook {
             self.moves.push_back((false, ms));
         }
@@ -209,7 +209,7 @@ impl LinePort {
     }
 
     /// `None` while it is on hook; `false` if too many digits wait.
-    pub(super) fn dial(&mut self, digit: u32) -> Option<bool> {
+    pub(crate) fn dial(&mut self, digit: u32) -> Option<bool> {
         if !self.off_hook {
             return None;
         }
@@ -230,7 +230,7 @@ impl LinePort {
         self.off_hook
     }
 
-    pub(super) fn standing(&self) -> String {
+    pub(crate) fn standing(&self) -> String {
         let word = |on: bool, yes: &'static str, no: &'static str| if on { yes } else { no };
         format!(
             "hook={} ring={} pol={} batt={} use={}",
@@ -243,7 +243,7 @@ impl LinePort {
     }
 
     /// One millisecond: what the card plays goes to the exchange, what it says comes back.
-    pub(super) fn millisecond(
+    pub(crate) fn millisecond(
         &mut self,
         at: u64,
         played: &[i16; 8],

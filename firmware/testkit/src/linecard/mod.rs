@@ -9,17 +9,17 @@
 //!
 //! [the protocol]: ../../../lines/src/port/linecard/README.md
 
-mod board;
+pub(crate) mod board;
 mod caller_id;
-mod line_port;
+pub(crate) mod line_port;
 mod order;
 mod phone_port;
-mod record;
+pub(crate) mod record;
 mod stage;
-mod tones;
+pub(crate) mod tones;
 mod wire;
 
 pub use board::Board;
 pub use caller_id::bellcore;
 pub use order::{Between, Order, Sound, Told};
-pub use stage::{Orders, Simulator, StageSettings};
+pub use stage::{Simulator, StageSettings};

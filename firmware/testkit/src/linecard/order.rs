@@ -1,4 +1,4 @@
-//! What the simulator is told and tells, one JSON object a line.
+//! What a simulator is told and tells, one JSON object a line: a card, or a modem.
 
 use serde::{Deserialize, Serialize};
 
@@ -160,6 +160,42 @@ pub enum Order {
         #[serde(default)]
         id: u64,
     },
+    /// Modem: who calls, told after the first burst of whatever rings from now on.
+    Caller {
+        /// Which line.
+        port: usize,
+        /// `NMBR`; none leaves the line out.
+        #[serde(default)]
+        number: Option<String>,
+        /// `NAME`; the same.
+        #[serde(default)]
+        name: Option<String>,
+        /// Blanks around the sign.
+        #[serde(default)]
+        spaced: bool,
+    },
+    /// Modem: tells the box an event, if it is in voice class.
+    Event {
+        /// The byte after DLE.
+        letter: char,
+    },
+    /// Modem: [`Told::Log`], what was said both ways since it was asked last.
+    Log,
+    /// Modem: says nothing but nonsense, and hears nothing.
+    Nonsense {
+        /// From now on.
+        on: bool,
+    },
+    /// Modem: hears nothing and says nothing.
+    Mute {
+        /// From now on.
+        on: bool,
+    },
+    /// Modem: so many samples a second go to the box.
+    Pace {
+        /// 8,000 is right.
+        hz: u32,
+    },
 }
 
 const fn flash_ms() -> u32 {
@@ -319,6 +355,11 @@ pub enum Told {
         id: u64,
         /// The card's sample time.
         at: u64,
+    },
+    /// Modem: what went over the wire but for sound: `> AT` from the box, `< OK` from the modem.
+    Log {
+        /// In its order.
+        lines: Vec<String>,
     },
     /// An order was not carried out.
     Refused {

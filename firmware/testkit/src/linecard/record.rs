@@ -10,20 +10,20 @@ const HEADER_BYTES: usize = 44;
 
 /// The last ten minutes of what was heard.
 #[derive(Default)]
-pub(super) struct Record(VecDeque<i16>);
+pub(crate) struct Record(VecDeque<i16>);
 
 impl Record {
-    pub(super) fn add(&mut self, samples: &[i16]) {
+    pub(crate) fn add(&mut self, samples: &[i16]) {
         self.0.extend(samples);
         let over = self.0.len().saturating_sub(SAMPLES_MAX);
         self.0.drain(..over);
     }
 
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.0.clear();
     }
 
-    pub(super) fn samples(&self) -> Vec<i16> {
+    pub(crate) fn samples(&self) -> Vec<i16> {
         self.0.iter().copied().collect()
     }
 }
@@ -32,7 +32,7 @@ impl Record {
 ///
 /// # Errors
 /// The file cannot be written.
-pub(super) fn write_wav(file: &str, samples: &[i16]) -> io::Result<()> {
+pub(crate) fn write_wav(file: &str, samples: &[i16]) -> io::Result<()> {
     let length = u32::try_from(samples.len() * 2).map_err(io::Error::other)?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + samples.len() * 2);
     bytes.extend(b"RIFF");
@@ -52,7 +52,7 @@ pub(super) fn write_wav(file: &str, samples: &[i16]) -> io::Result<()> {
 ///
 /// # Errors
 /// The file cannot be read, or is something else.
-pub(super) fn read_wav(file: &str) -> io::Result<Vec<i16>> {
+pub(crate) fn read_wav(file: &str) -> io::Result<Vec<i16>> {
     let bytes = std::fs::read(file)?;
     let other = || io::Error::other(format!("{file} is no WAV file of one channel, 16 bit, 8 kHz"));
     let riff = bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WAVE");

@@ -6,26 +6,21 @@
 //! too late loses frames here, as there.
 
 use std::collections::VecDeque;
-use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::ops::Deref;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use super::board::{Board, Outside};
-use super::order::{Order, Told};
-use super::record::read_wav;
+use super::order::Told;
+use crate::console::{Command, Console, StageEnd};
+use crate::terminal::{self, Terminal};
 
 /// One period.
 const PERIOD: Duration = Duration::from_millis(10);
@@ -36,9 +31,6 @@ const RING_PERIODS: usize = 16;
 const PLAY_FROM_PERIODS: usize = 2;
 /// And at most.
 const PLAY_PERIODS_MAX: usize = 24;
-/// Orders that wait, and told things.
-const ORDERS_MAX: usize = 1_024;
-const TOLD_MAX: usize = 8_192;
 /// The name of the ALSA device, if no other is asked for.
 const AUDIO: &str = "tipring";
 
@@ -54,50 +46,10 @@ pub struct StageSettings {
     pub audio: Option<String>,
 }
 
-enum Command {
-    Order(Order),
-    /// What was no order.
-    Refuse(String),
-    Stop,
-}
-
-/// Gives orders to a simulator, from any thread.
-pub struct Orders {
-    commands: SyncSender<Command>,
-    wake: UnixDatagram,
-}
-
-impl Orders {
-    /// Gives an order.
-    ///
-    /// # Errors
-    /// The simulator has ended.
-    pub fn give(&self, order: Order) -> io::Result<()> {
-        self.send(Command::Order(order))
-    }
-
-    /// Lets [`Told::Refused`] be told, for something that is no order.
-    ///
-    /// # Errors
-    /// The simulator has ended.
-    pub fn refuse(&self, why: String) -> io::Result<()> {
-        self.send(Command::Refuse(why))
-    }
-
-    fn send(&self, command: Command) -> io::Result<()> {
-        self.commands.send(command).map_err(|_| io::Error::other("the simulator has ended"))?;
-        // A full socket is a thread that is awake already.
-        let _ = self.wake.send(&[1]);
-        Ok(())
-    }
-}
-
 /// A card that runs. Dropping it pulls it out.
 pub struct Simulator {
     settings: StageSettings,
-    orders: Orders,
-    told: Receiver<Told>,
-    thread: Option<JoinHandle<()>>,
+    console: Console,
 }
 
 impl Simulator {
@@ -111,28 +63,21 @@ impl Simulator {
             return Err(io::Error::other("the ports are 1 to 24 letters, L or P"));
         }
         std::fs::create_dir_all(&settings.directory)?;
-        let (wake, woken) = UnixDatagram::pair()?;
-        wake.set_nonblocking(true)?;
-        woken.set_nonblocking(true)?;
-        let (commands, commands_in) = sync_channel(ORDERS_MAX);
-        let (told_out, told) = sync_channel(TOLD_MAX);
+        let (mut console, stage_end) = Console::new(&settings.directory)?;
         let names = Names::new(&settings);
         std::fs::write(&names.alsa_config, names.alsa_text())?;
         let mut stage = Stage {
             board: Board::new(&settings.kinds),
             plugged: Some(Plugged::new(&names, settings.kinds.len())?),
-            commands: commands_in,
-            told: told_out,
-            woken,
+            end: stage_end,
             lose_periods: 0,
             lost_frames: 0,
             names,
         };
         stage.board.reboot("power");
         stage.tell(stage.names.ready());
-        let thread =
-            std::thread::Builder::new().name(String::from("line card")).spawn(move || stage.run())?;
-        Ok(Self { settings, orders: Orders { commands, wake }, told, thread: Some(thread) })
+        console.run("line card", move || stage.run())?;
+        Ok(Self { settings, console })
     }
 
     /// The serial port.
@@ -146,72 +91,13 @@ impl Simulator {
     pub fn alsa_config(&self) -> PathBuf {
         Names::new(&self.settings).alsa_config
     }
-
-    /// Gives an order.
-    ///
-    /// # Errors
-    /// The simulator has ended.
-    pub fn order(&self, order: Order) -> io::Result<()> {
-        self.orders.give(order)
-    }
-
-    /// For orders from another thread.
-    ///
-    /// # Errors
-    /// There are no more sockets.
-    pub fn orders(&self) -> io::Result<Orders> {
-        Ok(Orders { commands: self.orders.commands.clone(), wake: self.orders.wake.try_clone()? })
-    }
-
-    /// The next thing that it tells, within `limit`.
-    #[must_use]
-    pub fn told(&self, limit: Duration) -> Option<Told> {
-        self.told.recv_timeout(limit).ok()
-    }
-
-    /// Waits until `pick` takes something told; what it does not take is passed over.
-    ///
-    /// # Errors
-    /// What was told instead, after `limit`.
-    pub fn wait<T>(&self, limit: Duration, mut pick: impl FnMut(&Told) -> Option<T>) -> Result<T, Vec<Told>> {
-        let end = Instant::now() + limit;
-        let mut instead = Vec::new();
-        while let Some(told) = self.told(end.saturating_duration_since(Instant::now())) {
-            if let Some(picked) = pick(&told) {
-                return Ok(picked);
-            }
-            instead.push(told);
-        }
-        Err(instead)
-    }
-
-    /// What somebody at a port heard since it was told to forget. What is told meanwhile is
-    /// passed over.
-    ///
-    /// # Errors
-    /// There is no such port, or the file is not to be written.
-    pub fn heard(&self, port: usize) -> io::Result<Vec<i16>> {
-        let file = self.settings.directory.join("heard.wav").to_string_lossy().into_owned();
-        self.order(Order::Save { port, file: file.clone() })?;
-        let saved = self.wait(Duration::from_secs(20), |told| {
-            if let Told::Refused { why } = told {
-                return Some(Err(io::Error::other(why.clone())));
-            }
-            matches!(told, Told::Saved { .. }).then_some(Ok(()))
-        });
-        saved.map_err(|instead| io::Error::other(format!("not saved, but {instead:?}")))??;
-        read_wav(&file)
-    }
 }
 
-impl Drop for Simulator {
-    fn drop(&mut self) {
-        // Refused only by a thread that has ended.
-        let _ = self.orders.send(Command::Stop);
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been printed already.
-            let _ = thread.join();
-        }
+impl Deref for Simulator {
+    type Target = Console;
+
+    fn deref(&self) -> &Console {
+        &self.console
     }
 }
 
@@ -282,18 +168,7 @@ struct Plugged {
 impl Plugged {
     fn new(names: &Names, ports: usize) -> io::Result<Self> {
         names.remove();
-        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-        grantpt(&terminal)?;
-        unlockpt(&terminal)?;
-        rustix::io::ioctl_fionbio(&terminal, true)?;
-        let path = ptsname(&terminal, Vec::new())?;
-        let path = Path::new(OsStr::from_bytes(path.as_bytes()));
-        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let other_end = rustix::fs::open(path, flags, Mode::empty())?;
-        // Bytes as they are, and none of them sent back.
-        let mut modes = tcgetattr(&other_end)?;
-        modes.make_raw();
-        tcsetattr(&other_end, OptionalActions::Now, &modes)?;
+        let Terminal { own: terminal, other: other_end, path } = Terminal::open()?;
         let pipe = |path: &Path, writes: bool| {
             rustix::fs::mknodat(rustix::fs::CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
             let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
@@ -304,7 +179,7 @@ impl Plugged {
         let played = pipe(&names.played, false)?;
         let ring_bytes = RING_PERIODS * period_bytes(ports);
         rustix::pipe::fcntl_setpipe_size(&heard, ring_bytes.next_power_of_two())?;
-        symlink(path, &names.serial)?;
+        symlink(&path, &names.serial)?;
         Ok(Self {
             terminal,
             _other_end: other_end,
@@ -347,13 +222,9 @@ impl Plugged {
     }
 
     fn send(&mut self) {
-        while !self.unsent.is_empty() {
-            let (front, _) = self.unsent.as_slices();
-            match rustix::io::write(&self.terminal, front) {
-                Ok(sent) => drop(self.unsent.drain(..sent)),
-                // Nobody reads: as on a true serial port, it is lost.
-                Err(_) => self.unsent.clear(),
-            }
+        if !terminal::send(&self.terminal, &mut self.unsent) {
+            // Nobody reads: as on a true serial port, it is lost.
+            self.unsent.clear();
         }
     }
 }
@@ -365,9 +236,7 @@ fn period_bytes(ports: usize) -> usize {
 struct Stage {
     board: Board,
     plugged: Option<Plugged>,
-    commands: Receiver<Command>,
-    told: SyncSender<Told>,
-    woken: UnixDatagram,
+    end: StageEnd,
     /// Periods that are yet to be lost on the way to the box.
     lose_periods: u32,
     /// Frames that were, since the last one that was not.
@@ -395,7 +264,7 @@ impl Stage {
 
     fn wait(&self, due: Instant) {
         let left = due.saturating_duration_since(Instant::now());
-        let mut fds = vec![PollFd::new(&self.woken, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(self.end.woken(), PollFlags::IN)];
         fds.extend(
             self.plugged.as_ref().map(|p| PollFd::from_borrowed_fd(p.terminal.as_fd(), PollFlags::IN)),
         );
@@ -407,17 +276,15 @@ impl Stage {
     /// # Errors
     /// The simulator is no longer wanted.
     fn take_orders(&mut self) -> Result<(), ()> {
-        let mut byte = [0];
-        while self.woken.recv(&mut byte).is_ok() {}
         loop {
-            match self.commands.try_recv() {
-                Ok(Command::Order(order)) => match self.board.order(order) {
+            match self.end.next()? {
+                Some(Command::Order(order)) => match self.board.order(order) {
                     Ok(outside) => self.outside(outside),
                     Err(why) => self.tell(Told::Refused { why }),
                 },
-                Ok(Command::Refuse(why)) => self.tell(Told::Refused { why }),
-                Err(TryRecvError::Empty) => return Ok(()),
-                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return Err(()),
+                Some(Command::Refuse(why)) => self.tell(Told::Refused { why }),
+                Some(Command::Stop) => return Err(()),
+                None => return Ok(()),
             }
             // In their order: what an order told comes before what the next one tells.
             for told in self.board.take_told() {
@@ -543,8 +410,7 @@ impl Stage {
     }
 
     fn tell(&self, told: Told) {
-        // Whoever does not listen to thousands of them does not want them.
-        let _ = self.told.try_send(told);
+        self.end.tell(told);
     }
 }
 

@@ -17,7 +17,7 @@ fn amplitude(level_dbm0: f64) -> f64 {
 
 /// Frequencies together, in a cadence, for as long as it is asked for.
 #[derive(Clone, Debug)]
-pub(super) struct Tone {
+pub(crate) struct Tone {
     hz: Vec<f64>,
     /// Samples on and off in turn; empty for a tone that does not stop.
     cadence: Vec<usize>,
@@ -26,12 +26,12 @@ pub(super) struct Tone {
 }
 
 impl Tone {
-    pub(super) fn new(hz: &[f64], cadence_ms: &[u32], level_dbm0: f64) -> Self {
+    pub(crate) fn new(hz: &[f64], cadence_ms: &[u32], level_dbm0: f64) -> Self {
         let cadence = cadence_ms.iter().map(|ms| *ms as usize * 8).collect();
         Self { hz: hz.to_vec(), cadence, amplitude: amplitude(level_dbm0), at: 0 }
     }
 
-    pub(super) fn sample(&mut self) -> i16 {
+    pub(crate) fn sample(&mut self) -> i16 {
         let at = self.at;
         self.at += 1;
         let whole: usize = self.cadence.iter().sum();
@@ -53,7 +53,7 @@ impl Tone {
 }
 
 /// Keys as tones: each so long, and silence as long. A key that there is not is passed over.
-pub(super) fn keys(keys: &str, on_ms: u32, off_ms: u32, level_dbm0: f64) -> Vec<i16> {
+pub(crate) fn keys(keys: &str, on_ms: u32, off_ms: u32, level_dbm0: f64) -> Vec<i16> {
     let mut samples = Vec::new();
     for key in keys.chars() {
         let found = KEYS.iter().zip(ROWS_HZ).find_map(|(row, low)| {
@@ -72,7 +72,7 @@ const BLOCK: usize = 160;
 
 /// Finds keys in sound: two blocks of one key begin it, two of none end it.
 #[derive(Default)]
-pub(super) struct KeyEar {
+pub(crate) struct KeyEar {
     block: VecDeque<i16>,
     candidate: Option<char>,
     down: Option<char>,
@@ -81,7 +81,7 @@ pub(super) struct KeyEar {
 
 impl KeyEar {
     /// Takes samples and gives each key that goes down.
-    pub(super) fn hear(&mut self, samples: &[i16]) -> Option<char> {
+    pub(crate) fn hear(&mut self, samples: &[i16]) -> Option<char> {
         self.block.extend(samples);
         if self.block.len() < BLOCK {
             return None;

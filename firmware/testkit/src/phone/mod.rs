@@ -5,7 +5,7 @@
 //! `tipring-sip`; its RTP and G.711 are written here once more, so that what it hears is judged
 //! by other code than what spoke it, and so that it needs no C library.
 
-mod g711;
+pub(crate) mod g711;
 mod heard;
 mod rtp;
 mod run;

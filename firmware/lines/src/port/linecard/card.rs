@@ -150,11 +150,12 @@ pub struct CounterValues {
     pub sessions: u64,
 }
 
+/// The same, for other threads to read.
 #[derive(Default)]
-struct Counters([AtomicU64; 9]);
+pub(in crate::port) struct Counters([AtomicU64; 9]);
 
 impl Counters {
-    fn store(&self, values: CounterValues) {
+    pub(in crate::port) fn store(&self, values: CounterValues) {
         let values = [
             values.overruns,
             values.underruns,
@@ -171,7 +172,7 @@ impl Counters {
         }
     }
 
-    fn load(&self) -> CounterValues {
+    pub(in crate::port) fn load(&self) -> CounterValues {
         let [a, b, c, d, e, f, g, h, i] = self.0.each_ref().map(|place| place.load(Ordering::Relaxed));
         CounterValues {
             overruns: a,

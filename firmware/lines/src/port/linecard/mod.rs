@@ -13,6 +13,7 @@ mod pcm;
 mod pump;
 mod settings;
 
+pub(in crate::port) use card::Counters;
 pub use card::{Card, CardEvent, CardFault, CounterValues, Full, Notify};
 pub use frame::{Frame, Kind, LINE_BYTES_MAX, Line, Reader, crc16};
 pub use link::{

@@ -48,6 +48,10 @@ pub trait CardSound: Send {
     /// `at` is the first frame heard; when it jumps, frames were lost. Must not block: what is
     /// late is a gap in every call of the card.
     fn period(&mut self, at: SampleTime, ports: &mut [PortPeriod]);
+
+    /// Called now and then while the device has no sound at all: what was told is to be done all
+    /// the same. Must not block.
+    fn rest(&mut self) {}
 }
 
 /// What is wrong with the sound of a card.

@@ -1,0 +1,957 @@
+//! A session with a modem: what is said to it when, and what it means by what it says. Pure: bytes
+//! and the time in; bytes, signals and facts out.
+//!
+//! ```text
+//! Absent -> Opening -> Idle <-> Ringing
+//!                       |          |
+//!                       +- Seizing +-> Audio <-> Dialling
+//!                                        |
+//!                       Idle <- Releasing +          Fault -> Absent
+//! ```
+//!
+//! One command is under way at a time; the next follows its answer. What is wanted of the line
+//! (off hook, a flash, pulses) is kept, and begun as soon as no command is under way.
+//! A fault ends the session: the shell closes the port, which drops DTR, and opens it again.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use tipring_model::CallerId;
+
+use super::answers::{Identity, Lines, Verdict, best_format, has_voice, verdict};
+use super::caller::CallerText;
+use super::dialogue::{self, Keeps, Step, Wants};
+use super::quirks::{Chip, Quirks};
+use super::samples::SampleFormat;
+use super::settings::ModemSettings;
+use super::shield::{Unshielded, Unshielder};
+use super::stream::{Stream, StreamCounters, StreamFault};
+use crate::port::linecard::PERIOD_FRAMES;
+use crate::port::{Capabilities, PortKind, RxSignal, TxSignal};
+
+/// A modem that has nothing to do is asked whether it is still there.
+pub const WATCHDOG_EVERY: Duration = Duration::from_secs(30);
+/// A step that must succeed at last is tried so often.
+const TRIES_MAX: u32 = 4;
+/// Leaving the stream is tried the other way after this, and given up after the second.
+pub(super) const LEAVE_WITHIN: Duration = Duration::from_millis(500);
+/// `RING` is one word for a burst of ringing; as a signal it lasts so long.
+const RING_LASTS: Duration = Duration::from_millis(200);
+/// It rings no longer when no `RING` has come for so long.
+const RINGING_LASTS: Duration = Duration::from_secs(8);
+/// A caller is complete when no line has come for so long.
+const CALLER_SETTLES: Duration = Duration::from_millis(500);
+/// A line that was taken does not ring any more after this.
+const RING_STOPS: Duration = Duration::from_millis(500);
+/// What the modem says of the hook so soon after it took the line is its own doing.
+const HOOK_SETTLES: Duration = Duration::from_secs(1);
+/// Busy, congestion and dial tone are believed when they are told twice within this, and are over
+/// when they are not told again within it.
+const TONE_WITHIN: Duration = Duration::from_secs(3);
+/// The modem does not say that a telephone beside it has hung up; so it is taken for granted.
+const IN_USE_LASTS: Duration = Duration::from_secs(30);
+/// A loop break is told without its length: it is taken for one that counts.
+const LOOP_BREAK_MS: u16 = 1_500;
+/// Digits that wait to be dialled by pulses.
+const PULSES_MAX: usize = 32;
+/// Lines of an answer that are kept.
+const KEPT_MAX: usize = 32;
+/// Outputs for which there is room without allocating.
+const OUTPUTS: usize = 64;
+
+/// What a session is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input<'a> {
+    /// The serial port is open.
+    Opened,
+    /// It is closed.
+    Closed,
+    /// This came on it.
+    Bytes(&'a [u8]),
+    /// To be done to the line.
+    Signal(TxSignal),
+    /// The time of `poll_timeout` has come.
+    Timeout,
+}
+
+/// What a session wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Send this.
+    Write(Vec<u8>),
+    /// The modem is there, on hook.
+    Up(Box<ModemInfo>),
+    /// It is not, or no longer: close the port and open it again.
+    Down(SessionFault),
+    /// The line did this.
+    Signal(RxSignal),
+    /// Who calls, as the chip read it.
+    Caller(CallerId),
+    /// A tone of the exchange that the chip hears; `None`: no longer.
+    Tone(Option<ChipTone>),
+    /// Sound begins: [`Session::next_period`] and [`Session::play`].
+    AudioBegan,
+    /// It is over.
+    AudioEnded,
+    /// This cannot be done to this line.
+    Refused(TxSignal),
+}
+
+/// Tones that chips tell of.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ChipTone {
+    /// Busy.
+    Busy,
+    /// Congestion.
+    Reorder,
+    /// Dial tone.
+    Dial,
+}
+
+/// Why there is no session.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+pub enum SessionFault {
+    /// It does not answer, or nothing that a modem would.
+    #[error("the modem does not answer")]
+    Silent,
+    /// It refuses what every modem must do.
+    #[error("the modem refuses what every modem must do")]
+    Refused,
+    /// It has no voice class, or no samples at 8,000 Hz.
+    #[error("the modem has no voice class, or no samples of 8,000 Hz")]
+    NoVoice,
+    /// It cannot hear and play at the same time.
+    #[error("the modem cannot hear and play at the same time")]
+    HalfDuplex,
+    /// Its firmware is known not to take the line.
+    #[error("the modem's firmware is older than {}.{}.{}", .0[0], .0[1], .0[2])]
+    OldFirmware([u16; 3]),
+    /// It says that it took the line, which rings on all the same; or it would not take it.
+    #[error("the modem does not take the line")]
+    Hook,
+    /// No samples come, or not 8,000 a second.
+    #[error("the modem's sound does not keep time")]
+    Sound,
+    /// It does not leave its stream.
+    #[error("the modem does not leave its stream")]
+    Stuck,
+}
+
+/// What a modem is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ModemInfo {
+    /// Its model.
+    pub model: String,
+    /// Its firmware.
+    pub firmware: String,
+    /// The chip that it is treated as.
+    pub chip: Chip,
+    /// The samples that are used.
+    pub format: SampleFormat,
+    /// Callers are told.
+    pub tells_callers: bool,
+    /// The country could be set; `None`: none was to be set.
+    pub country_is_set: Option<bool>,
+    /// What its port can do.
+    pub capabilities: Capabilities,
+}
+
+/// Where a session stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum SessionState {
+    /// The port is closed.
+    Absent,
+    /// The modem is set up.
+    Opening,
+    /// On hook.
+    Idle,
+    /// On hook, and it rings.
+    Ringing,
+    /// On hook, and a telephone beside the modem has the line.
+    LineBusyByLocalPhone,
+    /// Going off hook.
+    Seizing,
+    /// Off hook, with sound.
+    Audio,
+    /// Off hook, without sound for a moment: a flash, or pulses.
+    Dialling,
+    /// Going on hook.
+    Releasing,
+    /// It failed; the port is to be closed.
+    Fault,
+}
+
+/// What was counted.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct SessionCounters {
+    /// Samples heard.
+    pub heard: u64,
+    /// Samples lost because nobody fetched them, or that the modem says it lost.
+    pub lost: u64,
+    /// Periods not sent because too much waited.
+    pub dropped_periods: u64,
+    /// Times that the modem ran dry.
+    pub underruns: u64,
+    /// Times that the modem says that the box read too late.
+    pub overruns: u64,
+    /// Events that mean nothing here.
+    pub other_events: u64,
+    /// Lines that mean nothing here.
+    pub senseless_lines: u64,
+    /// Sessions that came up.
+    pub sessions: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Doing {
+    Absent,
+    Cleaning,
+    Identifying,
+    SettingUp,
+    ToRest,
+    Resting,
+    Watching,
+    Seizing,
+    Talking,
+    /// The stream is being left; so many ways were tried.
+    Leaving(usize),
+    /// Flash or pulses.
+    Aside,
+    Entering,
+    HangingUp,
+    Fault,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Session {
+    settings: ModemSettings,
+    doing: Doing,
+    steps: VecDeque<Step>,
+    current: Option<Step>,
+    tries: u32,
+    answer_by: Option<Instant>,
+    kept: Vec<String>,
+    lines: Lines,
+    unshielder: Unshielder,
+    /// The last bytes of the stream that is being left, and whether an LF right after `CONNECT`
+    /// is passed over.
+    tail: [u8; 6],
+    skips_lf: bool,
+    identity: Identity,
+    voice: bool,
+    quirks: &'static Quirks,
+    format: Option<(u16, SampleFormat)>,
+    tells_callers: bool,
+    country_is_set: Option<bool>,
+    is_up: bool,
+    // What is wanted.
+    off_hook: bool,
+    flash: Option<u16>,
+    pulses: Vec<u8>,
+    // What is known of the line.
+    caller: CallerText,
+    caller_by: Option<Instant>,
+    ring_off_at: Option<Instant>,
+    ringing_until: Option<Instant>,
+    seized_at: Option<Instant>,
+    in_use_until: Option<Instant>,
+    tone: Option<(ChipTone, Instant, bool)>,
+    is_reversed: bool,
+    watch_at: Option<Instant>,
+    stream: Stream,
+    overruns: u64,
+    lost: u64,
+    other_events: u64,
+    senseless_lines: u64,
+    sessions: u64,
+    outputs: VecDeque<Output>,
+}
+
+impl Session {
+    /// A session whose port is closed.
+    #[must_use]
+    pub fn new(now: Instant, settings: ModemSettings) -> Self {
+        let quirks = settings.chip.unwrap_or(Chip::Generic).quirks();
+        Self {
+            settings,
+            doing: Doing::Absent,
+            steps: VecDeque::new(),
+            current: None,
+            tries: 0,
+            answer_by: None,
+            kept: Vec::new(),
+            lines: Lines::default(),
+            unshielder: Unshielder::default(),
+            tail: [0; 6],
+            skips_lf: false,
+            identity: Identity::default(),
+            voice: false,
+            quirks,
+            format: None,
+            tells_callers: false,
+            country_is_set: None,
+            is_up: false,
+            off_hook: false,
+            flash: None,
+            pulses: Vec::with_capacity(PULSES_MAX),
+            caller: CallerText::default(),
+            caller_by: None,
+            ring_off_at: None,
+            ringing_until: None,
+            seized_at: None,
+            in_use_until: None,
+            tone: None,
+            is_reversed: false,
+            watch_at: None,
+            stream: Stream::new(now),
+            overruns: 0,
+            lost: 0,
+            other_events: 0,
+            senseless_lines: 0,
+            sessions: 0,
+            outputs: VecDeque::with_capacity(OUTPUTS),
+        }
+    }
+
+    /// Takes an input. After it, [`Self::poll`] is to be asked until it has nothing.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        match input {
+            Input::Opened => self.opened(now),
+            Input::Closed => self.closed(now),
+            Input::Bytes(bytes) => {
+                for byte in bytes {
+                    self.byte(now, *byte);
+                }
+            }
+            Input::Signal(signal) => self.wanted(now, signal),
+            Input::Timeout => self.timeout(now),
+        }
+    }
+
+    /// What is to be done next.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Input::Timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let talks = self.doing == Doing::Talking;
+        [
+            self.answer_by,
+            self.watch_at,
+            self.caller_by,
+            self.ring_off_at,
+            self.ringing_until,
+            self.in_use_until,
+            self.tone.map(|(_, at, _)| at + TONE_WITHIN),
+            talks.then(|| self.stream.poll_timeout()),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub const fn state(&self) -> SessionState {
+        match self.doing {
+            Doing::Absent => SessionState::Absent,
+            Doing::Cleaning | Doing::Identifying | Doing::SettingUp | Doing::ToRest => SessionState::Opening,
+            Doing::Resting | Doing::Watching if self.ringing_until.is_some() => SessionState::Ringing,
+            Doing::Resting | Doing::Watching if self.in_use_until.is_some() => {
+                SessionState::LineBusyByLocalPhone
+            }
+            Doing::Resting | Doing::Watching => SessionState::Idle,
+            Doing::Seizing => SessionState::Seizing,
+            Doing::Talking => SessionState::Audio,
+            Doing::Leaving(_) if self.off_hook => SessionState::Dialling,
+            Doing::Aside | Doing::Entering => SessionState::Dialling,
+            Doing::Leaving(_) | Doing::HangingUp => SessionState::Releasing,
+            Doing::Fault => SessionState::Fault,
+        }
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub const fn counters(&self) -> SessionCounters {
+        let StreamCounters { heard, lost, dropped_periods, underruns } = self.stream.counters();
+        SessionCounters {
+            heard,
+            lost: lost + self.lost,
+            dropped_periods,
+            underruns,
+            overruns: self.overruns,
+            other_events: self.other_events,
+            senseless_lines: self.senseless_lines,
+            sessions: self.sessions,
+        }
+    }
+
+    /// The next 10 ms that came, if they are whole.
+    pub fn next_period(&mut self) -> Option<[i16; PERIOD_FRAMES]> {
+        self.stream.next_period().filter(|_| self.doing == Doing::Talking)
+    }
+
+    /// Plays 10 ms.
+    pub fn play(&mut self, samples: &[i16; PERIOD_FRAMES]) {
+        if self.doing == Doing::Talking {
+            self.stream.play(samples);
+        }
+    }
+
+    /// Shielded sound that is to be sent; to be cleared when it was taken.
+    pub fn sound_out(&mut self) -> &mut Vec<u8> {
+        self.stream.out()
+    }
+
+    // --- The port.
+
+    fn opened(&mut self, now: Instant) {
+        let settings = self.settings.clone();
+        let old = core::mem::replace(self, Self::new(now, settings));
+        // Counted since the beginning.
+        self.stream = old.stream;
+        (self.overruns, self.lost) = (old.overruns, old.lost);
+        (self.other_events, self.senseless_lines) = (old.other_events, old.senseless_lines);
+        self.sessions = old.sessions;
+        self.in_use_until = old.in_use_until;
+        self.outputs = old.outputs;
+        self.begin(now, Doing::Cleaning, dialogue::clean_start());
+    }
+
+    fn closed(&mut self, now: Instant) {
+        self.end_audio(now);
+        self.doing = Doing::Absent;
+        self.off_hook = false;
+        self.rest_timers();
+    }
+
+    fn rest_timers(&mut self) {
+        self.steps.clear();
+        self.current = None;
+        self.flash = None;
+        self.pulses.clear();
+        self.answer_by = None;
+        self.watch_at = None;
+        self.caller_by = None;
+        self.ring_off_at = None;
+        self.ringing_until = None;
+        self.seized_at = None;
+        self.tone = None;
+        self.is_up = false;
+    }
+
+    fn fault(&mut self, now: Instant, fault: SessionFault) {
+        self.closed(now);
+        self.doing = Doing::Fault;
+        self.outputs.push_back(Output::Down(fault));
+    }
+
+    // --- Commands.
+
+    fn begin(&mut self, now: Instant, doing: Doing, steps: Vec<Step>) {
+        self.doing = doing;
+        self.watch_at = None;
+        self.steps = steps.into();
+        self.next_step(now);
+    }
+
+    fn next_step(&mut self, now: Instant) {
+        self.tries = 0;
+        self.current = self.steps.pop_front();
+        match self.current.take() {
+            Some(step) => self.say(now, step),
+            None => self.steps_done(now),
+        }
+    }
+
+    fn say(&mut self, now: Instant, step: Step) {
+        self.kept.clear();
+        self.lines.forget();
+        self.tries += 1;
+        self.answer_by = Some(now + step.within);
+        let mut bytes = step.text.to_vec();
+        if step.wants != Wants::Time {
+            bytes.push(b'\r');
+        }
+        if step.keeps == Keeps::Hook {
+            self.seized_at = Some(now);
+        }
+        self.outputs.push_back(Output::Write(bytes));
+        self.current = Some(step);
+    }
+
+    /// The current command has its answer, or none in time.
+    fn answered(&mut self, now: Instant, verdict: Option<Verdict>) {
+        self.answer_by = None;
+        let Some(step) = self.current.take() else { return };
+        let done = verdict == Some(Verdict::Done);
+        if !done && verdict.is_some() && step.otherwise.is_some() {
+            let text = step.otherwise.unwrap_or_default();
+            let other = Step { text: text.as_bytes().into(), otherwise: None, ..step };
+            return self.say(now, other);
+        }
+        if step.wants == Wants::OkAtLast && !done && self.tries < TRIES_MAX {
+            return self.say(now, step);
+        }
+        let kept = core::mem::take(&mut self.kept);
+        match step.keeps {
+            Keeps::Nothing => {}
+            Keeps::Identity if done => self.identity.learn(&String::from_utf8_lossy(&step.text), &kept),
+            Keeps::Identity => {}
+            Keeps::Classes => self.voice = has_voice(&kept),
+            Keeps::Formats => self.format = best_format(&kept),
+            Keeps::CallerId => self.tells_callers = done,
+            Keeps::Country => self.country_is_set = Some(done),
+            Keeps::Hook => match verdict {
+                Some(Verdict::Done | Verdict::Connected) => self.seized_at = Some(now),
+                Some(Verdict::LineInUse) => {
+                    self.in_use_until = Some(now + IN_USE_LASTS);
+                    return self.fault(now, SessionFault::Hook);
+                }
+                Some(Verdict::Refused) => return self.fault(now, SessionFault::Hook),
+                None => {}
+            },
+        }
+        self.kept = kept;
+        match (step.wants, verdict) {
+            (Wants::Ok | Wants::OkOrNot | Wants::OkAtLast, None) => self.fault(now, SessionFault::Silent),
+            (Wants::Ok | Wants::OkAtLast, Some(Verdict::Refused | Verdict::LineInUse)) => {
+                self.fault(now, SessionFault::Refused);
+            }
+            (Wants::Stream, Some(Verdict::Refused | Verdict::LineInUse) | None) => {
+                self.fault(now, SessionFault::HalfDuplex);
+            }
+            (Wants::Ok | Wants::OkAtLast | Wants::Stream, Some(Verdict::Done | Verdict::Connected))
+            | (Wants::OkOrNot, Some(_))
+            | (Wants::Time, _) => {
+                if self.doing == Doing::Seizing && !self.off_hook {
+                    // Nobody wants the line any more; a stream that has begun is left first.
+                    self.steps.clear();
+                }
+                self.next_step(now);
+            }
+        }
+    }
+
+    fn steps_done(&mut self, now: Instant) {
+        let quirks = self.quirks;
+        match self.doing {
+            Doing::Cleaning => self.begin(now, Doing::Identifying, dialogue::identify()),
+            Doing::Identifying => self.identified(now),
+            Doing::SettingUp => {
+                if self.format.is_none() {
+                    return self.fault(now, SessionFault::NoVoice);
+                }
+                self.begin(now, Doing::ToRest, dialogue::rest(quirks));
+            }
+            Doing::ToRest | Doing::HangingUp | Doing::Watching => self.rest(now),
+            Doing::Seizing | Doing::Entering if self.has_stream() => self.begin_audio(now),
+            Doing::Seizing => self.begin(now, Doing::HangingUp, dialogue::hang_up(quirks)),
+            Doing::Aside => self.aside(now),
+            Doing::Absent
+            | Doing::Resting
+            | Doing::Talking
+            | Doing::Leaving(_)
+            | Doing::Entering
+            | Doing::Fault => {}
+        }
+    }
+
+    /// The step that was answered last was the one that begins the stream.
+    fn has_stream(&self) -> bool {
+        self.skips_lf
+    }
+
+    fn identified(&mut self, now: Instant) {
+        let chip = self.settings.chip.unwrap_or_else(|| self.identity.chip());
+        self.quirks = chip.quirks();
+        if let (Some(min), Some(version)) = (self.quirks.firmware_min, self.identity.version())
+            && version < min
+        {
+            return self.fault(now, SessionFault::OldFirmware(min));
+        }
+        if !self.voice {
+            return self.fault(now, SessionFault::NoVoice);
+        }
+        self.begin(now, Doing::SettingUp, dialogue::set_up(self.settings.country));
+    }
+
+    /// On hook, with nothing under way.
+    fn rest(&mut self, now: Instant) {
+        self.doing = Doing::Resting;
+        self.seized_at = None;
+        self.watch_at = Some(now + WATCHDOG_EVERY);
+        if !self.is_up {
+            let Some((_, format)) = self.format else { return };
+            self.is_up = true;
+            self.sessions += 1;
+            let info = ModemInfo {
+                model: self.identity.model.clone(),
+                firmware: self.identity.firmware.clone(),
+                chip: self.quirks.chip,
+                format,
+                tells_callers: self.tells_callers,
+                country_is_set: self.country_is_set,
+                capabilities: Capabilities {
+                    kind: PortKind::Line,
+                    reversal: self.quirks.tells_reversal,
+                    loop_break: self.quirks.tells_loop_break,
+                    on_hook_audio: false,
+                    battery: false,
+                    meter: false,
+                    lamp: false,
+                },
+            };
+            self.outputs.push_back(Output::Up(Box::new(info)));
+            if self.in_use_until.is_some() {
+                self.outputs.push_back(Output::Signal(RxSignal::InUse(true)));
+            }
+        }
+        self.strive(now);
+    }
+
+    // --- What is wanted of the line.
+
+    fn wanted(&mut self, now: Instant, signal: TxSignal) {
+        match signal {
+            _ if !self.is_up => self.outputs.push_back(Output::Refused(signal)),
+            TxSignal::OffHook => {
+                self.off_hook = true;
+                self.ringing_until = None;
+            }
+            TxSignal::OnHook => {
+                self.off_hook = false;
+                self.flash = None;
+                self.pulses.clear();
+            }
+            TxSignal::Flash { ms } if self.off_hook => self.flash = Some(ms),
+            TxSignal::Pulses(digit) if self.off_hook && self.pulses.len() < PULSES_MAX => {
+                self.pulses.push(digit);
+            }
+            TxSignal::Flash { .. }
+            | TxSignal::Pulses(_)
+            | TxSignal::Ring(_)
+            | TxSignal::RingOff
+            | TxSignal::Reverse(_)
+            | TxSignal::DropBattery { .. }
+            | TxSignal::OnHookAudio { .. }
+            | TxSignal::Lamp(_) => self.outputs.push_back(Output::Refused(signal)),
+        }
+        self.strive(now);
+    }
+
+    /// Begins what is wanted, if nothing else is under way.
+    fn strive(&mut self, now: Instant) {
+        match self.doing {
+            Doing::Resting if self.off_hook => {
+                let Some(format) = self.format else { return };
+                self.begin(now, Doing::Seizing, dialogue::seize(self.quirks, format));
+            }
+            Doing::Talking if !self.off_hook || self.flash.is_some() || !self.pulses.is_empty() => {
+                self.leave(now, 0);
+            }
+            Doing::Absent
+            | Doing::Cleaning
+            | Doing::Identifying
+            | Doing::SettingUp
+            | Doing::ToRest
+            | Doing::Resting
+            | Doing::Watching
+            | Doing::Seizing
+            | Doing::Talking
+            | Doing::Leaving(_)
+            | Doing::Aside
+            | Doing::Entering
+            | Doing::HangingUp
+            | Doing::Fault => {}
+        }
+    }
+
+    fn begin_audio(&mut self, now: Instant) {
+        let Some((_, format)) = self.format else { return };
+        self.doing = Doing::Talking;
+        self.stream.begin(now, format);
+        self.unshielder = Unshielder::default();
+        self.outputs.push_back(Output::AudioBegan);
+        self.strive(now);
+    }
+
+    fn end_audio(&mut self, now: Instant) {
+        if self.doing == Doing::Talking {
+            self.outputs.push_back(Output::AudioEnded);
+            self.stream.pause(now, false);
+            self.stream.out().clear();
+        }
+        self.end_tone();
+    }
+
+    fn end_tone(&mut self) {
+        if let Some((_, _, true)) = self.tone.take() {
+            self.outputs.push_back(Output::Tone(None));
+        }
+    }
+
+    /// Leaves the stream, in the way of the chip or the other one.
+    fn leave(&mut self, now: Instant, tried: usize) {
+        let Some(way) = self.quirks.leave.get(tried) else {
+            return self.fault(now, SessionFault::Stuck);
+        };
+        self.end_audio(now);
+        self.skips_lf = false;
+        self.tail = [0; 6];
+        self.doing = Doing::Leaving(tried);
+        self.answer_by = Some(now + LEAVE_WITHIN);
+        self.outputs.push_back(Output::Write(way.to_vec()));
+    }
+
+    /// In command state, off hook.
+    fn left(&mut self, now: Instant) {
+        self.answer_by = None;
+        self.lines.forget();
+        if self.off_hook {
+            self.aside(now);
+        } else {
+            self.begin(now, Doing::HangingUp, dialogue::hang_up(self.quirks));
+        }
+    }
+
+    /// Does what takes the modem out of its stream, and goes back.
+    fn aside(&mut self, now: Instant) {
+        if !self.off_hook {
+            self.begin(now, Doing::HangingUp, dialogue::hang_up(self.quirks));
+        } else if let Some(ms) = self.flash.take() {
+            self.begin(now, Doing::Aside, dialogue::flash(self.quirks, ms));
+        } else if self.pulses.is_empty() {
+            self.begin(now, Doing::Entering, dialogue::enter());
+        } else {
+            let steps = dialogue::pulses(&self.pulses);
+            self.pulses.clear();
+            self.begin(now, Doing::Aside, steps);
+        }
+    }
+
+    // --- Bytes.
+
+    fn byte(&mut self, now: Instant, byte: u8) {
+        match self.doing {
+            Doing::Absent | Doing::Fault => {}
+            Doing::Talking => {
+                if core::mem::take(&mut self.skips_lf) && byte == b'\n' {
+                    return;
+                }
+                match self.unshielder.take(byte) {
+                    Unshielded::Nothing => {}
+                    Unshielded::Sound(byte) => self.stream.hear(now, byte),
+                    Unshielded::TwoDle => (0..2).for_each(|_| self.stream.hear(now, super::shield::DLE)),
+                    Unshielded::Event(event) => self.event(now, event),
+                    // It left the stream by itself.
+                    Unshielded::End => self.fault(now, SessionFault::Sound),
+                }
+            }
+            Doing::Leaving(_) => {
+                // What still comes is of no use; `OK` may follow it with no mark before.
+                match self.unshielder.take(byte) {
+                    Unshielded::Sound(byte) => {
+                        self.tail.rotate_left(1);
+                        if let Some(last) = self.tail.last_mut() {
+                            *last = byte;
+                        }
+                        if self.tail == *b"\r\nOK\r\n" {
+                            self.left(now);
+                        }
+                    }
+                    Unshielded::Event(event) => self.event(now, event),
+                    Unshielded::Nothing | Unshielded::TwoDle | Unshielded::End => {}
+                }
+            }
+            Doing::Cleaning
+            | Doing::Identifying
+            | Doing::SettingUp
+            | Doing::ToRest
+            | Doing::Resting
+            | Doing::Watching
+            | Doing::Seizing
+            | Doing::Aside
+            | Doing::Entering
+            | Doing::HangingUp => self.text_byte(now, byte),
+        }
+    }
+
+    fn text_byte(&mut self, now: Instant, byte: u8) {
+        if self.current.as_ref().is_some_and(|step| step.wants == Wants::Time) {
+            return;
+        }
+        match self.unshielder.take(byte) {
+            Unshielded::Sound(byte) => {
+                if let Some(line) = self.lines.take(byte) {
+                    self.line(now, line);
+                }
+            }
+            // In class 8 the modem tells what happens also between commands.
+            Unshielded::Event(event) => self.event(now, event),
+            Unshielded::Nothing | Unshielded::TwoDle | Unshielded::End => {}
+        }
+    }
+
+    fn line(&mut self, now: Instant, line: String) {
+        if line.eq_ignore_ascii_case("RING") {
+            return self.rings(now);
+        }
+        if self.caller.take(&line) {
+            self.caller_by = Some(now + CALLER_SETTLES);
+            return;
+        }
+        let Some(step) = &self.current else {
+            self.senseless_lines += 1;
+            return;
+        };
+        if let Some(verdict) = verdict(&line) {
+            let begins = step.wants == Wants::Stream && verdict != Verdict::Refused;
+            if begins && verdict != Verdict::LineInUse {
+                self.skips_lf = true;
+            }
+            return self.answered(now, Some(verdict));
+        }
+        // The command itself comes back until the echo is off.
+        let is_echo = line.as_bytes().eq_ignore_ascii_case(&step.text);
+        if !is_echo && self.kept.len() < KEPT_MAX {
+            self.kept.push(line);
+        }
+    }
+
+    // --- What happens on the line.
+
+    fn rings(&mut self, now: Instant) {
+        self.finish_caller();
+        match self.seized_at {
+            None if self.is_up && !self.off_hook => {
+                self.ringing_until = Some(now + RINGING_LASTS);
+                if self.ring_off_at.is_none() {
+                    self.outputs.push_back(Output::Signal(RxSignal::RingOn));
+                }
+                self.ring_off_at = Some(now + RING_LASTS);
+            }
+            Some(at) if now >= at + RING_STOPS && self.off_hook => {
+                self.fault(now, SessionFault::Hook);
+            }
+            None | Some(_) => {}
+        }
+    }
+
+    fn finish_caller(&mut self) {
+        self.caller_by = None;
+        if let Some(caller) = self.caller.finish()
+            && self.is_up
+        {
+            self.outputs.push_back(Output::Caller(caller));
+        }
+    }
+
+    fn event(&mut self, now: Instant, event: u8) {
+        let settled = self.seized_at.is_none_or(|at| now >= at + HOOK_SETTLES);
+        match event {
+            b'R' => self.rings(now),
+            b'b' => self.tone(now, ChipTone::Busy),
+            b'K' => self.tone(now, ChipTone::Reorder),
+            b'd' | b'i' => self.tone(now, ChipTone::Dial),
+            b'l' if self.quirks.tells_loop_break && settled => {
+                self.outputs.push_back(Output::Signal(RxSignal::LoopBreak { ms: LOOP_BREAK_MS }));
+            }
+            b'L' => {
+                self.is_reversed = !self.is_reversed;
+                self.outputs.push_back(Output::Signal(RxSignal::Reversed(self.is_reversed)));
+            }
+            b'P' => self.in_use(now, true),
+            b'H' if settled || !self.quirks.tells_own_hook => self.in_use(now, true),
+            b'p' => self.in_use(now, false),
+            b'h' if settled || !self.quirks.tells_own_hook => self.in_use(now, false),
+            b'u' => self.stream.ran_dry(now),
+            b'o' => self.overruns += 1,
+            b'Y' => self.lost += 1,
+            b'S' => self.stream.pause(now, true),
+            b'Q' => self.stream.pause(now, false),
+            b'E' if self.doing == Doing::Talking => self.fault(now, SessionFault::Sound),
+            // Keys, fax tones, voice and silence are heard in the sound itself.
+            _ => self.other_events += 1,
+        }
+    }
+
+    fn in_use(&mut self, now: Instant, on: bool) {
+        let was = self.in_use_until.is_some();
+        self.in_use_until = on.then(|| now + IN_USE_LASTS);
+        if was != on && self.is_up {
+            self.outputs.push_back(Output::Signal(RxSignal::InUse(on)));
+        }
+    }
+
+    fn tone(&mut self, now: Instant, tone: ChipTone) {
+        match self.tone {
+            Some((of, at, told)) if of == tone && now < at + TONE_WITHIN => {
+                self.tone = Some((tone, now, true));
+                if !told {
+                    self.outputs.push_back(Output::Tone(Some(tone)));
+                }
+            }
+            Some(_) | None => {
+                self.end_tone();
+                self.tone = Some((tone, now, false));
+            }
+        }
+    }
+
+    // --- Time.
+
+    fn timeout(&mut self, now: Instant) {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if due(self.ring_off_at) {
+            self.ring_off_at = None;
+            self.outputs.push_back(Output::Signal(RxSignal::RingOff));
+        }
+        if due(self.ringing_until) {
+            self.ringing_until = None;
+        }
+        if due(self.caller_by) {
+            self.finish_caller();
+        }
+        if due(self.in_use_until) {
+            self.in_use(now, false);
+        }
+        if due(self.tone.map(|(_, at, _)| at + TONE_WITHIN)) {
+            self.end_tone();
+        }
+        if self.doing == Doing::Talking {
+            let fault = self.stream.check(now);
+            if let Some(StreamFault::Silent | StreamFault::Pace) = fault {
+                self.fault(now, SessionFault::Sound);
+            }
+        }
+        if due(self.answer_by) {
+            match self.doing {
+                Doing::Leaving(tried) => self.leave(now, tried + 1),
+                Doing::Absent
+                | Doing::Cleaning
+                | Doing::Identifying
+                | Doing::SettingUp
+                | Doing::ToRest
+                | Doing::Resting
+                | Doing::Watching
+                | Doing::Seizing
+                | Doing::Talking
+                | Doing::Aside
+                | Doing::Entering
+                | Doing::HangingUp
+                | Doing::Fault => self.answered(now, None),
+            }
+        }
+        if due(self.watch_at) && self.doing == Doing::Resting {
+            self.begin(now, Doing::Watching, dialogue::watchdog());
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;
