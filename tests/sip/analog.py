@@ -263,9 +263,14 @@ class Party:
         until(there, timeout, lambda: f"{what} at {self.device.name}/{self.port} (heard {_shown(last[0])})", 0.15)
         return last[0]
 
-    def hears(self, tone, timeout=LIMIT_S):
-        """Until it has heard this tone of a country."""
-        return self.wait_heard(lambda pcm: audio.is_tone(pcm, tone.hz, tone.cadence), f"the tone {tone}", timeout)
+    def hears(self, tone, steps=None, timeout=LIMIT_S):
+        """Until it has heard this tone of a country; of a slow one, so many steps of its cadence are enough."""
+        return self.wait_heard(lambda pcm: audio.is_tone(pcm, tone.hz, tone.cadence[:steps]), f"the tone {tone}", timeout)
+
+    def passes(self, seconds):
+        """So much time of the device: for what lasts as long as somebody wants, such as ringing."""
+        until_at = self.device.settled() + seconds * audio.RATE_HZ
+        until(lambda: self.device.settled() >= until_at, seconds + LIMIT_S, f"{seconds:g} s at {self.device.name}")
 
     def hears_silence(self, seconds=0.4, timeout=LIMIT_S):
         count = int(seconds * audio.RATE_HZ)
@@ -283,6 +288,10 @@ class Telephone(Party):
 
     def hang_up(self):
         self.order("hang_up")
+
+    def put_down_for_good(self):
+        """Until the box must know that it is down: longer than any hook flash."""
+        self.passes(1.2)
 
     def flash(self, ms):
         self.order("flash", ms=ms)
