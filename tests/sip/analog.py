@@ -46,6 +46,10 @@ def environment(directory, devices):
 # ------------------------------------------------------------------ the programs
 
 
+def _has(event, fields):
+    return all(event.get(key) == value for key, value in fields.items())
+
+
 class Simulator:
     """A device in software. What it tells stays in `told`; `expect` takes from what nobody took yet."""
 
@@ -86,7 +90,7 @@ class Simulator:
         with self._arrived:
             while True:
                 for event in self._waiting:
-                    if event["event"] == name and all(event.get(key) == value for key, value in fields.items()):
+                    if event["event"] == name and _has(event, fields):
                         self._waiting.remove(event)
                         return event
                     if event["event"] == "refused" and name != "refused":
@@ -105,11 +109,11 @@ class Simulator:
             return
         raise AssertionError(f"{self.name} told {event}, expected none")
 
-    def forget_events(self):
-        """What was told until now is nobody's."""
+    def forget_events(self, name=None, **fields):
+        """What was told until now, or such of it, is nobody's."""
         self.settled()
         with self._arrived:
-            self._waiting.clear()
+            self._waiting[:] = [event for event in self._waiting if not ((name is None or event["event"] == name) and _has(event, fields))]
 
     def settled(self):
         """Every order before this is done; the device's sample counter."""
@@ -120,7 +124,7 @@ class Simulator:
     def count(self, name, **fields):
         """How many such events were told, taken or not."""
         with self._arrived:
-            return sum(1 for event in self.told if event["event"] == name and all(event.get(key) == value for key, value in fields.items()))
+            return sum(1 for event in self.told if event["event"] == name and _has(event, fields))
 
     def _error_text(self):
         text = (self.directory / "stderr").read_text(errors="replace")
@@ -223,11 +227,13 @@ class Party:
 
     def press(self, digits, **keys):
         """Keys as tones, and the silence after the last one."""
+        self.device.forget_events("said", port=self.port)
         self.order("press", digits=digits, **keys)
         self.expect("said")
 
     def say(self, pcm):
         """Says it and returns when it is over."""
+        self.device.forget_events("said", port=self.port)
         self.start_saying(pcm)
         self.expect("said", LIMIT_S + len(pcm) / audio.RATE_HZ)
 
