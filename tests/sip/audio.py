@@ -201,15 +201,19 @@ def placed(reference, heard, finest=16):
     return best, start
 
 
-def clean_share(reference, heard, snr_db=20, part_s=0.25):
+def clean_share(reference, heard, snr_db=20, part_ms=50):
     """The share of the reference's parts that are heard, each with this ratio of signal to noise at least (0 to 1).
 
     In parts: two clocks are kept together by a sample now and then, and a busy machine is late for a moment.
     """
-    size = int(part_s * RATE_HZ)
-    parts = [reference[at:at + size] for at in range(0, len(reference) - size + 1, size)]
+    size, around = part_ms * RATE_HZ // 1000, RATE_HZ // 10
     enough = np.sqrt(1 / (1 + 10 ** (-snr_db / 10)))      # of a sound with noise, the likeness
-    return sum(likeness(part, heard) >= enough for part in parts) / len(parts)
+    _, start = placed(reference, heard, 1)
+    clean = parts = 0
+    for at in range(0, len(reference) - size + 1, size):
+        found = likeness(reference[at:at + size], heard[max(start + at - around, 0):max(start + at + size + around, 0)])
+        clean, parts = clean + (found >= enough), parts + 1
+    return clean / parts
 
 
 # ------------------------------------------------------------------ files

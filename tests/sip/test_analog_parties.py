@@ -45,7 +45,7 @@ def test_how_clean_a_sound_is():
     """Shows: G.711 is clean; a sample more or less costs a part; noise of a seventh, and nothing at all, are not clean."""
     voice = audio.voice(2, seed=5)
     assert audio.clean_share(voice, audio.decode(audio.encode(voice))) == 1
-    assert audio.clean_share(voice, np.concatenate([audio.silence(0.2), voice[:5000], voice[4999:]])) >= 0.75
+    assert audio.clean_share(voice, np.concatenate([audio.silence(0.2), voice[:5000], voice[4999:]])) >= 0.95
     assert audio.clean_share(voice, voice + np.random.default_rng(1).normal(0, 900, len(voice))) < 0.5
     assert audio.clean_share(voice, audio.silence(3)) == 0
 
