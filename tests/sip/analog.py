@@ -395,10 +395,12 @@ class Exchange(Party):
         return dialled
 
     def takes(self, country, count):
-        """Is seized, gives dial tone, and tells the digits that were dialled."""
+        """Is seized, gives dial tone, tells the digits that were dialled, and takes a moment to reach somebody."""
         self.seized()
         self.plays(country.dial)
-        return self.digits(count)
+        dialled = self.digits(count)
+        self.passes(0.5)
+        return dialled
 
     def ends(self, country):
         """The far end hangs up: busy tone."""
