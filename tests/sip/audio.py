@@ -83,11 +83,75 @@ def dtmf(digits, tone_ms=80, gap_ms=80, level=5000):
     return np.concatenate(parts)
 
 
+def keys(pcm):
+    """The keys whose tones are heard, in their order: down for 30 ms at least, up for 20 ms between two of a kind."""
+    size, step = 160, 80
+    both = _DTMF_LOW + _DTMF_HIGH
+    probes = np.exp(-2j * np.pi * np.outer(both, np.arange(size)) / RATE_HZ)
+    down, run, quiet, found = None, (None, 0), 0, ""
+    for at in range(0, len(pcm) - size + 1, step):
+        block = np.asarray(pcm[at:at + size], np.float64)
+        energy = (block ** 2).sum()
+        power = np.abs(probes @ block) ** 2 * 2 / size
+        row, column = int(power[:4].argmax()), int(power[4:].argmax())
+        pure = energy > size * 100 ** 2 and power[row] + power[4 + column] > 0.7 * energy and 0.1 < power[row] / max(power[4 + column], 1) < 10
+        key = _DTMF_KEYS[4 * row + column] if pure else None
+        run = (key, run[1] + 1) if key == run[0] else (key, 1)
+        quiet = quiet + 1 if key is None else 0
+        if quiet >= 2:
+            down = None
+        if key and run[1] == 2 and key != down:
+            found, down = found + key, key
+    return found
+
+
 def tone_share(pcm, hertz, width_hz=20):
     """How much of the sound's power lies within `width_hz` of `hertz` (0 to 1)."""
     power = np.abs(np.fft.rfft(pcm * np.hanning(len(pcm)))) ** 2
     at = np.fft.rfftfreq(len(pcm), 1 / RATE_HZ)
     return float(power[np.abs(at - hertz) <= width_hz].sum() / max(power.sum(), 1e-9))
+
+
+def frequencies(pcm, within_db=15):
+    """The frequencies that a sound of tones consists of: [Hz, ...]. 0.4 s tell apart what is 12 Hz apart."""
+    size = 8 * len(pcm)
+    spectrum = np.abs(np.fft.rfft(np.asarray(pcm, np.float64) * np.hanning(len(pcm)), size))
+    floor = spectrum.max() * 10 ** (-within_db / 20)
+    peaks = np.flatnonzero((spectrum[1:-1] > spectrum[:-2]) & (spectrum[1:-1] >= spectrum[2:]) & (spectrum[1:-1] > max(floor, 1.0))) + 1
+    return [float(peak * RATE_HZ / size) for peak in peaks]
+
+
+def bursts(pcm, shortest_ms=60):
+    """Sound and silence in turn, beginning with sound: [(loud, begins, ends), ...] in samples; what is shorter is bridged."""
+    step = RATE_HZ // 100
+    frames = np.asarray(pcm[:len(pcm) // step * step], np.float64).reshape(-1, step)
+    runs = []
+    for number, loud in enumerate(np.sqrt((frames ** 2).mean(axis=1)) > 100):
+        if runs and runs[-1][0] == loud:
+            runs[-1][2] = (number + 1) * step
+        elif runs and runs[-1][2] - runs[-1][1] < shortest_ms * RATE_HZ // 1000 and len(runs) > 1:
+            runs.pop()                      # it was a gap, or a click
+            runs[-1][2] = (number + 1) * step
+        else:
+            runs.append([bool(loud), number * step, (number + 1) * step])
+    return [tuple(run) for run in runs[0 if runs and runs[0][0] else 1:]]
+
+
+def is_tone(pcm, hz, cadence=(), tolerance_hz=4, tolerance_ms=60):
+    """The sound ends in this tone, for 0.7 s; with a cadence, it has each of its steps once in turn."""
+    def fits(part):
+        found = frequencies(part)
+        return len(found) == len(hz) and all(abs(a - b) <= tolerance_hz for a, b in zip(found, sorted(hz)))
+
+    if not cadence:
+        last = pcm[-RATE_HZ * 7 // 10:]
+        return len(last) == RATE_HZ * 7 // 10 and len(bursts(last)) == 1 and fits(last)
+    runs = bursts(pcm)[:-1]                 # the last one may go on
+    for at in range(len(runs) - len(cadence) + 1):
+        turn = runs[at:at + len(cadence)]
+        if turn[0][0] and all(abs((ends - begins) * 1000 / RATE_HZ - ms) <= tolerance_ms for (_, begins, ends), ms in zip(turn, cadence)):
+            return fits(pcm[turn[0][1] + 160:turn[0][2] - 160])
+    return False
 
 
 def level_dbfs(pcm):
@@ -135,6 +199,21 @@ def placed(reference, heard, finest=16):
         norm = np.sqrt((shifted ** 2).sum() * (reference ** 2).sum())
         best = max(best, float((shifted * reference).sum() / norm) if norm else 0.0)
     return best, start
+
+
+def clean_share(reference, heard, snr_db=20, part_ms=50):
+    """The share of the reference's parts that are heard, each with this ratio of signal to noise at least (0 to 1).
+
+    In parts: two clocks are kept together by a sample now and then, and a busy machine is late for a moment.
+    """
+    size, around = part_ms * RATE_HZ // 1000, RATE_HZ // 10
+    enough = np.sqrt(1 / (1 + 10 ** (-snr_db / 10)))      # of a sound with noise, the likeness
+    _, start = placed(reference, heard, 1)
+    clean = parts = 0
+    for at in range(0, len(reference) - size + 1, size):
+        found = likeness(reference[at:at + size], heard[max(start + at - around, 0):max(start + at + size + around, 0)])
+        clean, parts = clean + (found >= enough), parts + 1
+    return clean / parts
 
 
 # ------------------------------------------------------------------ files

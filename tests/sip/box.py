@@ -20,23 +20,23 @@ def _toml(value):
     return json.dumps(value)        # strings, numbers, booleans and flat lists are the same in both
 
 
-def _table(head, keys):
+def table(head, keys):
     return "\n".join([head] + [f"{key} = {_toml(value)}" for key, value in keys.items() if value is not None]) + "\n"
 
 
 def trunk(name="trunk1", host="127.0.0.2:5060", flow="office", peers=("127.0.0.2/32", "127.16.0.0/12"), codecs=("PCMU", "PCMA"), **keys):
     """A SIP trunk; calls arriving on it run `flow`."""
-    return _table("[[line]]", dict(name=name, kind="sip-trunk", host=host, peers=list(peers), codecs=list(codecs), flow=flow, **keys))
+    return table("[[line]]", dict(name=name, kind="sip-trunk", host=host, peers=list(peers), codecs=list(codecs), flow=flow, **keys))
 
 
 def phone(number, password="opensesame", name=None, codecs=("PCMU", "PCMA"), **keys):
     """A SIP phone with a number of its own."""
-    return _table("[[line]]", dict(name=name or f"desk{number}", kind="sip-phone", number=number, password=password, codecs=list(codecs), **keys))
+    return table("[[line]]", dict(name=name or f"desk{number}", kind="sip-phone", number=number, password=password, codecs=list(codecs), **keys))
 
 
 def flow(name="office", url=None, dialect="opentact", **keys):
     """A flow, by default in Opentact's language and fetched from `url`. Of the other languages: `dialects`."""
-    return _table("[[flow]]", dict(name=name, dialect=dialect, url=url, **keys))
+    return table("[[flow]]", dict(name=name, dialect=dialect, url=url, **keys))
 
 
 PHONES_FROM = ("127.0.0.1/32", "127.0.0.8/29", "127.0.0.16/28")      # where telephones are; 127.0.0.66 is not
@@ -45,11 +45,11 @@ PHONES_FROM = ("127.0.0.1/32", "127.0.0.8/29", "127.0.0.16/28")      # where tel
 def config(directory, *tables, calls_max=64, rtp="0", country="us", allow=(), udp="127.0.0.1:0", tcp="127.0.0.1:0", phones_from=PHONES_FROM, prewarm=False, patience=None, prompts_dir=None):
     return "\n".join([
         "schema = 1",
-        _table("[box]", dict(name="box-1", country=country, timezone="UTC", data_dir=str(directory / "data"),
+        table("[box]", dict(name="box-1", country=country, timezone="UTC", data_dir=str(directory / "data"),
                              control_socket=str(directory / "control.sock"), prompts_dir=prompts_dir and str(prompts_dir))),
-        _table("[sip]", dict(udp=udp, tcp=tcp, rtp_udp_ports=rtp, phones_from=list(phones_from))),
-        _table("[fetch]", dict(allow=list(allow), prewarm=prewarm, patience=patience)),
-        _table("[limits]", dict(calls_max=calls_max)),
+        table("[sip]", dict(udp=udp, tcp=tcp, rtp_udp_ports=rtp, phones_from=list(phones_from))),
+        table("[fetch]", dict(allow=list(allow), prewarm=prewarm, patience=patience)),
+        table("[limits]", dict(calls_max=calls_max)),
         *tables])
 
 
@@ -57,7 +57,8 @@ def config(directory, *tables, calls_max=64, rtp="0", country="us", allow=(), ud
 
 
 class Box:
-    def __init__(self, directory, text):
+    def __init__(self, directory, text, environment=None):
+        self.environment = environment or {}
         self.directory = pathlib.Path(directory)
         (self.directory / "data").mkdir(parents=True, exist_ok=True)
         self.data = self.directory / "data"
@@ -72,7 +73,7 @@ class Box:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([programs.tipring(), "serve", "--config", str(self.config_file)],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory,
-                                            env={**os.environ, "RUST_BACKTRACE": "1"})
+                                            env={**os.environ, "RUST_BACKTRACE": "1", **self.environment})
         deadline, status = time.monotonic() + READY_S, None
         while not (status and status.get("ready")):
             if self.process.poll() is not None:
@@ -114,6 +115,13 @@ class Box:
 
     def line(self, name):
         return next(line for line in self.status()["lines"] if line["name"] == name)
+
+    def wait_lines_up(self, timeout=10.0):
+        """Until every line at a device is up: at once where there is none."""
+        def down():
+            return [line["name"] for line in self.status()["lines"] if line["kind"] in ("fxs", "fxo") and line["state"] != "up"]
+
+        until(lambda: not down(), timeout, lambda: f"lines that are up (down: {down()})", 0.05)
 
     def log(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""

@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+import analog
 import box as boxes
 import dialects
 from baresip import Baresip
@@ -152,22 +153,39 @@ def tipring(request, tmp_path, server, _boxes):
     """start(table, ..., key=value): a box with a trunk whose calls run the flow at /flow.
 
     Tables come from box.trunk, box.phone and box.flow; without a trunk or a flow
-    among them the usual one is added.
+    among them the usual one is added. Devices of `analog` are waited for, and their lines.
     """
-    def start(*tables, started=True, **keys):
-        tables = list(tables)
-        if not any('kind = "sip-trunk"' in t for t in tables):
+    def start(*tables, started=True, devices=(), **keys):
+        tables = [*(device.table() for device in devices), *tables]
+        if not any('kind = "sip-trunk"' in t or 'kind = "fxo"' in t for t in tables):
             tables.append(boxes.trunk())
         if not any(t.startswith("[[flow]]") for t in tables):
             tables.append(boxes.flow(url=server.url("/flow")))
         keys.setdefault("allow", [server.authority])
         directory = tmp_path / f"box{len(_boxes) + 1}"
         directory.mkdir()
-        box = boxes.Box(directory, boxes.config(directory, *tables, **keys))
+        box = boxes.Box(directory, boxes.config(directory, *tables, **keys), analog.environment(directory, devices))
         _boxes.append(box)
-        return box.start() if started else box
+        if started:
+            box.start()
+            for device in devices:
+                device.wait_session()
+            box.wait_lines_up()
+        return box
 
     return start
+
+
+@pytest.fixture
+def card(tmp_path, _kept):
+    """card(ports, name): a line card in software, L for a line of the exchange, P for a telephone."""
+    return lambda *args, **keys: _kept.add(analog.Card(tmp_path, *args, **keys))
+
+
+@pytest.fixture
+def modem(tmp_path, _kept):
+    """modem(name): a voice modem in software."""
+    return lambda *args, **keys: _kept.add(analog.Modem(tmp_path, *args, **keys))
 
 
 @pytest.fixture

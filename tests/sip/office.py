@@ -198,8 +198,11 @@ class Office:
         return next(filter(dialects.tells_the_end, self.told()))
 
 
-def opened(dialect, state, *, tmp_path, tipring, server, serve, cgi, desk, kept, ring_s=RING_S, wait_s=WAIT_S):
-    """The office in one dialect: `open`, closed by the `hour` or the `day`, or `as written`, which goes by the clock on the wall."""
+def opened(dialect, state, *, tmp_path, tipring, server, serve, cgi, desk, kept, ring_s=RING_S, wait_s=WAIT_S, lines=(), devices=()):
+    """The office in one dialect: `open`, closed by the `hour` or the `day`, or `as written`, which goes by the clock on the wall.
+
+    `lines` are its own in place of a SIP telephone at the front desk and a trunk.
+    """
     prompts = tmp_path / "prompts"
     prompts.mkdir()
     for name, sound in PROMPTS.items():
@@ -208,7 +211,7 @@ def opened(dialect, state, *, tmp_path, tipring, server, serve, cgi, desk, kept,
     server.answer("/ended", Answer(status=204, content_type=None))
     rule = AS_WRITTEN if state == "as written" else rule_that_is(state)
     now = {"open": hours.TUESDAY_MORNING, "as written": None}.get(state, hours.SUNDAY_MORNING)
-    tables, allow, application, hook_path = [phone(FRONT_DESK)], [server.authority], None, "/ended"
+    tables, allow, application, hook_path = list(lines) or [phone(FRONT_DESK)], [server.authority], None, "/ended"
     base = server.url("")
     if dialect == "opentact":
         path = tmp_path / "office.xml"
@@ -229,7 +232,7 @@ def opened(dialect, state, *, tmp_path, tipring, server, serve, cgi, desk, kept,
         allow.append(application.authority)
         tables += [phone(VOICEMAIL), phone(MESSAGE)]
         tables.append(dialects.call_interactive_file(tmp_path / "office.json", call_interactive_document(wait_s, application.url("")), webhook_url=server.url("/ended")))
-    box = tipring(*tables, allow=allow, prompts_dir=prompts)
+    box = tipring(*tables, allow=allow, prompts_dir=prompts, devices=devices)
     machines = []
     if dialect == "call_interactive":       # the dialect has no word for recording: an answering machine is a telephone of the office
         for number, prompt in ((VOICEMAIL, "unavailable"), (MESSAGE, "leave")):

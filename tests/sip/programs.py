@@ -30,6 +30,16 @@ def tipring():
     return str(found[-1].resolve())
 
 
+def simulator(name):
+    """A device in software of the test kit: beside the daemon's binary, else the newest build of this tree."""
+    beside = [pathlib.Path(os.environ["TIPRING_BIN"]).with_name(name)] if "TIPRING_BIN" in os.environ else []
+    built = sorted(REPOSITORY.glob(f"target/*/{name}"), key=lambda path: path.stat().st_mtime)
+    found = [path for path in beside if path.is_file()] or built
+    if not found:
+        raise Missing(f"no {name}: cargo build -p tipring-testkit --bins")
+    return str(found[-1])
+
+
 def tus_server():
     """The interpreter's search path with a server for resumable uploads in it; `cargo xtask test` fetches it."""
     folder = REPOSITORY / "target" / "python"

@@ -97,11 +97,12 @@ fn unit() -> Result<String> {
     Ok(format!("{} tests", count.passed))
 }
 
-/// The daemon from outside: SIPp, baresip and hand-written parties, several at a time; then, one
-/// by one, those that load the whole machine.
+/// The daemon from outside: SIPp, baresip, hand-written parties and a line card in software,
+/// several at a time; then, one by one, those that load the whole machine.
 fn sip() -> Result<String> {
     packages::install_python()?;
     let daemon = run::release_daemon()?;
+    run::simulators()?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // Most of them wait most of the time.
     let at_once = (cores + cores.div_ceil(2)).to_string();

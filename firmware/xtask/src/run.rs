@@ -76,6 +76,11 @@ pub(crate) fn release_daemon() -> Result<PathBuf> {
     daemon("release")
 }
 
+/// Builds the devices in software that tests of the whole daemon plug in.
+pub(crate) fn simulators() -> Result<()> {
+    step(&mut cargo(&["build", "--locked", "--release", "--package", "tipring-testkit", "--bins"]))
+}
+
 /// The daemon of a profile that has been built: `debug` or `release`.
 pub(crate) fn daemon(profile: &str) -> Result<PathBuf> {
     let binary = workspace::target_directory()?.join(profile).join("tipring");

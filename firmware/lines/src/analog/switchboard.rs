@@ -631,6 +631,8 @@ fn attach(legs: &mut Vec<LegId>, leg: LegId, link: &mut CardLink, port: usize, m
     let (endpoint, sound) = leg_sound();
     link.tell(DeskCommand::Attach { port, leg, sound });
     media.send(Command::attach(leg, Box::new(endpoint)));
+    // Keys come in the sound alone.
+    media.send(Command::Listen { leg, inband: true });
 }
 
 pub(super) fn signal_out(link: &CardLink, port: usize, signal: TxSignal) {
