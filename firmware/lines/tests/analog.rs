@@ -20,6 +20,7 @@ use tipring_lines::analog::contract::{EndSign, HeardTone, Note};
 use tipring_lines::analog::country::CountryPlan;
 use tipring_lines::analog::fxo::FxoSettings;
 use tipring_lines::analog::fxs::FxsSettings;
+use tipring_lines::analog::lessons::LearnedTone;
 use tipring_lines::analog::try_out::{TestTone, TryOut, TryOutEnd, TryOutRefusal, TryOutReport};
 use tipring_lines::analog::voice::SoundPlan;
 use tipring_lines::analog::watch::{Happening, PortStatus, WireState};
@@ -28,6 +29,7 @@ use tipring_lines::port::linecard::CardSettings;
 use tipring_media::dsp::caller_id::{
     self, CallerIdReceiver, CallerIdSender, HeardMessage, LineMessage, LineTime, SendAs, Text,
 };
+use tipring_media::dsp::tone::Oscillator;
 use tipring_media::dsp::tone_detect::{ToneDetector, ToneEvent, ToneKind};
 use tipring_media::{
     Command, Engine, Frame, Limits, MediaThread, PlaySource, Prompt, Rate, RecordWhat, ThreadOptions,
@@ -81,6 +83,7 @@ enum Ask {
 enum Said {
     Event(LineEvent),
     Note(LegId, Note),
+    Learned(LearnedTone),
     Tried(Result<TryOutReport, TryOutRefusal>),
     Port(PortStatus),
     Happened(Vec<Happening>),
@@ -161,6 +164,9 @@ async fn serve(
                     assert_eq!((happened.missed, lines.last_happening()),
                         (0, happened.happenings.last().unwrap().number));
                     said.send(Said::Happened(happened.happenings)).unwrap();
+                    while let Some(tone) = lines.try_learned() {
+                        said.send(Said::Learned(tone)).unwrap();
+                    }
                 }
                 Some(Ask::Stop) | None => return,
             },
@@ -628,4 +634,37 @@ fn an_exchange_line_is_tried_out_until_a_call_wants_it() {
     bench.order(serde_json::json!({"do": "tone", "port": PORT, "hz": [350, 440]}));
     assert_eq!(bench.answered(), leg);
     assert_eq!(bench.port_is(WireState::Seized).calls_out, 1);
+}
+
+#[test]
+fn an_exchange_line_learns_the_tone_that_two_calls_ended_with() {
+    let Some(folder) = folder("an_exchange_line_learns_the_tone_that_two_calls_ended_with") else { return };
+    let mut bench = Bench::new(folder, exchange_line());
+    let mut tone = Vec::new();
+    let mut player = Oscillator::new(Rate::Narrow, &[(413.0, -18.0)]);
+    for _ in 0..9 {
+        let mut sound = vec![0; 330 * 8];
+        player.fill(&mut sound);
+        tone.extend(sound);
+        tone.resize(tone.len() + 330 * 8, 0);
+    }
+    for _ in 0..2 {
+        let leg = bench.place("123", CallerId::of("202"));
+        bench.loop_closed(true);
+        bench.order(serde_json::json!({"do": "tone", "port": PORT, "hz": [350, 440]}));
+        bench.told(|told| matches!(told, Told::Digit { digit: '3', .. }).then_some(()));
+        bench.order(serde_json::json!({"do": "silence", "port": PORT}));
+        assert_eq!(bench.answered(), leg);
+        bench.says(&[voice::speech_like(5, 1_500), vec![0; 4_000], tone.clone()].concat());
+        bench.order(serde_json::json!({"do": "break", "port": PORT, "ms": 250}));
+        assert_eq!(bench.released().0, leg);
+        bench.loop_closed(false);
+    }
+    let end = Instant::now() + LIMIT;
+    while !bench.happened().iter().any(|one| one.starts_with("learned tone 41")) {
+        assert!(Instant::now() < end, "{:#?}", bench.happened());
+        bench.says(&[0; 800]);
+    }
+    let learned = bench.wait(|said| if let Said::Learned(tone) = said { Some(tone.clone()) } else { None });
+    assert_eq!(LearnedTone::parse(LINE, &learned.to_string()), Some(learned));
 }

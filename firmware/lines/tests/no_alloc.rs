@@ -115,6 +115,7 @@ fn a_desk_at_work_allocates_nothing() {
     let ears = EarPlan {
         tones: vec![(ToneKind::Dial, sounds.dial), (ToneKind::Busy, sounds.busy)],
         learned: vec![sounds.congestion],
+        learns: true,
         caller_id: CallerIdStandard::Bellcore,
     };
     let (desk, link) = Desk::new(&[PortPlan { ears, heard_gain_db: 3.0, played_gain_db: -3.0 }], None);

@@ -459,8 +459,12 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
-            let ears =
-                EarPlan { tones: Vec::new(), learned: Vec::new(), caller_id: CallerIdStandard::Bellcore };
+            let ears = EarPlan {
+                tones: Vec::new(),
+                learned: Vec::new(),
+                learns: false,
+                caller_id: CallerIdStandard::Bellcore,
+            };
             let plan = PortPlan { ears, heard_gain_db: 0.0, played_gain_db: 0.0 };
             let (desk, link) = Desk::new(&[plan], None);
             Self { desk, link, at: 0, played: Vec::new(), legs: Vec::new() }

@@ -18,6 +18,7 @@ pub mod endpoint;
 pub mod fxo;
 pub mod fxs;
 pub mod gauges;
+pub mod lessons;
 pub mod try_out;
 pub mod voice;
 pub mod watch;
