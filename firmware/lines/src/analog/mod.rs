@@ -34,7 +34,7 @@ mod trials;
 mod wire;
 
 pub use lines::AnalogLines;
-pub use settings::PortName;
+pub use settings::{PortName, SoundSettings};
 pub use switchboard::{AnalogOptions, AnalogSettings, CardStatus};
 
 /// Name of the audio codec of analog legs.

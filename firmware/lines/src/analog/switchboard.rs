@@ -24,7 +24,7 @@ use super::fxo::{Fxo, FxoSettings};
 use super::fxs::{Fxs, FxsSettings};
 use super::gauges::Levels;
 use super::lessons::{LEARNED_MAX, LearnedTone, Lessons};
-use super::settings::PortName;
+use super::settings::{PortName, SoundSettings};
 use super::trials::Running;
 use super::voice::{Script, SoundPlan};
 use super::watch::{Happenings, Measured, PortStatus, Standing, Watch, What};
@@ -234,12 +234,17 @@ impl Switchboard {
                     line.set_port(&plan, port);
                 }
             }
-            let ear_plan = PortPlan { ears: ears.clone(), heard_gain_db: 0.0, played_gain_db: 0.0 };
+            let ears = ears.clone();
+            let ear_plan = PortPlan { ears, heard_gain_db: 0.0, played_gain_db: 0.0, leaves_echo: false };
             let mut plans = vec![ear_plan; ports];
             for (id, line) in &lines {
                 if let Some(plan) = line.port_of(&name).and_then(|port| plans.get_mut(port)) {
                     plan.ears.learns = matches!(line, AnalogSettings::Line(_));
                     plan.ears.learned = learned(*id);
+                    let sound = line.sound();
+                    (plan.heard_gain_db, plan.played_gain_db) =
+                        (sound.heard_gain_db.into(), sound.played_gain_db.into());
+                    plan.leaves_echo = sound.leaves_echo;
                 }
             }
             let (desk, link) = Desk::new(&plans, Some(waker(wake)?));
@@ -680,6 +685,13 @@ impl AnalogSettings {
         match self {
             Self::Phone(settings) => &settings.port,
             Self::Line(settings) => &settings.port,
+        }
+    }
+
+    const fn sound(&self) -> SoundSettings {
+        match self {
+            Self::Phone(settings) => settings.sound,
+            Self::Line(settings) => settings.sound,
         }
     }
 
