@@ -154,6 +154,7 @@ impl Lessons {
             | Output::Listen(_)
             | Output::Join(_)
             | Output::Part(_)
+            | Output::Patch(..)
             | Output::Line(_) => {}
         }
     }

@@ -110,6 +110,12 @@ impl AnalogLines {
         self.0.board.borrow_mut().learned.pop_front()
     }
 
+    /// The leg at the other end of a patch: a telephone has joined the two by hanging up.
+    #[must_use]
+    pub fn patched(&self, leg: LegId) -> Option<LegId> {
+        self.0.board.borrow().patched(leg)
+    }
+
     /// How each line stands.
     #[must_use]
     pub fn status(&self) -> Vec<LineStatus> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tipring_media::dsp::caller_id::LineTime;
 use tipring_media::dsp::tone_detect::ToneKind;
 use tipring_media::dsp::tone_learn::Repeated;
-use tipring_media::{Command, ToneSpec};
+use tipring_media::{Command, Rate, ToneSpec, patch};
 use tipring_model::line::{DownReason, LineCommand, LineEvent};
 use tipring_model::{LegId, LineId, Number};
 use tokio::sync::oneshot;
@@ -358,6 +358,14 @@ impl Switchboard {
             .collect()
     }
 
+    /// The leg that is joined with this one without a telephone.
+    pub(super) fn patched(&self, leg: LegId) -> Option<LegId> {
+        self.lines.iter().find_map(|line| match &line.machine {
+            Machine::Phone(machine) => machine.patched(leg),
+            Machine::Line(_) => None,
+        })
+    }
+
     // --- From the calls.
 
     pub(super) fn command(&mut self, now: Instant, line: LineId, command: LineCommand) {
@@ -602,6 +610,16 @@ impl Switchboard {
                 Output::Part(leg) => {
                     if let Some((link, port)) = link {
                         link.tell(DeskCommand::Join { port, leg, joined: false });
+                    }
+                }
+                Output::Patch(first, second) => {
+                    let (near, far) = patch(Rate::Narrow);
+                    for (leg, endpoint) in [(first, near), (second, far)] {
+                        self.media.send(Command::Replace { leg, endpoint });
+                    }
+                    if let Some((link, port)) = link {
+                        link.tell(DeskCommand::Detach { port, leg: first });
+                        link.tell(DeskCommand::Detach { port, leg: second });
                     }
                 }
                 Output::Note(leg, note) => {

@@ -201,7 +201,7 @@ impl Watch {
                 Some(What::Noted(*leg, *note))
             }
             Output::Line(event) => self.event(event),
-            Output::Listen(_) | Output::Join(_) | Output::Part(_) => None,
+            Output::Listen(_) | Output::Join(_) | Output::Part(_) | Output::Patch(..) => None,
         }
     }
 

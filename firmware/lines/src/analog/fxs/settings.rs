@@ -40,6 +40,8 @@ pub struct FxsSettings {
     pub waiting_caller_id: bool,
     /// Two parties can be joined.
     pub three_way: bool,
+    /// Whoever has called a second party and hangs up joins the two.
+    pub transfer: bool,
     /// It is told who calls.
     pub caller_id: bool,
     /// How it rings; `None`: as in the country.
@@ -134,6 +136,12 @@ impl Settings for FxsSettings {
             "true",
         ),
         settings::toggle("three_way", "Three-way calls", "Two parties can be joined.", "true"),
+        settings::toggle(
+            "transfer",
+            "Transfer",
+            "Whoever has called a second party with the recall key and hangs up joins the two.",
+            "true",
+        ),
         settings::toggle("caller_id", "Caller shown", "It is told who calls.", "true"),
         settings::text("ring", "Ring", "Milliseconds on and off, such as 1000-4000.", false),
         settings::list("messages", "Waiting messages", "How they are shown: stutter, fsk, lamp."),
@@ -205,6 +213,7 @@ impl Settings for FxsSettings {
             call_waiting: reading.toggle("call_waiting", !is_machine),
             waiting_caller_id: reading.toggle("waiting_caller_id", true),
             three_way: reading.toggle("three_way", true),
+            transfer: reading.toggle("transfer", true),
             caller_id: reading.toggle("caller_id", true),
             ring,
             messages: Messages { stutter: shown("stutter"), fsk: shown("fsk"), lamp: shown("lamp") },
