@@ -34,7 +34,7 @@ use tipring_media::dsp::tone_detect::{ToneDetector, ToneEvent, ToneKind};
 use tipring_media::{
     Command, Engine, Frame, Limits, MediaThread, PlaySource, Prompt, Rate, RecordWhat, ThreadOptions,
 };
-use tipring_model::line::{DownReason, LineCommand, LineEvent, Offer, PlaceExtras};
+use tipring_model::line::{DownReason, LineCommand, LineEvent, Offer, PlaceExtras, TransferStage};
 use tipring_model::settings::{RawSettings, RawValue, Settings};
 use tipring_model::{CallerId, Cause, LegId, LineId, Number, PlayId, RecordId};
 use tipring_testkit::linecard::{Order, Simulator, Sound, StageSettings, Told};
@@ -255,7 +255,6 @@ impl Bench {
                 return status;
             }
             assert!(Instant::now() < end, "{status:?}");
-            self.says(&[0; 400]);
         }
     }
 
@@ -669,4 +668,59 @@ fn an_exchange_line_learns_the_tone_that_two_calls_ended_with() {
     }
     let learned = bench.wait(|said| if let Said::Learned(tone) = said { Some(tone.clone()) } else { None });
     assert_eq!(LearnedTone::parse(LINE, &learned.to_string()), Some(learned));
+}
+
+#[test]
+fn a_telephone_that_hangs_up_between_two_joins_them() {
+    let Some(folder) = folder("a_telephone_that_hangs_up_between_two_joins_them") else { return };
+    let mut bench = Bench::new(folder, phone());
+    bench.order(serde_json::json!({"do": "lift", "port": PORT}));
+    bench.hears(ToneKind::Dial);
+    let mut legs = Vec::new();
+    for n in 0..2 {
+        bench.order(serde_json::json!({"do": "press", "port": PORT, "digits": "201"}));
+        let leg = bench.offered().leg;
+        bench.command(LineCommand::Answer { leg });
+        assert_eq!(bench.answered(), leg);
+        legs.push(leg);
+        if n == 0 {
+            // The last key is let go.
+            bench.says(&[0; 1_600]);
+            bench.order(serde_json::json!({"do": "flash", "port": PORT}));
+            bench.event(|event| matches!(event, LineEvent::Held { held: true, .. }).then_some(()));
+            // The recall tone is heard before keys are.
+            bench.says(&[0; 4_000]);
+        }
+    }
+    bench.order(serde_json::json!({"do": "hang_up", "port": PORT}));
+    let (leg, referral) = bench.event(|event| match event {
+        LineEvent::Refer { leg, referral } => Some((*leg, referral.clone())),
+        _ => None,
+    });
+    assert_eq!((leg, referral.replaces, referral.to.as_str()), (legs[0], Some(legs[1]), "201"));
+    bench.command(LineCommand::Transfer { leg, from: CallerId::default(), referral });
+    let stage = bench.event(|event| match event {
+        LineEvent::Transferring { stage, .. } => Some(*stage),
+        _ => None,
+    });
+    assert_eq!(stage, TransferStage::Done);
+    // What one call sends to its leg the other hears from its own.
+    let said = voice::speech_like(13, 2_500);
+    let (sink, mut record) = RingBuffer::new(1_000);
+    bench.media(Command::Record { leg: legs[1], record: RecordId(1), what: RecordWhat::In, sink });
+    let source = PlaySource::Prompt(Arc::new(Prompt::new(Rate::Narrow, said.clone())));
+    bench.media(Command::Play { leg: legs[0], play: PlayId(1), source, loops: 1 });
+    let (end, mut heard) = (Instant::now() + LIMIT, Vec::new());
+    while !alike(&said, &heard) {
+        assert!(Instant::now() < end, "the two do not hear each other");
+        // On hook nobody says anything; the card's answer takes a while.
+        bench.port();
+        heard.extend(frames(&mut record));
+    }
+    // The telephone is free, and rings for others.
+    let other = bench.place("202", CallerId::of("201"));
+    bench.event(|event| matches!(event, LineEvent::Alerting { leg, .. } if *leg == other).then_some(()));
+    assert_eq!(bench.port_is(WireState::Ringing).legs, [other]);
+    bench.command(LineCommand::Release { leg: legs[1], cause: Cause::NormalClearing });
+    assert_eq!([bench.released().0, bench.released().0], [legs[1], legs[0]]);
 }
