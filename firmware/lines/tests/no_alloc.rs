@@ -115,9 +115,11 @@ fn a_desk_at_work_allocates_nothing() {
     let ears = EarPlan {
         tones: vec![(ToneKind::Dial, sounds.dial), (ToneKind::Busy, sounds.busy)],
         learned: vec![sounds.congestion],
+        learns: true,
         caller_id: CallerIdStandard::Bellcore,
     };
-    let (desk, link) = Desk::new(&[PortPlan { ears, heard_gain_db: 3.0, played_gain_db: -3.0 }], None);
+    let (desk, link) =
+        Desk::new(&[PortPlan { ears, heard_gain_db: 3.0, played_gain_db: -3.0, leaves_echo: false }], None);
     let mut bench = Bench { desk, link, at: 0, counted: 0, leg: None, ended: 0 };
     let all = Listen { digits: true, tones: true, caller_id: true, voice: true, waiting_alert: true };
     let caller = CallerId::of("5550100");

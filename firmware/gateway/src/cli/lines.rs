@@ -68,6 +68,12 @@ pub(super) enum LinesCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Forget the tones that an exchange line has learned to end calls with, from the next start
+    /// of the daemon on.
+    Forget {
+        /// Its name.
+        line: String,
+    },
     /// Write the last minute of a wire to a WAV file, and what happened to a text file beside it.
     Save {
         /// Its name.
@@ -101,6 +107,9 @@ pub(super) fn run(socket: &Path, command: &LinesCommand) -> u8 {
             try_out(socket, &json!({ "line": line, "what": "tone", "tone": tone }), false)
         }
         LinesCommand::Test { line, json } => try_out(socket, &json!({ "line": line, "what": "test" }), *json),
+        LinesCommand::Forget { line } => {
+            asked(socket, &json!({ "do": "port-forget", "line": line }), ANSWER_MAX).map(|_| ())
+        }
         LinesCommand::Save { line, file } => save(socket, line, file),
     };
     done.map_or_else(|code| code, |()| OK)
@@ -220,6 +229,10 @@ fn show(socket: &Path, name: &str, as_json: bool) -> Result<(), u8> {
     }
     row("last answer", text(&port["last_answer"]));
     row("last end", text(&port["last_end"]));
+    let learned: Vec<String> = port["learned_tones"].as_array().into_iter().flatten().map(text).collect();
+    if !learned.is_empty() {
+        row("learned tones", learned.join(", "));
+    }
     row("calls", format!("{} in, {} out", port["calls_in"], port["calls_out"]));
     if port["lost_facts"].as_u64().is_some_and(|lost| lost > 0) {
         row("lost", format!("{} facts found no room", port["lost_facts"]));

@@ -1,9 +1,11 @@
 //! Analog lines as the configuration wants them: what the country says, as the lines take it.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use tipring_lines::analog::country::{CallerIdMoment, CountryPlan, Recall};
+use tipring_lines::analog::lessons::{LEARNED_MAX, LearnedTone};
 use tipring_lines::analog::voice::SoundPlan;
 use tipring_lines::analog::{AnalogOptions, contract};
 use tipring_lines::port::Cadence;
@@ -11,10 +13,12 @@ use tipring_lines::port::linecard::Impedance as CardImpedance;
 use tipring_lines::port::v253::t35_code;
 use tipring_media::dsp::caller_id::LineTime;
 use tipring_media::dsp::caller_id::digits::Form;
-use tipring_model::Number;
 use tipring_model::prompt::CallTone;
+use tipring_model::{LineId, Number};
 
-use crate::config::Config;
+use super::kept::Kept;
+use super::switchboard::Switchboard;
+use crate::config::{Config, Line};
 use crate::countries::{CallerIdStandard, CallerIdStart, Country, Impedance};
 
 /// How long dial tone waits for the first digit, the pause after a digit, and the pause after
@@ -26,8 +30,13 @@ const MATCHED_DIGIT: Duration = Duration::from_secs(3);
 /// people press the hook.
 const TIMED_RECALL_MAX_MS: u16 = 250;
 
+/// Among what flows keep, under this name in place of a dialect, is what lines have learned.
+const KEPT: &str = "lines";
+/// Before the name of a line: the tones that it ends calls with.
+const TONES: &str = "tones/";
+
 /// What all analog lines of the box have in common.
-pub(super) fn options(config: &Config) -> AnalogOptions {
+pub(super) fn options(config: &Config, kept: &Kept) -> AnalogOptions {
     let country = config.general.country;
     let of_lines = config.lines.iter().filter(|line| line.settings.is_phone());
     let numbers = of_lines.filter_map(|line| line.number.as_deref());
@@ -39,9 +48,53 @@ pub(super) fn options(config: &Config) -> AnalogOptions {
         devices: config.devices.clone(),
         plan: country_plan(country, &config.general.emergency_numbers),
         sounds: sound_plan(country),
-        learned_tones: Vec::new(),
+        learned_tones: learned_tones(config, &kept.of(KEPT)),
         numbers: numbers.chain(of_flows).map(Number::new).collect(),
         local_time,
+    }
+}
+
+/// The tones that lines of this configuration have learned.
+fn learned_tones(config: &Config, kept: &BTreeMap<String, String>) -> Vec<LearnedTone> {
+    let tones_of = |(at, line): (u16, &Line)| {
+        let texts = kept.get(&format!("{TONES}{}", line.name)).map_or("", String::as_str);
+        texts.split(' ').filter_map(|text| LearnedTone::parse(LineId(at), text)).collect::<Vec<_>>()
+    };
+    (0u16..).zip(&config.lines).flat_map(tones_of).collect()
+}
+
+/// What a line has learned so far, and one tone more.
+fn with_tone(kept: &BTreeMap<String, String>, line: &str, tone: &LearnedTone) -> (String, String) {
+    let name = format!("{TONES}{line}");
+    let before = kept.get(&name).map_or("", String::as_str);
+    let text = tone.to_string();
+    let known = before.split(' ').filter(|known| !known.is_empty() && *known != text);
+    let tones: Vec<&str> = known.chain([text.as_str()]).collect();
+    let newest = tones.len().saturating_sub(LEARNED_MAX);
+    (name, tones.get(newest..).unwrap_or_default().join(" "))
+}
+
+impl Switchboard {
+    /// Keeps what lines have learned for the next start.
+    pub(super) fn keep_learned(&self) {
+        while let Some(tone) = self.0.lines.analog.try_learned() {
+            let line = self.line_name(Some(tone.line));
+            tracing::info!(line, %tone, "the line ends calls with a tone of its own");
+            let (name, tones) = with_tone(&self.0.kept.of(KEPT), line, &tone);
+            self.0.kept.keep(KEPT, name, Some(tones));
+        }
+    }
+
+    /// The tones that a line has learned.
+    pub(super) fn learned_by(&self, line: &str) -> Vec<String> {
+        let kept = self.0.kept.of(KEPT);
+        let texts = kept.get(&format!("{TONES}{line}")).map_or("", String::as_str);
+        texts.split(' ').filter(|text| !text.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Forgets them, from the next start on.
+    pub(super) fn forget_learned(&self, line: &str) {
+        self.0.kept.keep(KEPT, format!("{TONES}{line}"), None);
     }
 }
 
@@ -126,6 +179,20 @@ const fn impedance(of: Impedance) -> CardImpedance {
 mod tests {
     use super::*;
     use crate::countries;
+
+    #[test]
+    fn a_line_keeps_the_newest_of_what_it_has_learned() {
+        let tone = |text: &str| LearnedTone::parse(LineId(0), text).unwrap();
+        let mut kept = BTreeMap::new();
+        for text in ["425/480-480", "425/200-200", "425/480-480", "400/300-300", "450/350-350", "440/500-500"]
+        {
+            let (name, tones) = with_tone(&kept, "wall", &tone(text));
+            kept.insert(name, tones);
+        }
+        let tones = kept.get("tones/wall").unwrap();
+        assert_eq!(tones, "425/480-480 400/300-300 450/350-350 440/500-500");
+        assert!(tones.split(' ').all(|text| LearnedTone::parse(LineId(0), text).is_some()));
+    }
 
     #[test]
     fn every_country_makes_a_plan() {

@@ -31,8 +31,9 @@ impl Switchboard {
         }
     }
 
-    /// What lines have found out, for the records of calls.
+    /// What lines have found out, for the records of calls and for themselves.
     fn take_notes(&self) {
+        self.keep_learned();
         while let Some((leg, note)) = self.0.lines.try_note() {
             let mut state = self.0.state.borrow_mut();
             let is_known = state.notes.contains_key(&leg);

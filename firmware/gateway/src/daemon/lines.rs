@@ -84,6 +84,11 @@ impl Lines {
         status
     }
 
+    /// The other end, if this leg is one of a patch.
+    pub(super) fn patched(&self, leg: LegId) -> Option<LegId> {
+        self.sip.patched(leg).or_else(|| self.analog.patched(leg))
+    }
+
     /// Says which messages wait for a telephone.
     pub(super) fn set_message_waiting(&self, line: LineId, mailboxes: &[MessagesWaiting]) {
         if self.is_two_wire(line) {

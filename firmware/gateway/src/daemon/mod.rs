@@ -148,6 +148,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let storage = |path: PathBuf| move |source| StartError::Storage { path, source };
     let _lock = claim(&data_dir)?;
 
+    let kept = Kept::open(&data_dir).map_err(storage(data_dir.clone()))?;
     let legs_max = config.calls_max.saturating_mul(4).clamp(64, 16_384);
     let limits = Limits { legs_max, ..Limits::default() };
     let (engine, sender, events) = Engine::new(limits);
@@ -171,7 +172,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         calls_max: config.calls_max.saturating_mul(2),
         realm: config.general.name.clone(),
     };
-    let lines = Lines::open(options, analog::options(&config), lines, media.clone()).await?;
+    let lines = Lines::open(options, analog::options(&config, &kept), lines, media.clone()).await?;
 
     // Checked with the file; here it cannot fail.
     let allow = AllowList::parse(&config.fetch.allow).unwrap_or_default();
@@ -224,8 +225,6 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let records_path = data_dir.join("cdr");
     let records =
         RecordWriter::start(records_path.clone(), config.general.cdr_days).map_err(storage(records_path))?;
-
-    let kept = Kept::open(&data_dir).map_err(storage(data_dir.clone()))?;
 
     let mailboxes =
         Mailboxes::new(&data_dir, recordings_dir(&data_dir), std::rc::Rc::clone(&config.directory));

@@ -58,6 +58,13 @@ impl Switchboard {
                     happened.iter().filter(|one| one.line == line).map(|one| self.happening(one)).collect();
                 json!({ "rate_hz": 8_000, "samples": STANDARD.encode(bytes), "happenings": own })
             }
+            Some("port-forget") => {
+                if named().is_none() {
+                    return fault("TR-CONTROL-NO-LINE");
+                }
+                self.forget_learned(request.get("line").and_then(Value::as_str).unwrap_or_default());
+                json!({ "ok": true })
+            }
             Some(_) | None => fault("TR-CONTROL-REQUEST"),
         }
     }
@@ -89,6 +96,7 @@ impl Switchboard {
             "last_end": port.last_end.map(|sign| sign.as_str()),
             "calls_in": port.calls_in,
             "calls_out": port.calls_out,
+            "learned_tones": self.learned_by(self.line_name(Some(port.line))),
             "lost_facts": port.lost_facts,
             "measured": port.measured.as_ref().map(|measured| json!({
                 "at": written(measured.at),

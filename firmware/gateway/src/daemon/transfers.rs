@@ -54,7 +54,7 @@ impl Switchboard {
             for (leg, _) in
                 state.legs.iter().filter(|(leg, entry)| entry.call == call && !going.contains(leg))
             {
-                match self.0.lines.sip.patched(*leg) {
+                match self.0.lines.patched(*leg) {
                     None => return true,
                     Some(beyond) => calls.extend(state.legs.get(&beyond).map(|entry| entry.call)),
                 }

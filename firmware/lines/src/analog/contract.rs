@@ -170,6 +170,9 @@ pub enum Output {
     Join(LegId),
     /// No longer.
     Part(LegId),
+    /// Two legs that are not joined hear each other from now on, without the wire, until they are
+    /// released.
+    Patch(LegId, LegId),
     /// The line has this to say to the calls.
     Line(LineEvent),
     /// For the record of the leg's call and the log of the port: what was found out, and

@@ -172,6 +172,8 @@ pub struct PortPlan {
     pub heard_gain_db: f32,
     /// Gain of what is played, in dB: -40 to 20.
     pub played_gain_db: f32,
+    /// The echo of what is played is left in what legs hear.
+    pub leaves_echo: bool,
 }
 
 struct Leg {
@@ -187,6 +189,7 @@ struct Port {
     voice: Voice,
     number: u32,
     canceller: Canceller,
+    leaves_echo: bool,
     heard_gain: Gain,
     played_gain: Gain,
     legs: [Option<Leg>; LEGS_MAX],
@@ -354,6 +357,7 @@ impl Port {
             voice: Voice::default(),
             number: 0,
             canceller: Canceller::default(),
+            leaves_echo: plan.leaves_echo,
             heard_gain: Gain::from_db(plan.heard_gain_db),
             played_gain: Gain::from_db(plan.played_gain_db),
             legs: [const { None }; LEGS_MAX],
@@ -372,7 +376,9 @@ impl Port {
         let listen = self.ears.listens();
         let is_joined = self.legs.iter().flatten().any(|leg| leg.joined);
         // On hook there is nothing to hear but who calls, and that as it is.
-        let mut near = if is_joined || listen.tones {
+        let mut near = if self.leaves_echo && is_joined {
+            *raw
+        } else if is_joined || listen.tones {
             self.canceller.process(raw, Residue::Hidden)
         } else if listen.digits {
             self.canceller.process(raw, Residue::Kept)
@@ -485,9 +491,17 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
-            let ears =
-                EarPlan { tones: Vec::new(), learned: Vec::new(), caller_id: CallerIdStandard::Bellcore };
-            let plan = PortPlan { ears, heard_gain_db: 0.0, played_gain_db: 0.0 };
+            Self::of(false)
+        }
+
+        fn of(leaves_echo: bool) -> Self {
+            let ears = EarPlan {
+                tones: Vec::new(),
+                learned: Vec::new(),
+                learns: false,
+                caller_id: CallerIdStandard::Bellcore,
+            };
+            let plan = PortPlan { ears, heard_gain_db: 0.0, played_gain_db: 0.0, leaves_echo };
             let (desk, link) = Desk::new(&[plan], None);
             Self { desk, link, at: 0, played: Vec::new(), legs: Vec::new() }
         }
@@ -617,6 +631,48 @@ mod tests {
             })
             .collect();
         assert_eq!(keys, [ears::Fact::Digit(Digit::D5)]);
+    }
+
+    /// What a leg hears of its own voice, beside what comes back from the wire, in dB: it has said
+    /// something for two seconds before, and then speaks for eight.
+    fn echo_db(mut bench: Bench, before: &[i16]) -> f64 {
+        let energy = |samples: &[i16]| samples.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>().max(1.0);
+        let said = [before.to_vec(), voice::speech_like(6, 8_000)].concat();
+        let leg = bench.attach(1, said.clone());
+        bench.tell(DeskCommand::Join { port: 0, leg, joined: true });
+        let mut wire = Vec::new();
+        for n in 0..said.len() / (2 * PERIOD_FRAMES) {
+            // It comes back 12 dB weaker after the card's two periods.
+            let from = (n * 2 * PERIOD_FRAMES).checked_sub(2 * PERIOD_FRAMES);
+            let part: Vec<i16> = (0..2 * PERIOD_FRAMES)
+                .map(|at| from.and_then(|from| bench.played.get(from + at)).map_or(0, |s| s / 4))
+                .collect();
+            bench.run(&part);
+            wire.extend(part);
+        }
+        let last = wire.len() - 32_000;
+        10.0 * (energy(&bench.legs[0].2[last..]) / energy(&wire[last..])).log10()
+    }
+
+    #[test]
+    fn a_machine_hears_the_echo_and_so_does_a_leg_with_an_answer_tone_with_reversals() {
+        let tone = |every: usize| -> Vec<i16> {
+            let phase = |n: usize| {
+                let turned = (n / every) as f64 * core::f64::consts::PI;
+                core::f64::consts::TAU * 2_100.0 * n as f64 / 8_000.0 + turned
+            };
+            (0..16_000).map(|n| (8_000.0 * phase(n).sin()) as i16).collect()
+        };
+        let quiet = vec![0; 16_000];
+        let found = echo_db(Bench::new(), &quiet);
+        assert!(found < -20.0, "a telephone: {found}");
+        let found = echo_db(Bench::of(true), &quiet);
+        assert!(found > -1.0, "a machine: {found}");
+        // ITU-T G.168 §7: reversals each 450 ms ask for the echo as it is; the tone alone does not.
+        let found = echo_db(Bench::new(), &tone(3_600));
+        assert!(found > -1.0, "with reversals: {found}");
+        let found = echo_db(Bench::new(), &tone(usize::MAX));
+        assert!(found < -20.0, "without: {found}");
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Device {
         settings: DeviceSettings,
         lines: &[(LineId, AnalogSettings)],
         plan: &CountryPlan,
-        ears: &PortPlan,
+        plan_of: &dyn Fn(&str, usize) -> PortPlan,
         wake: &UnixDatagram,
     ) -> io::Result<(Self, DeskLink)> {
         match settings {
@@ -71,13 +71,14 @@ impl Device {
                         line.set_port(plan, port);
                     }
                 }
-                let (desk, link) = Desk::new(&vec![ears.clone(); ports], Some(waker(wake)?));
+                let plans: Vec<PortPlan> = (0..ports).map(|port| plan_of(name, port)).collect();
+                let (desk, link) = Desk::new(&plans, Some(waker(wake)?));
                 let (card, events) = Card::open(name, settings, Box::new(desk), Some(waker(wake)?))?;
                 Ok((Self::Card(card, events), link))
             }
             DeviceSettings::Modem(mut settings) => {
                 settings.country = settings.country.or(plan.t35);
-                let (mut desk, link) = Desk::new(core::slice::from_ref(ears), Some(waker(wake)?));
+                let (mut desk, link) = Desk::new(&[plan_of(name, 0)], Some(waker(wake)?));
                 desk.expect_echo_after(MODEM_ECHO_PERIODS);
                 let (modem, events) = Modem::open(name, settings, Box::new(desk), Some(waker(wake)?))?;
                 Ok((Self::Modem(modem, events), link))

@@ -13,6 +13,7 @@ use tipring_media::Rate;
 use tipring_media::dsp::caller_id::{self, AlertToneDetector, CallerIdReceiver, HeardMessage, LineMessage};
 use tipring_media::dsp::dtmf_detect::{self, DtmfDetector};
 use tipring_media::dsp::tone_detect::{ToneDetector, ToneEvent, ToneKind};
+use tipring_media::dsp::tone_learn::{Repeated, ToneLearner};
 use tipring_media::dsp::{PEAK_0_DBM0, peak_of};
 use tipring_media::{ToneSpec, dsp::caller_id::Standard};
 use tipring_model::{CallerId, Digit, Number};
@@ -52,6 +53,8 @@ pub struct EarPlan {
     pub tones: Vec<(ToneKind, ToneSpec)>,
     /// Tones that this line was heard to end calls with.
     pub learned: Vec<ToneSpec>,
+    /// It listens how calls end, for [`Fact::CallEnded`].
+    pub learns: bool,
     /// How callers are told in the country: what cannot be read is taken for this.
     pub caller_id: CallerIdStandard,
 }
@@ -82,6 +85,9 @@ pub enum Fact {
     },
     /// As [`Heard::LocalVoice`].
     LocalVoice(bool),
+    /// Speech is no longer listened for: the call is over. Told once a call, of lines that learn,
+    /// with what repeated last in it; no machine wants to know.
+    CallEnded(Option<Repeated>),
 }
 
 impl Fact {
@@ -94,13 +100,14 @@ impl Fact {
             Self::Caller(..) | Self::CallerGarbled(_) => listen.caller_id,
             Self::WaitingAlert => listen.waiting_alert,
             Self::Voice | Self::Silence { .. } | Self::LocalVoice(_) => listen.voice,
+            Self::CallEnded(_) => false,
         }
     }
 
-    /// As the machines take it.
+    /// As the machines take it, if they do.
     #[must_use]
-    pub fn heard(&self) -> Heard {
-        match self {
+    pub fn heard(&self) -> Option<Heard> {
+        Some(match self {
             Self::Digit(digit) => Heard::Digit(*digit),
             Self::Tone(tone) => Heard::Tone(*tone),
             Self::ToneEnded => Heard::ToneEnded,
@@ -121,7 +128,8 @@ impl Fact {
             Self::Voice => Heard::Voice,
             Self::Silence { seconds } => Heard::Silence(Duration::from_secs((*seconds).into())),
             Self::LocalVoice(speaks) => Heard::LocalVoice(*speaks),
-        }
+            Self::CallEnded(_) => return None,
+        })
     }
 }
 
@@ -145,6 +153,9 @@ pub struct Ears {
     tones: ToneDetector,
     /// None without a learned tone: it costs as much as the other.
     learned: Option<ToneDetector>,
+    learner: Option<Box<ToneLearner>>,
+    /// The call is over, and that was not told yet.
+    ended: bool,
     caller: Caller,
     alert: AlertToneDetector,
     voice: Voice,
@@ -161,6 +172,8 @@ impl Ears {
             digits: DtmfDetector::new(Rate::Narrow),
             tones: ToneDetector::new(&plan.tones),
             learned: (!learned.is_empty()).then(|| ToneDetector::new(&learned)),
+            learner: plan.learns.then(Box::default),
+            ended: false,
             caller: Caller::new(plan.caller_id),
             alert: AlertToneDetector::default(),
             voice: Voice::default(),
@@ -193,12 +206,21 @@ impl Ears {
         }
         if listen.voice && !was.voice {
             self.voice = Voice::default();
+            if let Some(learner) = &mut self.learner {
+                learner.reset();
+            }
         }
+        self.ended |= was.voice && !listen.voice;
     }
 
     /// Hears 10 ms and tells what came of it.
     pub fn hear(&mut self, period: &Period<'_>, mut told: impl FnMut(Fact)) {
         let listen = self.listen;
+        if std::mem::take(&mut self.ended)
+            && let Some(learner) = &self.learner
+        {
+            told(Fact::CallEnded(learner.repeated()));
+        }
         if listen.digits {
             self.digits.process(period.near, |heard| match heard {
                 dtmf_detect::Heard::Began(digit) => told(Fact::Digit(digit)),
@@ -227,6 +249,9 @@ impl Ears {
         }
         if listen.voice {
             self.voice.hear(period.near, period.local, &mut told);
+            if let Some(learner) = &mut self.learner {
+                learner.push(period.near);
+            }
         }
     }
 }
@@ -422,6 +447,7 @@ mod tests {
                 (ToneKind::Congestion, tone(&[480.0, 620.0], 250, 250)),
             ],
             learned: vec![tone(&[1_000.0], 330, 330)],
+            learns: true,
             caller_id: CallerIdStandard::Bellcore,
         }
     }
@@ -496,6 +522,34 @@ mod tests {
     }
 
     #[test]
+    fn what_repeated_last_in_a_call_is_told_when_it_is_over() {
+        let mut ears = Ears::new(&plan());
+        let hear = |ears: &mut Ears, samples: &[i16]| {
+            let mut facts = Vec::new();
+            for part in samples.chunks_exact(PERIOD_FRAMES) {
+                let (part, none) = (part.try_into().unwrap(), [0; PERIOD_FRAMES]);
+                let period = Period { raw: part, near: part, played: &none, local: &none };
+                ears.hear(&period, |fact| facts.push(fact));
+            }
+            facts.retain(|fact| matches!(fact, Fact::CallEnded(_)));
+            facts
+        };
+        let call = Listen { tones: true, voice: true, ..Listen::default() };
+        ears.listen(call);
+        assert_eq!(hear(&mut ears, &sound(tone(&[620.0], 300, 300), 7_000)), []);
+        ears.listen(Listen::default());
+        let told = hear(&mut ears, &silence(20));
+        let [Fact::CallEnded(Some(repeated))] = told[..] else { panic!("{told:?}") };
+        assert!(repeated.lasted_ms >= 6_000 && repeated.ago_ms <= 700, "{repeated:?}");
+        // The next call begins without it.
+        ears.listen(call);
+        assert_eq!(hear(&mut ears, &voice::speech_like(4, 20_000)), []);
+        ears.listen(Listen::default());
+        let told = hear(&mut ears, &silence(20));
+        assert_eq!(told, [Fact::CallEnded(None)]);
+    }
+
+    #[test]
     fn what_was_heard_before_is_not_heard_again() {
         let mut ears = Ears::new(&plan());
         let tones = Listen { tones: true, ..Listen::default() };
@@ -532,7 +586,7 @@ mod tests {
             let mut sender = CallerIdSender::new(&LineMessage::Call(caller), send_as, false).unwrap();
             sender.fill(&mut message);
             let facts = heard(caller_id, &[silence(5_000), message, silence(1_000)].concat());
-            let callers: Vec<Heard> = facts.iter().map(Fact::heard).collect();
+            let callers: Vec<Heard> = facts.iter().filter_map(Fact::heard).collect();
             let expected = HeardCaller { standard, caller: CallerId::of("5550100") };
             assert_eq!(callers, [Heard::CallerId(expected)], "{send_as:?}");
         }

@@ -16,6 +16,7 @@ use tokio::time::{sleep_until, timeout};
 
 use super::contract::Note;
 use super::desk::LineRecord;
+use super::lessons::LearnedTone;
 use super::switchboard::{AnalogOptions, AnalogSettings, CardStatus, Switchboard};
 use super::try_out::{TRY_OUT_MAX, TryOut, TryOutRefusal, TryOutReport};
 use super::watch::{Happened, PortStatus};
@@ -100,6 +101,19 @@ impl AnalogLines {
     #[must_use]
     pub fn try_note(&self) -> Option<(LegId, Note)> {
         self.0.board.borrow_mut().notes.pop_front()
+    }
+
+    /// The next tone that a line has been heard to end calls with, if there is one: to be kept, and
+    /// given back when the lines are opened next. It ends calls from then on.
+    #[must_use]
+    pub fn try_learned(&self) -> Option<LearnedTone> {
+        self.0.board.borrow_mut().learned.pop_front()
+    }
+
+    /// The leg at the other end of a patch: a telephone has joined the two by hanging up.
+    #[must_use]
+    pub fn patched(&self, leg: LegId) -> Option<LegId> {
+        self.0.board.borrow().patched(leg)
     }
 
     /// How each line stands.

@@ -18,6 +18,7 @@ pub mod endpoint;
 pub mod fxo;
 pub mod fxs;
 pub mod gauges;
+pub mod lessons;
 pub mod try_out;
 pub mod voice;
 pub mod watch;
@@ -36,7 +37,7 @@ mod wire;
 
 pub use device::DeviceFault;
 pub use lines::AnalogLines;
-pub use settings::PortName;
+pub use settings::{PortName, SoundSettings};
 use tipring_model::settings::Settings as _;
 
 use crate::{Driver, LineSettings};

@@ -76,6 +76,52 @@ pub(super) const fn choice(
     Field { key, label, help, kind: FieldKind::Choice(choices), default, required: false }
 }
 
+/// Gains of a port, in whole decibels.
+const GAIN_DB: FieldKind = FieldKind::Number { min: -12, max: 12, unit: "dB" };
+
+/// Gain of what is heard from the wire.
+pub(super) const GAIN_HEARD: Field = Field {
+    key: "gain_heard_db",
+    label: "Gain, heard",
+    help: "What comes from the wire is made so much louder, or weaker if negative.",
+    kind: GAIN_DB,
+    default: None,
+    required: false,
+};
+
+/// Gain of what is played to the wire.
+pub(super) const GAIN_PLAYED: Field = Field {
+    key: "gain_played_db",
+    label: "Gain, played",
+    help: "What is played to the wire is made so much louder, or weaker if negative.",
+    kind: GAIN_DB,
+    default: None,
+    required: false,
+};
+
+/// What is done to the sound of a port.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct SoundSettings {
+    /// Gain of what is heard, in dB: -12 to 12.
+    pub heard_gain_db: i8,
+    /// Gain of what is played, in dB: -12 to 12.
+    pub played_gain_db: i8,
+    /// The echo is left as it is: for machines, which hear better than they are helped.
+    pub leaves_echo: bool,
+}
+
+impl SoundSettings {
+    /// The gains of `raw`, where they are set.
+    pub(super) fn read(self, raw: &RawSettings) -> Self {
+        let gain = |key, default| raw.number(key).and_then(|db| i8::try_from(db).ok()).unwrap_or(default);
+        Self {
+            heard_gain_db: gain(GAIN_HEARD.key, self.heard_gain_db),
+            played_gain_db: gain(GAIN_PLAYED.key, self.played_gain_db),
+            ..self
+        }
+    }
+}
+
 pub(super) const fn time(
     key: &'static str,
     label: &'static str,

@@ -6,9 +6,10 @@ use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant, SystemTime};
 
-use tipring_media::Command;
 use tipring_media::dsp::caller_id::LineTime;
 use tipring_media::dsp::tone_detect::ToneKind;
+use tipring_media::dsp::tone_learn::Repeated;
+use tipring_media::{Command, Rate, ToneSpec, patch};
 use tipring_model::line::{DownReason, LineCommand, LineEvent};
 use tipring_model::{LegId, LineId, Number};
 use tokio::sync::oneshot;
@@ -17,12 +18,13 @@ use super::contract::{Input, Listen, Note, Output, Sound};
 use super::country::CountryPlan;
 use super::desk::{DeskCommand, DeskFact, DeskLink, LineRecord, PortPlan};
 use super::device::{Device, DeviceEvent, DeviceFault};
-use super::ears::EarPlan;
+use super::ears::{EarPlan, Fact};
 use super::endpoint::leg_sound;
 use super::fxo::{Fxo, FxoSettings};
 use super::fxs::{Fxs, FxsSettings};
 use super::gauges::Levels;
-use super::settings::PortName;
+use super::lessons::{LEARNED_MAX, LearnedTone, Lessons};
+use super::settings::{PortName, SoundSettings};
 use super::trials::Running;
 use super::voice::{Script, SoundPlan};
 use super::watch::{Happenings, Measured, PortStatus, Standing, Watch, What};
@@ -34,6 +36,8 @@ use crate::{LineStatus, MediaPort};
 const WAITING_MAX: usize = 1_024;
 /// A desk that was behind is told again after this.
 const RETRY: Duration = Duration::from_millis(20);
+/// Learned tones that nobody has taken; the oldest go.
+const LEARNED_WAITING_MAX: usize = 64;
 /// Notes that nobody has taken; the oldest go.
 const NOTES_MAX: usize = 256;
 
@@ -45,8 +49,9 @@ pub struct AnalogOptions {
     pub plan: CountryPlan,
     /// The country's sounds.
     pub sounds: SoundPlan,
-    /// Tones that lines were heard to end calls with.
-    pub learned_tones: Vec<tipring_media::ToneSpec>,
+    /// Tones that lines were heard to end calls with, as they were told by
+    /// [`try_learned`](super::AnalogLines::try_learned) once.
+    pub learned_tones: Vec<LearnedTone>,
     /// Numbers of the box, which telephones dial without waiting.
     pub numbers: Vec<Number>,
     /// The local time, which telephones show beside a caller.
@@ -132,6 +137,7 @@ pub(super) struct Line {
     pub(super) wanted: (Listen, Sound),
     pub(super) trial: Option<Running>,
     watch: Watch,
+    lessons: Lessons,
     measured: Option<Measured>,
     /// Legs with an endpoint.
     legs: Vec<LegId>,
@@ -186,6 +192,8 @@ pub(super) struct Switchboard {
     media: MediaPort,
     pub(super) events: VecDeque<(LineId, LineEvent)>,
     pub(super) notes: VecDeque<(LegId, Note)>,
+    /// Tones that were learned and nobody has taken.
+    pub(super) learned: VecDeque<LearnedTone>,
     pub(super) happenings: Happenings,
     /// Measurements that were answered, refused ones too.
     pub(super) measurements: u64,
@@ -207,13 +215,31 @@ impl Switchboard {
                 (ToneKind::Busy, sounds.busy),
                 (ToneKind::Congestion, sounds.congestion),
             ],
-            learned: learned_tones,
+            learned: Vec::new(),
+            learns: false,
             caller_id: plan.caller_id,
         };
+        let country: Vec<ToneSpec> = ears.tones.iter().map(|(_, spec)| *spec).collect();
+        let learned = |line: LineId| -> Vec<ToneSpec> {
+            let of = learned_tones.iter().filter(|tone| tone.line == line);
+            of.map(|tone| tone.spec).take(LEARNED_MAX).collect()
+        };
         let mut opened = Vec::new();
-        let ears = PortPlan { ears, heard_gain_db: 0.0, played_gain_db: 0.0 };
+        let plan_of = |name: &str, port: usize| {
+            let mut plan =
+                PortPlan { ears: ears.clone(), heard_gain_db: 0.0, played_gain_db: 0.0, leaves_echo: false };
+            if let Some((id, line)) = lines.iter().find(|(_, line)| line.port_of(name) == Some(port)) {
+                plan.ears.learns = matches!(line, AnalogSettings::Line(_));
+                plan.ears.learned = learned(*id);
+                let sound = line.sound();
+                (plan.heard_gain_db, plan.played_gain_db) =
+                    (sound.heard_gain_db.into(), sound.played_gain_db.into());
+                plan.leaves_echo = sound.leaves_echo;
+            }
+            plan
+        };
         for (name, settings) in devices {
-            let (card, link) = Device::open(&name, settings, &lines, &plan, &ears, wake)?;
+            let (card, link) = Device::open(&name, settings, &lines, &plan, &plan_of, wake)?;
             opened.push(CardLink {
                 name,
                 card,
@@ -238,6 +264,7 @@ impl Switchboard {
                 sound: 0,
                 wanted: (Listen::default(), Sound::Quiet),
                 trial: None,
+                lessons: Lessons::new(country.clone(), learned(id)),
                 watch: Watch::default(),
                 measured: None,
                 legs: Vec::new(),
@@ -254,6 +281,7 @@ impl Switchboard {
             media,
             events: VecDeque::new(),
             notes: VecDeque::new(),
+            learned: VecDeque::new(),
             happenings: Happenings::default(),
             measurements: 0,
         })
@@ -328,6 +356,14 @@ impl Switchboard {
                 counters: link.card.counters(),
             })
             .collect()
+    }
+
+    /// The leg that is joined with this one without a telephone.
+    pub(super) fn patched(&self, leg: LegId) -> Option<LegId> {
+        self.lines.iter().find_map(|line| match &line.machine {
+            Machine::Phone(machine) => machine.patched(leg),
+            Machine::Line(_) => None,
+        })
     }
 
     // --- From the calls.
@@ -481,8 +517,12 @@ impl Switchboard {
         match fact {
             DeskFact::Heard { port, fact } => {
                 let Some(at) = self.line_at(card, port) else { return };
-                if self.lines.get(at).is_some_and(|line| fact.is_for(line.listen)) {
-                    self.give(now, at, Input::Heard(fact.heard()));
+                if let Fact::CallEnded(repeated) = fact {
+                    return self.call_ended(at, repeated);
+                }
+                let listens = self.lines.get(at).is_some_and(|line| fact.is_for(line.listen));
+                if let Some(heard) = fact.heard().filter(|_| listens) {
+                    self.give(now, at, Input::Heard(heard));
                 }
             }
             DeskFact::SoundEnded { port, number } => {
@@ -504,6 +544,19 @@ impl Switchboard {
         }
     }
 
+    /// The sound of a call is over: a line may have learned from it.
+    fn call_ended(&mut self, at: usize, repeated: Option<Repeated>) {
+        let Some(line) = self.lines.get_mut(at) else { return };
+        let Some(spec) = line.lessons.call_ended(repeated) else { return };
+        let learned = LearnedTone { line: line.id, spec };
+        tracing::info!(line = line.id.0, tone = %learned, "the line ends calls with this tone");
+        if self.learned.len() >= LEARNED_WAITING_MAX {
+            self.learned.pop_front();
+        }
+        self.learned.push_back(learned.clone());
+        self.happened(at, Some(What::Learned(learned)));
+    }
+
     // --- What the machines want.
 
     pub(super) fn give(&mut self, now: Instant, at: usize, input: Input) {
@@ -518,6 +571,7 @@ impl Switchboard {
         let Some(line) = self.lines.get_mut(at) else { return };
         line.machine.handle(now, input);
         while let Some(output) = line.machine.poll() {
+            line.lessons.output(&output);
             if let Some(what) = line.watch.output(clock, &output, self.sounds.caller_id) {
                 self.happenings.add(clock, line.id, what);
             }
@@ -565,6 +619,16 @@ impl Switchboard {
                 Output::Part(leg) => {
                     if let Some((link, port)) = link {
                         link.tell(DeskCommand::Join { port, leg, joined: false });
+                    }
+                }
+                Output::Patch(first, second) => {
+                    let (near, far) = patch(Rate::Narrow);
+                    for (leg, endpoint) in [(first, near), (second, far)] {
+                        self.media.send(Command::Replace { leg, endpoint });
+                    }
+                    if let Some((link, port)) = link {
+                        link.tell(DeskCommand::Detach { port, leg: first });
+                        link.tell(DeskCommand::Detach { port, leg: second });
                     }
                 }
                 Output::Note(leg, note) => {
@@ -662,6 +726,13 @@ impl AnalogSettings {
         match self {
             Self::Phone(settings) => &settings.port,
             Self::Line(settings) => &settings.port,
+        }
+    }
+
+    const fn sound(&self) -> SoundSettings {
+        match self {
+            Self::Phone(settings) => settings.sound,
+            Self::Line(settings) => settings.sound,
         }
     }
 

@@ -14,6 +14,7 @@ use super::contract::{
     AnswerSign, CallerIdStandard, EndSign, Heard, HeardCaller, HeardTone, Input, Note, Output, Sound,
 };
 use super::gauges::Levels;
+use super::lessons::LearnedTone;
 use super::settings::PortName;
 use super::try_out::{TryOut, TryOutReport};
 use crate::port::linecard::Reading;
@@ -200,7 +201,7 @@ impl Watch {
                 Some(What::Noted(*leg, *note))
             }
             Output::Line(event) => self.event(event),
-            Output::Listen(_) | Output::Join(_) | Output::Part(_) => None,
+            Output::Listen(_) | Output::Join(_) | Output::Part(_) | Output::Patch(..) => None,
         }
     }
 
@@ -252,6 +253,8 @@ pub enum What {
     Noted(LegId, Note),
     /// A call went on.
     Call(LegId, CallStep),
+    /// The line was heard to end calls with a tone.
+    Learned(LearnedTone),
     /// It is tried out.
     Tried(TryOut),
     /// And this came of it.
@@ -282,7 +285,7 @@ pub enum CallStep {
 
 impl What {
     /// The kind in one word: `line`, `wire`, `told`, `refused`, `heard`, `plays`, `note`, `call`,
-    /// `test`. With the text of [`Display`](fmt::Display) it says all.
+    /// `learned`, `test`. With the text of [`Display`](fmt::Display) it says all.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -294,6 +297,7 @@ impl What {
             Self::Plays(_) => "plays",
             Self::Noted(..) => "note",
             Self::Call(..) => "call",
+            Self::Learned(_) => "learned",
             Self::Tried(_) | Self::Found(_) => "test",
         }
     }
@@ -310,6 +314,7 @@ impl What {
             | Self::Refused(_)
             | Self::Heard(_)
             | Self::Plays(_)
+            | Self::Learned(_)
             | Self::Tried(_)
             | Self::Found(_) => None,
         }
@@ -329,6 +334,7 @@ impl fmt::Display for What {
             Self::Plays(sound) => plays(f, sound),
             Self::Noted(_, note) => noted(f, *note),
             Self::Call(_, step) => write!(f, "{step}"),
+            Self::Learned(tone) => write!(f, "tone {tone} ends calls"),
             Self::Tried(what) => write!(f, "begins: {what}"),
             Self::Found(report) => write!(f, "{report}"),
         }

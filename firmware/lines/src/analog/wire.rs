@@ -156,6 +156,12 @@ impl<M: Machine> Wire<M> {
                 let seen = self.live.get_mut(leg).expect("a leg that is not there is parted");
                 assert!(std::mem::replace(&mut seen.joined, false), "{leg} is parted, and was not joined");
             }
+            Output::Patch(first, second) => {
+                for leg in [first, second] {
+                    let seen = self.live.get(leg).expect("a leg that is not there is patched");
+                    assert!(seen.answered && !seen.joined, "{leg} is patched");
+                }
+            }
             Output::Line(LineEvent::Offered(offer)) => {
                 let is_new = !self.gone.contains(&offer.leg);
                 assert!(is_new && self.live.insert(offer.leg, Seen::default()).is_none(), "offered twice");
@@ -282,6 +288,7 @@ pub(super) fn shown(output: &Output) -> String {
         }
         Output::Join(leg) => format!("join {leg}"),
         Output::Part(leg) => format!("part {leg}"),
+        Output::Patch(first, second) => format!("patch {first} {second}"),
         Output::Note(leg, note) => format!("note {leg} {note:?}"),
         Output::Line(event) => match event {
             LineEvent::Up => "up".to_owned(),
@@ -295,10 +302,12 @@ pub(super) fn shown(output: &Output) -> String {
             LineEvent::Answered { leg, supervision, .. } => format!("answered {leg} {supervision:?}"),
             LineEvent::Digit { leg, digit } => format!("digit {leg} {digit}"),
             LineEvent::Held { leg, held } => format!("{} {leg}", if *held { "held" } else { "taken" }),
-            LineEvent::Refer { .. }
-            | LineEvent::Transferring { .. }
-            | LineEvent::Replaced { .. }
-            | LineEvent::Referred { .. } => format!("{event:?}"),
+            LineEvent::Refer { leg, referral } => match referral.replaces {
+                Some(other) => format!("refer {leg} to {} replaces {other}", referral.to),
+                None => format!("refer {leg} to {}", referral.to),
+            },
+            LineEvent::Transferring { leg, stage } => format!("transferring {leg} {stage:?}"),
+            LineEvent::Replaced { .. } | LineEvent::Referred { .. } => format!("{event:?}"),
             LineEvent::Released { leg, cause, .. } => format!("released {leg} {cause}"),
         },
     }

@@ -8,7 +8,8 @@
 //! 64 ms must hold its power at the frequencies of a tone. A row of such sounds with the right
 //! lengths and pauses is the tone: three rounds of busy and congestion, two if a round has
 //! several sounds, one of ring-back and of an interrupted dial tone. A tone without pauses must
-//! go on for longer than any other's sound of the same frequencies.
+//! go on for longer than any other's sound of the same frequencies; dial tone may follow other sound
+//! without a pause.
 //! What our own side plays comes back as an echo at most 6 dB weaker than it was: sound of the
 //! line that is weaker than that, while we speak, is no tone.
 //!
@@ -37,6 +38,8 @@ const BIN_HZ: f32 = 8_000.0 / SPAN as f32;
 /// Blocks that a sound lasts before its first spectrum lies within it, and between two.
 const FIRST_BLOCKS: u32 = (SPAN.div_ceil(BLOCK)) as u32;
 const LOOK_BLOCKS: u32 = 3;
+/// A spectrum that a tone does not hold takes away so many of its row.
+const MISS_COSTS: u32 = 9;
 /// Hum below and hiss above these bins count for nothing.
 const BIN_MIN: usize = 7;
 const BIN_MAX: usize = 236;
@@ -250,6 +253,8 @@ pub struct ToneDetector {
     /// Spectra of the running sound, and how many of them each set held.
     looks: u32,
     held: [u32; SETS_MAX],
+    /// Spectra in a row that each set held; one that it did not hold costs nine.
+    row: [u32; SETS_MAX],
     next_look: u32,
     pairs: [Pair; PAIRS],
     known: usize,
@@ -300,6 +305,7 @@ impl ToneDetector {
             local_place: 0,
             looks: 0,
             held: [0; SETS_MAX],
+            row: [0; SETS_MAX],
             next_look: 0,
             pairs: [Pair::default(); PAIRS],
             known: 0,
@@ -316,6 +322,7 @@ impl ToneDetector {
         self.local = [0.0; ECHO_BLOCKS];
         (self.looks, self.next_look, self.known, self.active) = (0, 0, 0, None);
         self.held = [0; SETS_MAX];
+        self.row = [0; SETS_MAX];
         self.sit = (0, 0, 0);
     }
 
@@ -350,6 +357,7 @@ impl ToneDetector {
                 }
                 self.looks = 0;
                 self.held = [0; SETS_MAX];
+                self.row = [0; SETS_MAX];
                 self.next_look = FIRST_BLOCKS * BLOCK_MS;
             }
             Some(Edge::Ended { sound_ms }) => {
@@ -380,13 +388,18 @@ impl ToneDetector {
         self.looks += 1;
         let said = self.local.iter().fold(0.0, |most: f32, power| most.max(*power));
         if self.segments.level() < ECHO_MAX * said {
+            self.row = [0; SETS_MAX];
             return;
         }
         let mut sit = false;
-        for (n, (set, held)) in self.sets.iter().zip(&mut self.held).enumerate() {
+        let counts = self.held.iter_mut().zip(&mut self.row);
+        for (n, (set, (held, row))) in self.sets.iter().zip(counts).enumerate() {
             if set.hold(powers, total) {
                 *held += 1;
+                *row += 1;
                 sit |= n == SET_SIT + self.sit.0;
+            } else {
+                *row = row.saturating_sub(MISS_COSTS);
             }
         }
         if sit {
@@ -485,8 +498,10 @@ impl ToneDetector {
         }
         let found = self.plan.iter().position(|tone| match tone.shape {
             Shape::Continuous { frequencies, after_ms } => {
-                // Nine tenths of the spectra.
-                sound_ms >= after_ms && self.looks > 3 && 10 * self.held[frequencies] >= 9 * self.looks
+                // Nine tenths of the spectra; or a row of them, after whatever else was in the sound.
+                let all = self.looks > 3 && 10 * self.held[frequencies] >= 9 * self.looks;
+                let row_ms = self.row[frequencies] * LOOK_BLOCKS * BLOCK_MS;
+                sound_ms >= after_ms && (all || tone.kind == ToneKind::Dial && row_ms >= after_ms)
             }
             Shape::Rounds { .. } => false,
         });

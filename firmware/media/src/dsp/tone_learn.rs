@@ -5,7 +5,8 @@
 //!
 //! How does it work? The line is cut into sound and quiet. The first 128 ms of each sound give a
 //! spectrum; its one or two peaks must hold most of the power. The tone is learned when the last
-//! sounds and pauses repeat three times, one to three sounds a round.
+//! sounds and pauses repeat three times, one to three sounds a round. It is known, too, for how long
+//! it has repeated and when it was heard last.
 //!
 //! Limits: 8 kHz; 300 to 2,000 Hz to within 2 Hz (5 Hz for sounds below 150 ms), two frequencies
 //! 25 Hz apart and more, the weaker 12 dB below at most; sounds and pauses of 75 to 3,100 ms to
@@ -16,7 +17,7 @@ use super::{
     peak_of,
     tone::{FREQUENCIES_MAX, ToneSegment, ToneSpec},
     tone_detect::tolerance_ms,
-    tone_segments::{BLOCK, Edge, Segments, Spectrum, hann},
+    tone_segments::{BLOCK, BLOCK_MS, Edge, Segments, Spectrum, hann},
 };
 
 /// Most sounds of one round.
@@ -99,6 +100,17 @@ impl Pair {
     }
 }
 
+/// A tone that repeated, and when.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Repeated {
+    /// The tone.
+    pub tone: LearnedTone,
+    /// For so long it repeated without anything else between, whole rounds, in ms.
+    pub lasted_ms: u32,
+    /// So long ago the last whole round was over, in ms.
+    pub ago_ms: u32,
+}
+
 /// Listens to the end of a call.
 pub struct ToneLearner {
     segments: Segments,
@@ -112,6 +124,12 @@ pub struct ToneLearner {
     pairs: [Pair; PAIRS],
     known: usize,
     learned: Option<LearnedTone>,
+    /// Blocks so far; when the learned tone began to repeat, and its last round was over.
+    blocks: u32,
+    began: u32,
+    confirmed: u32,
+    /// Nothing else has come since.
+    goes_on: bool,
 }
 
 impl Default for ToneLearner {
@@ -127,6 +145,10 @@ impl Default for ToneLearner {
             pairs: [Pair::default(); PAIRS],
             known: 0,
             learned: None,
+            blocks: 0,
+            began: 0,
+            confirmed: 0,
+            goes_on: false,
         }
     }
 }
@@ -136,6 +158,24 @@ impl ToneLearner {
     #[must_use]
     pub const fn learned(&self) -> Option<LearnedTone> {
         self.learned
+    }
+
+    /// The tone that repeated last, for how long and how long ago.
+    #[must_use]
+    pub fn repeated(&self) -> Option<Repeated> {
+        self.learned.map(|tone| Repeated {
+            tone,
+            lasted_ms: (self.confirmed - self.began) * BLOCK_MS,
+            ago_ms: (self.blocks - self.confirmed) * BLOCK_MS,
+        })
+    }
+
+    /// Forgets what it has heard: another call begins. Allocates nothing.
+    pub fn reset(&mut self) {
+        self.segments = Segments::new();
+        (self.filled, self.held, self.known) = (0, 0, 0);
+        self.learned = None;
+        (self.blocks, self.began, self.confirmed, self.goes_on) = (0, 0, 0, false);
     }
 
     /// Takes samples of the line.
@@ -151,6 +191,8 @@ impl ToneLearner {
     }
 
     fn take(&mut self) {
+        // A call of 248 days is over.
+        self.blocks = self.blocks.saturating_add(1);
         let power = self.block.iter().map(|x| x * x).sum::<f32>() / BLOCK as f32;
         let was_quiet = self.segments.quiet_ms().is_some();
         let edge = self.segments.push(power);
@@ -178,7 +220,7 @@ impl ToneLearner {
                     self.pairs[self.known] = pair;
                     self.known += 1;
                 }
-                None => self.known = 0,
+                None => self.broken_off(),
             },
             None => {}
         }
@@ -221,11 +263,11 @@ impl ToneLearner {
     fn compare(&mut self) {
         let known = &self.pairs[..self.known];
         if known.last().is_none_or(|pair| !STEP_MS.contains(&pair.quiet_ms)) {
-            self.known = 0;
+            self.broken_off();
             return;
         }
         for count in 1..=LEARNED_STEPS_MAX {
-            let Some(from) = known.len().checked_sub(ROUNDS * count) else { return };
+            let Some(from) = known.len().checked_sub(ROUNDS * count) else { break };
             let rounds = &known[from..];
             if !rounds[count..].iter().zip(rounds).all(|(later, before)| later.is_like(before)) {
                 continue;
@@ -240,14 +282,28 @@ impl ToneLearner {
             }
             let mean = |of: &dyn Fn(&Pair) -> f32| rounds.iter().map(of).sum::<f32>() / rounds.len() as f32;
             let zero = peak_of(0.0).powi(2) * 0.5;
-            self.learned = Some(LearnedTone {
+            let learned = LearnedTone {
                 hz: [mean(&|pair| pair.hz[0]), mean(&|pair| pair.hz[1])],
                 steps,
                 count,
                 level_dbm0: 10.0 * (mean(&|pair| pair.power) / zero).log10(),
-            });
+            };
+            if !self.goes_on {
+                let lasted: u32 = rounds.iter().map(|pair| pair.sound_ms + pair.quiet_ms).sum();
+                self.began = self.blocks.saturating_sub(lasted / BLOCK_MS);
+            }
+            self.confirmed = self.blocks;
+            self.goes_on = true;
+            self.learned = Some(learned);
             return;
         }
+        self.goes_on = false;
+    }
+
+    /// What was heard was no part of a tone that repeats.
+    const fn broken_off(&mut self) {
+        self.known = 0;
+        self.goes_on = false;
     }
 }
 
@@ -320,6 +376,37 @@ mod tests {
             let level = -20.0 + 10.0 * (hz.len() as f32).log10();
             assert!((tone.level_dbm0() - level).abs() < 2.0, "{tone:?}");
         }
+    }
+
+    #[test]
+    fn how_long_it_repeated_and_how_long_ago_is_known() {
+        let mut learner = ToneLearner::default();
+        let mut tone = Oscillator::new(Rate::Narrow, &[(425.0, -20.0)]);
+        let mut play = |learner: &mut ToneLearner, on_ms: usize, off_ms: usize| {
+            let mut samples = vec![0; on_ms * 8];
+            tone.fill(&mut samples);
+            samples.resize(samples.len() + off_ms * 8, 0);
+            learner.push(&samples);
+        };
+        // Something else before, then ten rounds, of which the last pause has not ended.
+        play(&mut learner, 900, 700);
+        for _ in 0..10 {
+            play(&mut learner, 480, 480);
+        }
+        let told = learner.repeated().unwrap();
+        assert!(told.lasted_ms.abs_diff(9 * 960) <= 60, "{told:?}");
+        assert!(told.ago_ms.abs_diff(960) <= 60, "{told:?}");
+        learner.push(&[0; 16_000]);
+        assert!(learner.repeated().unwrap().ago_ms.abs_diff(2_960) <= 60);
+        // A sound of another length ends it, and the same tone begins anew.
+        play(&mut learner, 200, 480);
+        for _ in 0..4 {
+            play(&mut learner, 480, 480);
+        }
+        let told = learner.repeated().unwrap();
+        assert!(told.lasted_ms.abs_diff(3 * 960) <= 60, "{told:?}");
+        learner.reset();
+        assert_eq!(learner.repeated(), None);
     }
 
     #[test]

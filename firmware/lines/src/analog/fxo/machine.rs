@@ -70,6 +70,28 @@ pub(super) enum Timer {
     Alarm,
 }
 
+impl Timer {
+    const ALL: [Self; 17] = [
+        Self::Ring,
+        Self::RingGap,
+        Self::CallerKept,
+        Self::CallerId,
+        Self::Guard,
+        Self::Look,
+        Self::LookMax,
+        Self::Dial,
+        Self::Assumed,
+        Self::RingbackGone,
+        Self::NoAnswer,
+        Self::ToneAgain,
+        Self::ToneStays,
+        Self::TalkMax,
+        Self::Flash,
+        Self::FlashTone,
+        Self::Alarm,
+    ];
+}
+
 /// Who has the line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stage {
@@ -118,7 +140,7 @@ pub struct Fxo {
     /// The placed leg is an emergency call.
     pub(super) is_emergency: bool,
     pub(super) off_hook_since: Option<Instant>,
-    pub(super) timers: Timers<Timer, 17>,
+    pub(super) timers: Timers<Timer, { Timer::ALL.len() }>,
     pub(super) outputs: VecDeque<Output>,
     offered: u32,
     pub(super) sounds: bool,
@@ -146,25 +168,7 @@ impl Fxo {
             dials: false,
             is_emergency: false,
             off_hook_since: None,
-            timers: Timers::new([
-                Timer::Ring,
-                Timer::RingGap,
-                Timer::CallerKept,
-                Timer::CallerId,
-                Timer::Guard,
-                Timer::Look,
-                Timer::LookMax,
-                Timer::Dial,
-                Timer::Assumed,
-                Timer::RingbackGone,
-                Timer::NoAnswer,
-                Timer::ToneAgain,
-                Timer::ToneStays,
-                Timer::TalkMax,
-                Timer::Flash,
-                Timer::FlashTone,
-                Timer::Alarm,
-            ]),
+            timers: Timers::new(Timer::ALL),
             outputs: VecDeque::new(),
             offered: 0,
             sounds: false,
@@ -479,23 +483,8 @@ impl Fxo {
 
     /// Nobody has the line, and nothing is known of the call before.
     fn rest(&mut self) {
-        for timer in [
-            Timer::Ring,
-            Timer::RingGap,
-            Timer::CallerKept,
-            Timer::CallerId,
-            Timer::Look,
-            Timer::LookMax,
-            Timer::Dial,
-            Timer::Assumed,
-            Timer::RingbackGone,
-            Timer::NoAnswer,
-            Timer::ToneAgain,
-            Timer::ToneStays,
-            Timer::TalkMax,
-            Timer::Flash,
-            Timer::FlashTone,
-        ] {
+        // The line may need its rest, and battery is watched in any case.
+        for timer in Timer::ALL.into_iter().filter(|timer| !matches!(timer, Timer::Guard | Timer::Alarm)) {
             self.timers.stop(timer);
         }
         self.stage = Stage::Rest;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tipring_model::settings::{Field, FieldError, FieldKind, RawSettings, Settings};
 
-use crate::analog::settings::{self, PortName, Reading};
+use crate::analog::settings::{self, PortName, Reading, SoundSettings};
 use crate::port::Cadence;
 
 /// A line of the exchange at a line port.
@@ -42,6 +42,8 @@ pub struct FxoSettings {
     pub guard: Duration,
     /// The hook flash that the exchange is sent, in ms; `None`: as in the country.
     pub flash_ms: Option<u16>,
+    /// What is done to its sound.
+    pub sound: SoundSettings,
 }
 
 /// How the answer of a call over the line is known.
@@ -161,6 +163,8 @@ impl Settings for FxoSettings {
             (20, 1_500),
             None,
         ),
+        settings::GAIN_HEARD,
+        settings::GAIN_PLAYED,
     ];
 
     fn parse(raw: &RawSettings) -> Result<Self, Vec<FieldError>> {
@@ -199,6 +203,7 @@ impl Settings for FxoSettings {
             talk_max: limited(reading.time("talk", 14_400_000)),
             guard: reading.time("guard", 1_500),
             flash_ms: raw.time_ms("flash").and_then(|ms| u16::try_from(ms).ok()),
+            sound: SoundSettings::default().read(raw),
         });
         reading.done(settings)
     }
@@ -223,16 +228,39 @@ mod tests {
     }
 
     #[test]
+    fn gains_are_whole_decibels() {
+        let mut raw = RawSettings::new();
+        raw.set("port", RawValue::Text("card1/1".into()));
+        raw.set("gain_heard_db", RawValue::Number(6));
+        raw.set("gain_played_db", RawValue::Number(-12));
+        let sound = SoundSettings { heard_gain_db: 6, played_gain_db: -12, leaves_echo: false };
+        assert_eq!(FxoSettings::parse(&raw).unwrap().sound, sound);
+    }
+
+    #[test]
     fn every_mistake_is_told_at_once() {
         let mut raw = RawSettings::new();
         for (key, text) in [("prefix", "9w"), ("answer", "soon"), ("guard", "1h"), ("number", "a b")] {
             raw.set(key, RawValue::Text(text.into()));
         }
         raw.set("caller_id_rings", RawValue::Number(9));
+        raw.set("gain_heard_db", RawValue::Number(13));
         raw.set("distinctive", RawValue::List(vec!["400-200".into()]));
         let mut keys: Vec<String> =
             FxoSettings::parse(&raw).unwrap_err().into_iter().map(|error| error.key).collect();
         keys.sort();
-        assert_eq!(keys, ["answer", "caller_id_rings", "distinctive", "guard", "number", "port", "prefix"]);
+        assert_eq!(
+            keys,
+            [
+                "answer",
+                "caller_id_rings",
+                "distinctive",
+                "gain_heard_db",
+                "guard",
+                "number",
+                "port",
+                "prefix"
+            ]
+        );
     }
 }

@@ -4,6 +4,18 @@
 //! for the leg. A tone does not end a call while the box's own side speaks: an echo of speech
 //! or music could be taken for it. The tone is asked about again when the own side is quiet,
 //! and it counts in any case when it has stayed for ten seconds.
+//!
+//! **Limits.** Each sign alone frees the line, while the own side is silent, within:
+//!
+//! | Sign | Within |
+//! |---|---|
+//! | loop break of 80 ms and more (`loop_break_min_ms`); reversal | at once, as the card tells it |
+//! | busy or congestion tone of the country, learned tone | four of its rounds and 0.5 s: 6.5 s at the most, where a round takes 1.5 s |
+//! | dial tone | 4 s; where it has pauses three of its rounds and 0.5 s |
+//! | battery lost | 1 s |
+//! | silence (`silence`), longest call (`talk`) | as set, and a second |
+//!
+//! An hour of speech is no sign. `tests/supervision.rs` holds all that, for each country.
 
 use std::time::{Duration, Instant};
 

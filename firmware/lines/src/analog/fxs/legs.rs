@@ -13,7 +13,7 @@ pub(super) struct Leg {
     pub(super) state: LegState,
     /// The call came to the telephone; otherwise the telephone made it.
     pub(super) arrived: bool,
-    /// Who calls; of legs that arrived.
+    /// Who calls; of legs that the telephone made, the number that it dialled.
     pub(super) caller: CallerId,
     /// How the telephone rings for it.
     pub(super) cadence: Cadence,

@@ -11,6 +11,7 @@ use tipring_model::{CallerId, Cause, Digit, Digits, LegId, LineId, Number};
 use super::digit_map::{DIGITS_MAX, DigitMap, Pattern, Verdict};
 use super::legs::{LEGS_MAX, Leg, LegState, Legs};
 use super::messages::Lamp;
+use super::over::Over;
 use super::ringing::{Beep, Ringing};
 use super::settings::{Dialling, FxsSettings};
 use crate::analog::CODEC;
@@ -19,14 +20,6 @@ use crate::analog::country::{CountryPlan, Recall};
 use crate::analog::timers::Timers;
 use crate::port::{Cadence, Capabilities, RxSignal, TxSignal};
 
-/// Busy tone lasts so long; then the telephone howls.
-const TONE_MAX: Duration = Duration::from_secs(30);
-/// The howler lasts so long; then the wire is silent until the receiver is put down.
-const HOWLER_MAX: Duration = Duration::from_secs(60);
-/// Busy tone lasts so long while somebody is held; then he is taken back.
-const TONE_BEFORE_RETURN: Duration = Duration::from_secs(5);
-/// After the battery was cut, the hook says nothing for so long (DAHDI's AFTERKEWLTIME).
-const LOOP_BREAK_GUARD: Duration = Duration::from_millis(300);
 /// Calls that a telephone begins in [`OFFERS_WINDOW`] at most; emergency calls are not counted.
 const OFFERS_MAX: u32 = 20;
 const OFFERS_WINDOW: Duration = Duration::from_secs(60);
@@ -52,6 +45,8 @@ pub(super) enum Timer {
     Over,
     /// The lamp for waiting messages is told.
     Lamp,
+    /// Whether two parties may be joined.
+    HandOver,
 }
 
 /// What the telephone does.
@@ -69,21 +64,13 @@ pub(super) enum Stage {
     Call,
     /// A call is over, and the receiver is not down.
     Over(Over),
-}
-
-/// What is heard after a call.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Over {
-    /// The battery is cut; what the hook said last, and which tone follows.
-    Break {
-        /// The receiver is up as far as the wire shows.
-        is_up: bool,
-        /// What is heard afterwards.
-        tone: CallTone,
+    /// The receiver was put down to join two parties, and the calls have not said that they may be.
+    HandsOver {
+        /// Who was there first.
+        first: LegId,
+        /// Whom the telephone has called.
+        second: LegId,
     },
-    Tone,
-    Howler,
-    Silence,
 }
 
 /// The machine of one telephone. See the [module](super).
@@ -98,8 +85,10 @@ pub struct Fxs {
     pub(super) is_up: bool,
     pub(super) stage: Stage,
     pub(super) legs: Legs,
+    /// Legs that the telephone has joined, and that go on without it.
+    pub(super) joined: Vec<(LegId, LegId)>,
     pub(super) lamp: Lamp,
-    pub(super) timers: Timers<Timer, 7>,
+    pub(super) timers: Timers<Timer, 8>,
     pub(super) beep: Beep,
     pub(super) outputs: VecDeque<Output>,
     pub(super) flashed: Option<Instant>,
@@ -140,6 +129,7 @@ impl Fxs {
             is_up: false,
             stage: Stage::Rest,
             legs: Legs::default(),
+            joined: Vec::new(),
             lamp: Lamp::new(),
             timers: Timers::new([
                 Timer::Digit,
@@ -149,6 +139,7 @@ impl Fxs {
                 Timer::Recall,
                 Timer::Over,
                 Timer::Lamp,
+                Timer::HandOver,
             ]),
             beep: Beep::First,
             outputs: VecDeque::new(),
@@ -202,7 +193,7 @@ impl Fxs {
     /// Legs that exist.
     #[must_use]
     pub fn legs_now(&self) -> usize {
-        self.legs.all().len()
+        self.legs.all().len() + 2 * self.joined.len()
     }
 
     /// The receiver is up.
@@ -296,6 +287,8 @@ impl Fxs {
                 self.take(leg);
             }
             Stage::Rest => self.begin_dialling(now),
+            // Dial tone comes as soon as the two are joined.
+            Stage::HandsOver { .. } => {}
             Stage::Dialling(_) | Stage::Recall(_) | Stage::Call | Stage::Over(_) => {}
         }
     }
@@ -305,6 +298,9 @@ impl Fxs {
             return;
         }
         self.is_up = false;
+        if matches!(self.stage, Stage::HandsOver { .. }) || self.begins_transfer(now) {
+            return;
+        }
         self.leave(now);
         match self.legs.aside() {
             Some(leg) => self.ring_for(now, leg),
@@ -316,9 +312,6 @@ impl Fxs {
     fn leave(&mut self, now: Instant) {
         let is_bounce = self.flashed.take().is_some_and(|at| now < at + FLASH_BOUNCE);
         let talking = self.legs.talking();
-        // A transfer belongs here. With two parties there, joined or one of them held, the
-        // line would say that one is to take the telephone's place with the other, and wait;
-        // the calls know no such event of a line yet, so everybody who is joined is released.
         for id in talking.into_iter().chain(self.legs.calling()) {
             self.end_leg(id, Cause::NormalClearing);
         }
@@ -388,7 +381,7 @@ impl Fxs {
                     self.judge(now, &digits);
                 }
             }
-            Stage::Rest | Stage::Ringing(_) | Stage::Over(_) => {}
+            Stage::Rest | Stage::Ringing(_) | Stage::Over(_) | Stage::HandsOver { .. } => {}
         }
     }
 
@@ -428,7 +421,7 @@ impl Fxs {
         self.offered = self.offered.wrapping_add(1);
         let id = LegId::offered(self.line, self.offered);
         let state = LegState::Calling { early: false };
-        let (caller, cadence) = (CallerId::default(), self.plan.ring);
+        let (caller, cadence) = (CallerId::of(&digits.to_string()), self.plan.ring);
         self.legs.push(Leg { id, state, arrived: false, caller, cadence });
         self.enter(Stage::Call);
         self.quiet();
@@ -463,26 +456,29 @@ impl Fxs {
             LineCommand::SendDigits { .. } | LineCommand::Flash { .. } => {}
             // Two wires have no word for it (RFC 3261 §21.5.2).
             LineCommand::Refer { leg, .. } => {
-                if self.legs.get(leg).is_some() {
+                if self.legs.get(leg).is_some() || self.patched(leg).is_some() {
                     self.event(LineEvent::Referred { leg, reply: ReferReply::Answered(501) });
                 }
             }
-            // Nobody asks for a transfer over two wires.
-            LineCommand::Transfer { .. } | LineCommand::EndTransfer { .. } => {}
+            LineCommand::Transfer { leg, referral, .. } => self.transfer(now, leg, &referral),
+            LineCommand::EndTransfer { leg, status } => self.end_transfer(now, leg, status),
         }
     }
 
     fn place(&mut self, now: Instant, id: LegId, caller: CallerId, extras: &PlaceExtras) {
-        if self.legs.get(id).is_some() {
+        if self.legs.get(id).is_some() || self.patched(id).is_some() {
             return; // The same name twice: the leg that has it keeps it.
         }
         let refusal = match &self.stage {
             Stage::Rest if !self.is_present => Some(Cause::DestinationOutOfOrder),
             Stage::Rest => None,
             Stage::Call if self.may_wait() => None,
-            Stage::Ringing(_) | Stage::Dialling(_) | Stage::Recall(_) | Stage::Call | Stage::Over(_) => {
-                Some(Cause::Busy)
-            }
+            Stage::Ringing(_)
+            | Stage::Dialling(_)
+            | Stage::Recall(_)
+            | Stage::Call
+            | Stage::Over(_)
+            | Stage::HandsOver { .. } => Some(Cause::Busy),
         };
         if let Some(cause) = refusal {
             return self.event(LineEvent::Released { leg: id, cause, status: None });
@@ -491,9 +487,12 @@ impl Fxs {
         self.legs.push(Leg { id, state: LegState::Waiting, arrived: true, caller, cadence });
         match self.stage {
             Stage::Rest => self.ring_for(now, id),
-            Stage::Call | Stage::Ringing(_) | Stage::Dialling(_) | Stage::Recall(_) | Stage::Over(_) => {
-                self.begin_beeps(now, Beep::First);
-            }
+            Stage::Call
+            | Stage::Ringing(_)
+            | Stage::Dialling(_)
+            | Stage::Recall(_)
+            | Stage::Over(_)
+            | Stage::HandsOver { .. } => self.begin_beeps(now, Beep::First),
         }
         self.event(LineEvent::Alerting { leg: id, early_media: false });
     }
@@ -567,9 +566,13 @@ impl Fxs {
 
     /// The call ends a leg.
     fn released(&mut self, now: Instant, id: LegId, cause: Cause) {
+        if self.release_patched(id, cause) {
+            return;
+        }
         let Some(leg) = self.legs.get(id).cloned() else { return };
         self.end_leg(id, cause);
         match &mut self.stage {
+            Stage::HandsOver { .. } => self.hand_over_lost(now),
             Stage::Ringing(ringing) if ringing.leg == id => {
                 self.stop_ringing();
                 match self.legs.aside() {
@@ -597,58 +600,6 @@ impl Fxs {
         }
     }
 
-    /// A party is gone that was talked to or called.
-    fn after_call(&mut self, now: Instant, leg: &Leg, cause: Cause) {
-        if !self.legs.talking().is_empty() {
-            return; // A three-way call has become one of two.
-        }
-        // Busy tone is also what an exchange lets somebody hear whose far end hung up.
-        let is_busy = cause == Cause::Busy || leg.is_answered();
-        let tone = if is_busy { CallTone::Busy } else { CallTone::Congestion };
-        let was_answered = leg.is_answered() && self.legs.all().is_empty();
-        match self.settings.loop_break_ms.filter(|_| was_answered && self.capabilities.loop_break) {
-            Some(ms) => {
-                self.enter(Stage::Over(Over::Break { is_up: true, tone }));
-                self.quiet();
-                self.outputs.push_back(Output::Signal(TxSignal::DropBattery { ms }));
-                let lasts = Duration::from_millis(ms.into()) + LOOP_BREAK_GUARD;
-                self.timers.set(Timer::Over, now + lasts);
-            }
-            None => self.over(now, tone),
-        }
-    }
-
-    /// A tone that says that it is over.
-    pub(super) fn over(&mut self, now: Instant, tone: CallTone) {
-        self.enter(Stage::Over(Over::Tone));
-        self.play(Sound::Tone(tone));
-        let is_held = self.legs.in_state(LegState::Held).is_some();
-        self.timers.set(Timer::Over, now + if is_held { TONE_BEFORE_RETURN } else { TONE_MAX });
-    }
-
-    fn over_goes_on(&mut self, now: Instant, step: Over) {
-        match step {
-            Over::Break { is_up: false, .. } => {
-                self.is_up = false;
-                self.rest(now);
-            }
-            Over::Break { is_up: true, tone } => self.over(now, tone),
-            Over::Tone => match self.legs.in_state(LegState::Held) {
-                Some(held) => self.take(held),
-                None => {
-                    self.stage = Stage::Over(Over::Howler);
-                    self.play(Sound::Howler);
-                    self.timers.set(Timer::Over, now + HOWLER_MAX);
-                }
-            },
-            Over::Howler => {
-                self.stage = Stage::Over(Over::Silence);
-                self.quiet();
-            }
-            Over::Silence => {}
-        }
-    }
-
     // --- Time.
 
     fn timeout(&mut self, now: Instant, timer: Timer) {
@@ -668,6 +619,7 @@ impl Fxs {
                 }
             }
             Timer::Lamp => self.tell_lamp(),
+            Timer::HandOver => self.hand_over_late(now),
         }
     }
 
@@ -698,13 +650,25 @@ impl Fxs {
         match self.stage {
             Stage::Ringing(_) => self.caller_told(now),
             Stage::Rest => self.lamp.told(),
-            Stage::Call | Stage::Dialling(_) | Stage::Recall(_) | Stage::Over(_) => {}
+            Stage::Call
+            | Stage::Dialling(_)
+            | Stage::Recall(_)
+            | Stage::Over(_)
+            | Stage::HandsOver { .. } => {}
         }
     }
 
     /// Another stage: the timers of the old one are over.
     pub(super) fn enter(&mut self, stage: Stage) {
-        for timer in [Timer::Digit, Timer::Hotline, Timer::Ring, Timer::Recall, Timer::Over, Timer::Lamp] {
+        for timer in [
+            Timer::Digit,
+            Timer::Hotline,
+            Timer::Ring,
+            Timer::Recall,
+            Timer::Over,
+            Timer::Lamp,
+            Timer::HandOver,
+        ] {
             self.timers.stop(timer);
         }
         if self.legs.in_state(LegState::Waiting).is_none() || !matches!(stage, Stage::Call) {
@@ -748,7 +712,8 @@ impl Fxs {
     /// 1. at most two legs, each with a name of its own;
     /// 2. without a device, nothing goes on;
     /// 3. the telephone rings only with its receiver down;
-    /// 4. rest and ringing mean receiver down, everything else receiver up;
+    /// 4. rest and ringing mean receiver down, everything else receiver up, but for two parties
+    ///    that are being joined: the receiver may be lifted again meanwhile;
     /// 5. legs are heard only with the receiver up, in a call;
     /// 6. a call has a leg, rest has none, ringing has the leg that it is for;
     /// 7. every timer is bounded.
@@ -759,7 +724,9 @@ impl Fxs {
         let rests = matches!(self.stage, Stage::Rest);
         debug_assert!(self.is_present || rests && legs.is_empty() && !self.is_up, "2: {self:?}");
         debug_assert!(!self.rings || !self.is_up && matches!(self.stage, Stage::Ringing(_)), "3: {self:?}");
-        debug_assert!(self.is_up != (rests || matches!(self.stage, Stage::Ringing(_))), "4: {self:?}");
+        let hands_over = matches!(self.stage, Stage::HandsOver { .. });
+        let down = rests || matches!(self.stage, Stage::Ringing(_));
+        debug_assert!(hands_over || self.is_up != down, "4: {self:?}");
         let in_call = matches!(self.stage, Stage::Call);
         debug_assert!(in_call || !legs.iter().any(|leg| leg.is_joined() || leg.is_calling()), "5: {self:?}");
         debug_assert!(!in_call || legs.iter().any(|leg| leg.is_joined() || leg.is_calling()), "6: {self:?}");

@@ -2,7 +2,7 @@
 //!
 //! The machine has the hook, the ringer and the digits of one telephone on one side and up to
 //! two legs on the other. It plays the exchange: dial tone, ring-back, busy tone, hold, a
-//! second call, three-way calls.
+//! second call, three-way calls, transfer.
 //!
 //! Ring-back before the answer is its own tone ([`LineCommand::Alert`]), as a SIP telephone
 //! makes its own; sound that comes before the answer, and all that comes after it, is the
@@ -14,10 +14,12 @@ mod digit_map;
 mod legs;
 mod machine;
 mod messages;
+mod over;
 mod recall;
 mod ringing;
 mod settings;
 mod standing;
+mod transfer;
 
 #[cfg(test)]
 mod tests;

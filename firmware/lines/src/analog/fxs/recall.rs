@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use tipring_model::{Cause, Digit, LegId};
 
 use super::legs::LegState;
-use super::machine::{Fxs, Over, Stage, Timer};
+use super::machine::{Fxs, Stage, Timer};
+use super::over::Over;
 use super::ringing::Beep;
 use crate::analog::contract::Sound;
 use crate::analog::country::Recall;
@@ -30,7 +31,7 @@ impl Fxs {
                 Some(held) => self.take(held),
                 None => self.begin_dialling(now),
             },
-            Stage::Over(Over::Break { .. }) | Stage::Rest | Stage::Ringing(_) => {}
+            Stage::Over(Over::Break { .. }) | Stage::Rest | Stage::Ringing(_) | Stage::HandsOver { .. } => {}
             Stage::Over(Over::Tone | Over::Howler | Over::Silence) => match self.legs.aside() {
                 Some(aside) => self.take(aside),
                 None => self.begin_dialling(now),

@@ -6,7 +6,7 @@ use tipring_model::Digits;
 use tipring_model::settings::{Field, FieldError, RawSettings, Settings};
 
 use crate::analog::country::Recall;
-use crate::analog::settings::{self, PortName, Reading};
+use crate::analog::settings::{self, PortName, Reading, SoundSettings};
 use crate::port::Cadence;
 
 use super::digit_map::Pattern;
@@ -40,6 +40,8 @@ pub struct FxsSettings {
     pub waiting_caller_id: bool,
     /// Two parties can be joined.
     pub three_way: bool,
+    /// Whoever has called a second party and hangs up joins the two.
+    pub transfer: bool,
     /// It is told who calls.
     pub caller_id: bool,
     /// How it rings; `None`: as in the country.
@@ -50,6 +52,8 @@ pub struct FxsSettings {
     pub reversal: bool,
     /// The battery is cut for so long when the far end hangs up, in ms.
     pub loop_break_ms: Option<u16>,
+    /// What is done to its sound.
+    pub sound: SoundSettings,
 }
 
 /// Which digits a telephone sends.
@@ -73,6 +77,9 @@ pub struct Messages {
     /// A lamp lit by voltage.
     pub lamp: bool,
 }
+
+/// Fax machines and alarm panels are loud, and hear well.
+const MACHINE: SoundSettings = SoundSettings { heard_gain_db: -3, played_gain_db: -6, leaves_echo: true };
 
 const HOTLINE: &str = "digits alone";
 const CADENCE: &str = "milliseconds on and off in turn, such as 2000-4000, each from 20 to 10000";
@@ -116,7 +123,12 @@ impl Settings for FxsSettings {
             "What a hook flash means: as in the `country`, `direct` the flash alone, `digit` a digit after it, or `off`.",
             &["country", "direct", "digit", "off"],
         ),
-        settings::toggle("call_waiting", "Call waiting", "A second caller is announced by a beep.", "true"),
+        settings::toggle(
+            "call_waiting",
+            "Call waiting",
+            "A second caller is announced by a beep; not to a fax or an alarm unless it is set.",
+            "true",
+        ),
         settings::toggle(
             "waiting_caller_id",
             "Waiting caller shown",
@@ -124,6 +136,12 @@ impl Settings for FxsSettings {
             "true",
         ),
         settings::toggle("three_way", "Three-way calls", "Two parties can be joined.", "true"),
+        settings::toggle(
+            "transfer",
+            "Transfer",
+            "Whoever has called a second party with the recall key and hangs up joins the two.",
+            "true",
+        ),
         settings::toggle("caller_id", "Caller shown", "It is told who calls.", "true"),
         settings::text("ring", "Ring", "Milliseconds on and off, such as 1000-4000.", false),
         settings::list("messages", "Waiting messages", "How they are shown: stutter, fsk, lamp."),
@@ -140,6 +158,15 @@ impl Settings for FxsSettings {
             (0, 1_500),
             Some("0s"),
         ),
+        settings::choice(
+            "equipment",
+            "Plugged in",
+            "A fax machine or an alarm panel gets sound without echo canceller, 3 dB weaker from it and 6 dB \
+             to it, and no call waiting, where that is not set.",
+            &["phone", "fax", "alarm"],
+        ),
+        settings::GAIN_HEARD,
+        settings::GAIN_PLAYED,
     ];
 
     fn parse(raw: &RawSettings) -> Result<Self, Vec<FieldError>> {
@@ -163,6 +190,7 @@ impl Settings for FxsSettings {
                 None
             }
         };
+        let is_machine = matches!(raw.text("equipment"), Some("fax" | "alarm"));
         let settings = port.zip(number).map(|(port, number)| Self {
             port,
             number,
@@ -182,14 +210,16 @@ impl Settings for FxsSettings {
                 Some(_) | None => None,
             },
             flash: raw.text("recall") != Some("off"),
-            call_waiting: reading.toggle("call_waiting", true),
+            call_waiting: reading.toggle("call_waiting", !is_machine),
             waiting_caller_id: reading.toggle("waiting_caller_id", true),
             three_way: reading.toggle("three_way", true),
+            transfer: reading.toggle("transfer", true),
             caller_id: reading.toggle("caller_id", true),
             ring,
             messages: Messages { stutter: shown("stutter"), fsk: shown("fsk"), lamp: shown("lamp") },
             reversal: reading.toggle("reversal", false),
             loop_break_ms,
+            sound: if is_machine { MACHINE } else { SoundSettings::default() }.read(raw),
         });
         reading.done(settings)
     }
@@ -210,6 +240,23 @@ mod tests {
         assert_eq!(settings.port.to_string(), "card1/2");
         assert_eq!(settings.messages, Messages { stutter: true, fsk: true, lamp: false });
         assert!(settings.call_waiting && settings.flash && settings.hotline.is_none());
+    }
+
+    #[test]
+    fn a_machine_gets_its_sound_as_it_is() {
+        let mut raw = RawSettings::new();
+        raw.set("port", RawValue::Text("card1/2".into()));
+        raw.set("number", RawValue::Text("201".into()));
+        assert_eq!(FxsSettings::parse(&raw).unwrap().sound, SoundSettings::default());
+        raw.set("equipment", RawValue::Text("fax".into()));
+        let settings = FxsSettings::parse(&raw).unwrap();
+        assert!(settings.sound == MACHINE && !settings.call_waiting);
+        // What is set counts.
+        raw.set("gain_played_db", RawValue::Number(0));
+        raw.set("call_waiting", RawValue::Toggle(true));
+        let settings = FxsSettings::parse(&raw).unwrap();
+        assert_eq!(settings.sound, SoundSettings { played_gain_db: 0, ..MACHINE });
+        assert!(settings.call_waiting);
     }
 
     #[test]

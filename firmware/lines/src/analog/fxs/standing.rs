@@ -1,6 +1,7 @@
 //! How a telephone stands, for whoever looks or tries it out.
 
-use super::machine::{Fxs, Over, Stage};
+use super::machine::{Fxs, Stage};
+use super::over::Over;
 use crate::analog::watch::{Standing, WireState};
 use crate::port::Cadence;
 
@@ -19,7 +20,11 @@ impl Fxs {
         let nobody = match &self.stage {
             Stage::Rest | Stage::Over(Over::Tone | Over::Howler | Over::Silence) => true,
             Stage::Dialling(digits) => digits.is_empty(),
-            Stage::Ringing(_) | Stage::Recall(_) | Stage::Call | Stage::Over(Over::Break { .. }) => false,
+            Stage::Ringing(_)
+            | Stage::Recall(_)
+            | Stage::Call
+            | Stage::HandsOver { .. }
+            | Stage::Over(Over::Break { .. }) => false,
         };
         let is_free = nobody && self.is_present && self.legs.all().is_empty();
         Standing { wire, legs: self.legs.ids(), is_free }

@@ -5,6 +5,7 @@ mod dialling;
 mod recall;
 mod ringing;
 mod simulation;
+mod transfer;
 
 use std::time::Instant;
 

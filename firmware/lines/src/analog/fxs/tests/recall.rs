@@ -10,7 +10,7 @@ use crate::port::RxSignal;
 use tipring_model::settings::RawValue;
 
 /// 202 is held, 203 has answered.
-fn two_parties(t: &mut Wire<Fxs>) -> (LegId, LegId) {
+pub(super) fn two_parties(t: &mut Wire<Fxs>) -> (LegId, LegId) {
     let first = t.talk();
     t.flash();
     t.press("203#");
@@ -150,7 +150,8 @@ fn the_telephone_rings_for_whoever_waits_or_is_held_when_it_is_put_down() {
     t.says(&["signal ring-off", "join p1.1", "answered p1.1 Signalled"]);
     t.end();
 
-    let mut t = telephone(&[]);
+    let no_transfer = [("transfer", RawValue::Toggle(false))];
+    let mut t = telephone(&no_transfer);
     two_parties(&mut t);
     t.wait_ms(2_000);
     t.put_down();
@@ -162,7 +163,7 @@ fn the_telephone_rings_for_whoever_waits_or_is_held_when_it_is_put_down() {
     t.end();
 
     // Not for ever.
-    let mut t = telephone(&[]);
+    let mut t = telephone(&no_transfer);
     two_parties(&mut t);
     t.wait_ms(2_000);
     t.put_down();
@@ -184,7 +185,7 @@ fn putting_down_right_after_a_flash_was_meant_so() {
 
 #[test]
 fn in_a_three_way_call_everybody_may_leave() {
-    let mut t = telephone(&[]);
+    let mut t = telephone(&[("transfer", RawValue::Toggle(false))]);
     let (first, second) = two_parties(&mut t);
     t.flash();
     t.said();

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use tipring_model::line::{LineCommand, PlaceExtras};
+use tipring_model::line::{LineCommand, PlaceExtras, Referral};
 use tipring_model::settings::RawValue;
 use tipring_model::{CallerId, Cause, Digit, Digits, LegId, Number};
 use tipring_testkit::random::Random;
@@ -41,6 +41,7 @@ fn telephone(random: &mut Random) -> Wire<Fxs> {
     maybe("reversal", RawValue::Toggle(true));
     maybe("waiting_caller_id", RawValue::Toggle(false));
     maybe("three_way", RawValue::Toggle(false));
+    maybe("transfer", RawValue::Toggle(false));
     maybe("messages", RawValue::List(vec!["lamp".to_owned(), "fsk".to_owned()]));
     wire(plan, &more)
 }
@@ -69,7 +70,13 @@ fn signal(random: &mut Random) -> RxSignal {
 
 fn command(random: &mut Random, t: &Wire<Fxs>) -> LineCommand {
     let leg = some_leg(random, t);
-    match random.below(9) {
+    match random.below(11) {
+        9 => LineCommand::Transfer {
+            leg,
+            from: CallerId::default(),
+            referral: Box::new(referral(Some(some_leg(random, t)))),
+        },
+        10 => LineCommand::EndTransfer { leg, status: [200, 403, 603][random.below(3)] },
         0..=2 => LineCommand::Answer { leg },
         3 => LineCommand::Alert { leg, early_media: random.below(2) == 0 },
         4 => LineCommand::SendDigits { leg, digits: Digits::parse("12").unwrap() },
@@ -82,6 +89,37 @@ fn command(random: &mut Random, t: &Wire<Fxs>) -> LineCommand {
         },
         _ => LineCommand::Release { leg, cause: Cause::ALL[random.below(Cause::ALL.len())] },
     }
+}
+
+fn referral(replaces: Option<LegId>) -> Referral {
+    Referral { to: Number::new("203"), address: String::new(), replaces, by: String::new() }
+}
+
+/// The calls answer a telephone that wants to join two parties, most of the time.
+fn answer_transfer(random: &mut Random, t: &mut Wire<Fxs>, said: &[String]) {
+    let named = |t: &Wire<Fxs>, name: &str| t.legs().into_iter().find(|leg| leg.to_string() == name);
+    let words = said.iter().rev().find(|said| said.starts_with("refer ")).map(|said| said.split(' '));
+    let Some(names) = words.map(|words| words.map(str::to_owned).collect::<Vec<_>>()) else { return };
+    let legs = (named(t, &names[1]), named(t, &names[5]));
+    if let ((Some(leg), Some(other)), true) = (legs, random.below(4) > 0) {
+        let (from, referral) = (CallerId::default(), Box::new(referral(Some(other))));
+        t.give(Input::Command(LineCommand::Transfer { leg, from, referral }));
+    }
+}
+
+/// What hardly ever comes about by itself, from wherever the telephone is.
+fn hang_up_between_two(t: &mut Wire<Fxs>) {
+    t.lift();
+    for keys in ["202", "203#"] {
+        t.press(keys);
+        if let Some(leg) = t.offered.last().copied() {
+            t.answer(leg);
+        }
+        if keys == "202" {
+            t.flash();
+        }
+    }
+    t.put_down();
 }
 
 fn step(random: &mut Random, t: &mut Wire<Fxs>) {
@@ -97,6 +135,10 @@ fn step(random: &mut Random, t: &mut Wire<Fxs>) {
         14 => Input::MessagesWaiting(random.below(2) == 0),
         15 => Input::Heard(Heard::Tone(HeardTone::Busy)),
         16 if random.below(10) == 0 => Input::Gone,
+        17 if random.below(4) == 0 => {
+            hang_up_between_two(t);
+            return;
+        }
         17 => Input::Present,
         _ => {
             let most = [50, 3_000, 70_000][random.below(3)];
@@ -121,7 +163,9 @@ fn run(seed: u64) -> HashSet<String> {
     for _ in 0..STEPS {
         step(&mut random, &mut t);
         assert!(t.legs().len() == t.machine.legs_now(), "a leg is forgotten");
-        seen.extend(t.said().into_iter().map(|said| kind(&said)));
+        let said = t.said();
+        answer_transfer(&mut random, &mut t, &said);
+        seen.extend(said.into_iter().chain(t.said()).map(|said| kind(&said)));
     }
     t.give(Input::Present);
     t.put_down();
@@ -168,6 +212,9 @@ fn whatever_happens_each_leg_is_released_once_and_nothing_is_left() {
         "taken",
         "digit",
         "answered",
+        "refer",
+        "patch",
+        "transferring",
         "down NoDevice",
     ] {
         assert!(seen.contains(kind), "never: {kind}");
