@@ -87,8 +87,8 @@ pub enum Output {
     Signal(RxSignal),
     /// Who calls, as the chip read it.
     Caller(CallerId),
-    /// A tone of the exchange that the chip hears; `None`: no longer.
-    Tone(Option<ChipTone>),
+    /// A tone of the exchange that the chip hears, or no longer.
+    Tone(ChipTone, bool),
     /// Sound begins: [`Session::next_period`] and [`Session::play`].
     AudioBegan,
     /// It is over.
@@ -689,8 +689,8 @@ impl Session {
     }
 
     fn end_tone(&mut self) {
-        if let Some((_, _, true)) = self.tone.take() {
-            self.outputs.push_back(Output::Tone(None));
+        if let Some((tone, _, true)) = self.tone.take() {
+            self.outputs.push_back(Output::Tone(tone, false));
         }
     }
 
@@ -892,7 +892,7 @@ impl Session {
             Some((of, at, told)) if of == tone && now < at + TONE_WITHIN => {
                 self.tone = Some((tone, now, true));
                 if !told {
-                    self.outputs.push_back(Output::Tone(Some(tone)));
+                    self.outputs.push_back(Output::Tone(tone, true));
                 }
             }
             Some(_) | None => {
