@@ -21,7 +21,8 @@ use alsa::poll::{Flags, pollfd};
 use serialport::TTYPort;
 use tipring_model::CallerId;
 
-use super::session::{ChipTone, Input, ModemInfo, Output, Session, SessionFault, SessionState};
+use super::contract::{ChipTone, Input, ModemInfo, Output, SessionFault, SessionState};
+use super::session::Session;
 use super::settings::ModemSettings;
 use crate::port::linecard::{CardSound, CounterValues, Counters, Full, Notify, PERIOD_FRAMES, PortPeriod};
 use crate::port::{RxSignal, SampleTime, TxSignal};
