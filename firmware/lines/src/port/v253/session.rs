@@ -713,10 +713,10 @@ impl Session {
             b'b' => self.tone(now, ChipTone::Busy),
             b'K' => self.tone(now, ChipTone::Reorder),
             b'd' | b'i' => self.tone(now, ChipTone::Dial),
-            b'l' if self.quirks.tells_loop_break && settled => {
+            b'l' if self.quirks.tells_loop_break && settled && self.is_up => {
                 self.outputs.push_back(Output::Signal(RxSignal::LoopBreak { ms: LOOP_BREAK_MS }));
             }
-            b'L' => {
+            b'L' if self.is_up => {
                 self.is_reversed = !self.is_reversed;
                 self.outputs.push_back(Output::Signal(RxSignal::Reversed(self.is_reversed)));
             }
@@ -745,6 +745,7 @@ impl Session {
 
     fn tone(&mut self, now: Instant, tone: ChipTone) {
         match self.tone {
+            _ if !self.is_up => {}
             Some((of, at, told)) if of == tone && now < at + TONE_WITHIN => {
                 self.tone = Some((tone, now, true));
                 if !told {

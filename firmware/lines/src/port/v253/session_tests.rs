@@ -532,6 +532,21 @@ fn the_line_ends_as_it_was_asked_for() {
 }
 
 #[test]
+fn what_is_told_before_it_is_up_is_not_of_its_line() {
+    let mut bench = Bench::new(modem::ModemSettings::new(modem::Chip::Generic));
+    // Set up, and not yet at rest: in voice class it tells of whatever happens.
+    while bench.session.doing != Doing::SettingUp {
+        bench.run(1);
+    }
+    for byte in *b"\x10l\x10L\x10P\x10R\x10b\x10b" {
+        bench.give(Input::Bytes(&[byte]));
+    }
+    bench.run(5_000);
+    let said = bench.signals();
+    assert!(matches!(&said[..], [Output::Up(_), Output::Signal(RxSignal::InUse(true))]), "{said:?}");
+}
+
+#[test]
 fn nonsense_brings_nothing_down_but_the_session() {
     for seed in 0..64 {
         let mut random = Random::new(seed);
