@@ -515,11 +515,7 @@ fn the_line_ends_as_it_was_asked_for() {
                 _ if off_hook => TxSignal::Flash { ms: 100 },
                 _ => TxSignal::OnHook,
             };
-            off_hook = match signal {
-                TxSignal::OffHook => true,
-                TxSignal::OnHook => false,
-                _ => off_hook,
-            };
+            off_hook = signal == TxSignal::OffHook || off_hook && signal != TxSignal::OnHook;
             bench.signal(signal);
             bench.run(random.below(700) as u64);
         }
