@@ -419,6 +419,23 @@ fn an_answer_is_known_by_voice_after_ringback() {
     assert_eq!(bench.released().0, leg);
 }
 
+/// The chip hears dial tone before the number, and busy in the end; neither is in the sound.
+#[test]
+fn tones_that_the_chip_hears_count() {
+    let mut bench = Bench::up("chip-tones", Chip::Usr, "dialled");
+    let leg = bench.place("9");
+    bench.told(|told| matches!(told, Told::Audio { on: true, .. }).then_some(()));
+    bench.order(json!({"do": "event", "letter": "d"}));
+    bench.order(json!({"do": "event", "letter": "d"}));
+    bench.told(|told| matches!(told, Told::Digit { digit: '9', .. }).then_some(()));
+    assert_eq!(bench.answered(), leg);
+    bench.order(json!({"do": "event", "letter": "b"}));
+    bench.order(json!({"do": "event", "letter": "b"}));
+    let (of, cause, notes) = bench.released();
+    assert_eq!((of, cause), (leg, Cause::NormalClearing));
+    assert!(notes.contains(&Note::End(EndSign::Tone(HeardTone::Busy))), "{notes:?}");
+}
+
 #[test]
 fn digits_are_dialled_by_pulses_and_the_hook_is_flashed() {
     let line = exchange_line("dialled", "pulse", 0);

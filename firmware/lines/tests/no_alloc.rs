@@ -1,11 +1,12 @@
 //! The desk of a card allocates nothing and frees nothing while its thread runs: a counting
 //! allocator watches every kind of sound, everything that is listened for, and legs that come and
-//! go. A control proves that the counter counts.
+//! go. The session of a modem does not either while there is a call. A control proves that the
+//! counter counts.
 #![expect(unsafe_code, reason = "an allocator cannot be counted without being one")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tipring_lines::analog::contract::{CallerIdStandard, Listen, Sound};
 use tipring_lines::analog::desk::{Desk, DeskCommand, DeskFact, DeskLink, LineRecord, PortPlan};
@@ -13,11 +14,15 @@ use tipring_lines::analog::ears::EarPlan;
 use tipring_lines::analog::endpoint::{PortEndpoint, leg_sound};
 use tipring_lines::analog::voice::SoundPlan;
 use tipring_lines::port::SampleTime;
+use tipring_lines::port::TxSignal;
 use tipring_lines::port::linecard::{CardSound, PERIOD_FRAMES, PortPeriod};
+use tipring_lines::port::v253::{Input, ModemSettings, Output, Session, SessionState};
 use tipring_media::dsp::tone_detect::ToneKind;
 use tipring_media::{Endpoint, Frame, Rate};
 use tipring_model::prompt::CallTone;
 use tipring_model::{CallerId, Digits, LegId};
+use tipring_testkit::linecard::Order;
+use tipring_testkit::modem::{self, Modem};
 
 struct Counting;
 
@@ -152,4 +157,82 @@ fn a_desk_at_work_allocates_nothing() {
     assert_eq!(bench.counted, 0);
     // Keys, the two callers and the lamp, each time.
     assert_eq!(bench.ended, 3 * 4);
+}
+
+/// A session and the modem in software, a millisecond at a time.
+struct Call {
+    session: Session,
+    modem: Modem,
+    now: Instant,
+    counted: u64,
+    periods: u64,
+}
+
+impl Call {
+    fn give(&mut self, input: Input<'_>) {
+        self.session.handle(self.now, input);
+        while let Some(output) = self.session.poll() {
+            if let Output::Write(bytes) = output {
+                self.modem.bytes(&bytes);
+            }
+        }
+    }
+
+    /// Lets time pass until the session is there.
+    fn until(&mut self, state: SessionState) {
+        let end = self.now + Duration::from_secs(10);
+        while self.session.state() != state {
+            assert!(self.now < end, "{:?}", self.session.state());
+            self.modem.millisecond();
+            self.now += Duration::from_millis(1);
+            let bytes = self.modem.take_bytes();
+            self.give(Input::Bytes(&bytes));
+            self.give(Input::Timeout);
+        }
+    }
+
+    /// What the thread does with what came in a millisecond.
+    fn talk(&mut self, ms: u64) {
+        for _ in 0..ms {
+            self.modem.millisecond();
+            self.now += Duration::from_millis(1);
+            let bytes = self.modem.take_bytes();
+            let mut periods = 0;
+            self.counted += watched(|| {
+                self.session.handle(self.now, Input::Bytes(&bytes));
+                if self.session.poll_timeout().is_some_and(|at| at <= self.now) {
+                    self.session.handle(self.now, Input::Timeout);
+                }
+                while let Some(period) = self.session.next_period() {
+                    self.session.play(&period);
+                    periods += 1;
+                }
+                while self.session.poll().is_some() {}
+            });
+            self.periods += periods;
+            let out = self.session.sound_out();
+            self.modem.bytes(out);
+            out.clear();
+        }
+    }
+}
+
+#[test]
+fn a_call_on_a_modem_allocates_nothing() {
+    let now = Instant::now();
+    let settings = ModemSettings { serial_path: String::new(), chip: None, country: None };
+    let modem = Modem::new(modem::ModemSettings::new(modem::Chip::Conexant));
+    let mut call = Call { session: Session::new(now, settings), modem, now, counted: 0, periods: 0 };
+    call.give(Input::Opened);
+    call.until(SessionState::Idle);
+    call.give(Input::Signal(TxSignal::OffHook));
+    call.until(SessionState::Audio);
+    let hz = vec![440.0, 1_000.0];
+    call.modem.carry_out(Order::Tone { port: 1, hz, cadence: Vec::new(), level_dbm0: -3.0 }).unwrap();
+    for letter in ['b', 'b', 'd', 'l', 'P', 'p', 'u', 'o', 'x'] {
+        call.modem.carry_out(Order::Event { letter }).unwrap();
+        call.talk(1_000);
+    }
+    assert!(call.periods > 800, "{}", call.periods);
+    assert_eq!(call.counted, 0);
 }

@@ -51,16 +51,23 @@ impl Switchboard {
                     self.tell_line(now, device, Input::Heard(Heard::CallerId(heard)));
                 }
             }
-            ModemEvent::Tone(tone) => {
-                let heard = match tone {
-                    Some(ChipTone::Busy) => Heard::Tone(HeardTone::Busy),
-                    Some(ChipTone::Reorder) => Heard::Tone(HeardTone::Congestion),
-                    Some(ChipTone::Dial) => Heard::Tone(HeardTone::Dial),
-                    None => Heard::ToneEnded,
+            ModemEvent::Tone(tone, on) => {
+                let is_before_dialling = self.listens(device, |listen| listen.tones && !listen.voice);
+                let is_in_call = self.listens(device, |listen| listen.tones && listen.voice);
+                let heard = match (tone, on) {
+                    // That it is over is told late: by then the far end may ring already, and the end
+                    // of that means an answer.
+                    (ChipTone::Dial, true) if is_before_dialling => Heard::Tone(HeardTone::Dial),
+                    (ChipTone::Busy, true) if is_before_dialling || is_in_call => {
+                        Heard::Tone(HeardTone::Busy)
+                    }
+                    (ChipTone::Reorder, true) if is_before_dialling || is_in_call => {
+                        Heard::Tone(HeardTone::Congestion)
+                    }
+                    (ChipTone::Busy | ChipTone::Reorder, false) if is_in_call => Heard::ToneEnded,
+                    (ChipTone::Busy | ChipTone::Reorder | ChipTone::Dial, _) => return,
                 };
-                if self.listens(device, |listen| listen.tones) {
-                    self.tell_line(now, device, Input::Heard(heard));
-                }
+                self.tell_line(now, device, Input::Heard(heard));
             }
             ModemEvent::AudioBegan => {
                 if let Some(at) = self.line_at(device, PORT) {

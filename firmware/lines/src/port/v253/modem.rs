@@ -21,7 +21,8 @@ use alsa::poll::{Flags, pollfd};
 use serialport::TTYPort;
 use tipring_model::CallerId;
 
-use super::session::{ChipTone, Input, ModemInfo, Output, Session, SessionFault, SessionState};
+use super::contract::{ChipTone, Input, ModemInfo, Output, SessionFault, SessionState};
+use super::session::Session;
 use super::settings::ModemSettings;
 use crate::port::linecard::{CardSound, CounterValues, Counters, Full, Notify, PERIOD_FRAMES, PortPeriod};
 use crate::port::{RxSignal, SampleTime, TxSignal};
@@ -63,8 +64,8 @@ pub enum ModemEvent {
     Signal(RxSignal),
     /// Who calls, as the chip read it.
     Caller(CallerId),
-    /// A tone of the exchange that the chip hears; `None`: no longer.
-    Tone(Option<ChipTone>),
+    /// A tone of the exchange that the chip hears, or no longer.
+    Tone(ChipTone, bool),
     /// Sound begins: the line was taken.
     AudioBegan,
     /// This cannot be done to this line, or not now.
@@ -327,7 +328,7 @@ impl Run {
             Output::Down(fault) => self.failed(now, ModemFault::Session(fault)),
             Output::Signal(signal) => self.event(ModemEvent::Signal(signal)),
             Output::Caller(caller) => self.event(ModemEvent::Caller(caller)),
-            Output::Tone(tone) => self.event(ModemEvent::Tone(tone)),
+            Output::Tone(tone, on) => self.event(ModemEvent::Tone(tone, on)),
             Output::Refused(signal) => self.event(ModemEvent::Refused(signal)),
             Output::AudioBegan => {
                 let passed = now.saturating_duration_since(self.began).as_millis() as u64 * SAMPLES_A_MS;

@@ -69,7 +69,7 @@ impl Bench {
                 Output::Up(_)
                 | Output::Signal(_)
                 | Output::Caller(_)
-                | Output::Tone(_)
+                | Output::Tone(..)
                 | Output::AudioEnded
                 | Output::Refused(_) => {}
             }
@@ -308,7 +308,7 @@ fn modems_that_cannot_be_used_are_refused_with_the_reason() {
 
 #[test]
 fn events_of_captured_calls_mean_what_they_mean_on_each_chip() {
-    let busy = [Output::Tone(Some(ChipTone::Busy)), Output::Tone(None)];
+    let busy = [Output::Tone(ChipTone::Busy, true), Output::Tone(ChipTone::Busy, false)];
     let loop_break = Output::Signal(RxSignal::LoopBreak { ms: LOOP_BREAK_MS });
     let in_use = |on| Output::Signal(RxSignal::InUse(on));
     let other = [modem::Chip::Conexant, modem::Chip::Generic];
@@ -337,8 +337,11 @@ fn events_of_captured_calls_mean_what_they_mean_on_each_chip() {
         bench.run(10);
         bench.event('i');
         bench.run(10);
-        let expected =
-            [Output::Tone(Some(ChipTone::Reorder)), Output::Tone(None), Output::Tone(Some(ChipTone::Dial))];
+        let expected = [
+            Output::Tone(ChipTone::Reorder, true),
+            Output::Tone(ChipTone::Reorder, false),
+            Output::Tone(ChipTone::Dial, true),
+        ];
         assert_eq!(bench.signals(), expected);
         bench.run(3_500);
         bench.signals();
@@ -522,6 +525,21 @@ fn the_line_ends_as_it_was_asked_for() {
         let closed = bench.loops().last().is_some_and(|(closed, _)| *closed);
         assert_eq!(closed, off_hook, "seed {seed} {chip:?}");
     }
+}
+
+#[test]
+fn what_is_told_before_it_is_up_is_not_of_its_line() {
+    let mut bench = Bench::new(modem::ModemSettings::new(modem::Chip::Generic));
+    // Set up, and not yet at rest: in voice class it tells of whatever happens.
+    while bench.session.doing != Doing::SettingUp {
+        bench.run(1);
+    }
+    for byte in *b"\x10l\x10L\x10P\x10R\x10b\x10b" {
+        bench.give(Input::Bytes(&[byte]));
+    }
+    bench.run(5_000);
+    let said = bench.signals();
+    assert!(matches!(&said[..], [Output::Up(_), Output::Signal(RxSignal::InUse(true))]), "{said:?}");
 }
 
 #[test]
