@@ -540,7 +540,7 @@ mod tests {
     #[test]
     fn what_is_learned_is_heard_from_then_on() {
         let mut ears = Ears::new(&plan());
-        let mut hear = |ears: &mut Ears| {
+        let hear = |ears: &mut Ears| {
             let mut facts = Vec::new();
             for part in sound(tone(&[620.0], 300, 300), 4_000).chunks_exact(PERIOD_FRAMES) {
                 let (part, none) = (part.try_into().unwrap(), [0; PERIOD_FRAMES]);
