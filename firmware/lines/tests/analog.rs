@@ -650,15 +650,28 @@ fn an_exchange_line_learns_the_tone_that_two_calls_ended_with() {
         tone.extend(sound);
         tone.resize(tone.len() + 330 * 8, 0);
     }
-    for _ in 0..2 {
+    // The third call ends with what was learned.
+    for call in 0..3 {
         let leg = bench.place("123", CallerId::of("202"));
         bench.loop_closed(true);
         bench.order(serde_json::json!({"do": "tone", "port": PORT, "hz": [350, 440]}));
         bench.told(|told| matches!(told, Told::Digit { digit: '3', .. }).then_some(()));
         bench.order(serde_json::json!({"do": "silence", "port": PORT}));
         assert_eq!(bench.answered(), leg);
-        bench.says(&[voice::speech_like(5, 1_500), vec![0; 4_000], tone.clone()].concat());
-        bench.order(serde_json::json!({"do": "break", "port": PORT, "ms": 250}));
+        let said = [voice::speech_like(5, 1_500), vec![0; 4_000], tone.clone()].concat();
+        if call < 2 {
+            bench.says(&said);
+        } else {
+            let order = Order::Say { port: PORT, sound: Sound::Samples(said) };
+            bench.simulator.order(order).unwrap();
+            let learned = EndSign::Tone(HeardTone::LearnedBusy);
+            bench.wait(|said| {
+                matches!(said, Said::Note(_, Note::End(sign)) if *sign == learned).then_some(())
+            });
+        }
+        if call < 2 {
+            bench.order(serde_json::json!({"do": "break", "port": PORT, "ms": 250}));
+        }
         assert_eq!(bench.released().0, leg);
         bench.loop_closed(false);
     }

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use tipring_lines::analog::contract::{CallerIdStandard, Listen, Sound};
 use tipring_lines::analog::desk::{Desk, DeskCommand, DeskFact, DeskLink, LineRecord, PortPlan};
-use tipring_lines::analog::ears::EarPlan;
+use tipring_lines::analog::ears::{EarPlan, LearnedDetector};
 use tipring_lines::analog::endpoint::{PortEndpoint, leg_sound};
-use tipring_lines::analog::voice::SoundPlan;
+use tipring_lines::analog::voice::{Script, SoundPlan};
 use tipring_lines::port::SampleTime;
 use tipring_lines::port::TxSignal;
 use tipring_lines::port::linecard::{CardSound, PERIOD_FRAMES, PortPeriod};
@@ -150,6 +150,10 @@ fn a_desk_at_work_allocates_nothing() {
             bench.tell(DeskCommand::Say { port: 0, number, script });
             bench.run(2_000);
         }
+        bench.tell(DeskCommand::Say { port: 0, number, script: Script::Noise });
+        bench.run(1_000);
+        let detector = LearnedDetector::new(&[sounds.busy]);
+        bench.tell(DeskCommand::Learn { port: 0, detector });
         bench.tell(DeskCommand::Save { port: 0, record: Box::<LineRecord>::default() });
         bench.tell(DeskCommand::Detach { port: 0, leg });
         bench.run(200);

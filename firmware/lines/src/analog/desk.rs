@@ -15,9 +15,10 @@ use tipring_model::LegId;
 
 use super::canceller::{Canceller, Residue};
 use super::contract::Listen;
-use super::ears::{self, EarPlan, Ears};
+use super::ears::{self, EarPlan, Ears, LearnedDetector};
 use super::endpoint::LegSound;
 use super::gauges::{Gauges, Levels};
+use super::lessons::LEARNED_MAX;
 use super::voice::{Script, Voice};
 use crate::port::SampleTime;
 use crate::port::linecard::{CardSound, Notify, PERIOD_FRAMES, PortPeriod};
@@ -126,6 +127,13 @@ pub enum DeskCommand {
         /// Which.
         leg: LegId,
     },
+    /// Hears these learned tones from now on, in place of others.
+    Learn {
+        /// At this port.
+        port: usize,
+        /// What hears them.
+        detector: LearnedDetector,
+    },
     /// Copies the last minute of a wire.
     Save {
         /// Of this port.
@@ -161,6 +169,8 @@ pub enum DeskFact {
     },
     /// The sound of a leg that went, to be dropped.
     Spent(LegSound),
+    /// What heard learned tones before, to be dropped.
+    Unlearned(LearnedDetector),
 }
 
 /// What the desk must know of a port.
@@ -202,6 +212,8 @@ struct Port {
     ended: Option<u32>,
     saved: Option<Box<LineRecord>>,
     spent: [Option<LegSound>; LEGS_MAX],
+    /// A line learns no more often than there is room here.
+    unlearned: [Option<LearnedDetector>; LEARNED_MAX],
 }
 
 /// See the [module](self).
@@ -303,6 +315,16 @@ impl Desk {
                     *room = Some(gone.sound);
                 }
             }
+            DeskCommand::Learn { port, detector } => match self.ports.get_mut(port) {
+                Some(port) => {
+                    let before = port.ears.learn(detector);
+                    if let Some(place) = port.unlearned.iter_mut().find(|place| place.is_none()) {
+                        *place = before;
+                    }
+                }
+                None if self.facts.push(DeskFact::Unlearned(detector)).is_err() => self.gauges.lose(),
+                None => {}
+            },
             DeskCommand::Save { port, mut record } => {
                 if let Some(port) = self.ports.get_mut(port) {
                     record.copy_from(&port.record);
@@ -367,6 +389,7 @@ impl Port {
             ended: None,
             saved: None,
             spent: [const { None }; LEGS_MAX],
+            unlearned: [const { None }; LEARNED_MAX],
         }
     }
 
@@ -449,6 +472,14 @@ impl Port {
                 facts.push(DeskFact::Saved { port, record })
         {
             self.saved = Some(record);
+        }
+        for place in &mut self.unlearned {
+            if let Some(detector) = place.take()
+                && let Err(PushError::Full(DeskFact::Unlearned(detector))) =
+                    facts.push(DeskFact::Unlearned(detector))
+            {
+                *place = Some(detector);
+            }
         }
         for place in &mut self.spent {
             if let Some(sound) = place.take()
@@ -627,7 +658,10 @@ mod tests {
             .iter()
             .filter_map(|fact| match fact {
                 DeskFact::Heard { fact, .. } => Some(*fact),
-                DeskFact::SoundEnded { .. } | DeskFact::Saved { .. } | DeskFact::Spent(_) => None,
+                DeskFact::SoundEnded { .. }
+                | DeskFact::Saved { .. }
+                | DeskFact::Spent(_)
+                | DeskFact::Unlearned(_) => None,
             })
             .collect();
         assert_eq!(keys, [ears::Fact::Digit(Digit::D5)]);

@@ -146,13 +146,25 @@ pub struct Period<'a> {
     pub local: &'a [i16; PERIOD_FRAMES],
 }
 
+/// Hears the tones that a line was heard to end calls with.
+pub struct LearnedDetector(Box<ToneDetector>);
+
+impl LearnedDetector {
+    /// For these tones.
+    #[must_use]
+    pub fn new(tones: &[ToneSpec]) -> Self {
+        let plan: Vec<_> = tones.iter().map(|spec| (ToneKind::Busy, *spec)).collect();
+        Self(Box::new(ToneDetector::new(&plan)))
+    }
+}
+
 /// The ears of one port.
 pub struct Ears {
     listen: Listen,
     digits: DtmfDetector,
     tones: ToneDetector,
     /// None without a learned tone: it costs as much as the other.
-    learned: Option<ToneDetector>,
+    learned: Option<LearnedDetector>,
     learner: Option<Box<ToneLearner>>,
     /// The call is over, and that was not told yet.
     ended: bool,
@@ -166,18 +178,22 @@ impl Ears {
     #[must_use]
     pub fn new(plan: &EarPlan) -> Self {
         dtmf_detect::prepare();
-        let learned: Vec<_> = plan.learned.iter().map(|spec| (ToneKind::Busy, *spec)).collect();
         Self {
             listen: Listen::default(),
             digits: DtmfDetector::new(Rate::Narrow),
             tones: ToneDetector::new(&plan.tones),
-            learned: (!learned.is_empty()).then(|| ToneDetector::new(&learned)),
+            learned: (!plan.learned.is_empty()).then(|| LearnedDetector::new(&plan.learned)),
             learner: plan.learns.then(Box::default),
             ended: false,
             caller: Caller::new(plan.caller_id),
             alert: AlertToneDetector::default(),
             voice: Voice::default(),
         }
+    }
+
+    /// Hears other learned tones from now on; what heard them before comes back to be dropped.
+    pub const fn learn(&mut self, detector: LearnedDetector) -> Option<LearnedDetector> {
+        self.learned.replace(detector)
     }
 
     /// What is listened for.
@@ -194,7 +210,7 @@ impl Ears {
         }
         if listen.tones && !was.tones {
             self.tones.reset();
-            if let Some(learned) = &mut self.learned {
+            if let Some(LearnedDetector(learned)) = &mut self.learned {
                 learned.reset();
             }
         }
@@ -232,7 +248,7 @@ impl Ears {
                 ToneEvent::Began(kind) => told(Fact::Tone(tone_of(kind))),
                 ToneEvent::Ended(_) => told(Fact::ToneEnded),
             });
-            if let Some(learned) = &mut self.learned {
+            if let Some(LearnedDetector(learned)) = &mut self.learned {
                 learned.push(period.near, period.played, |event| match event {
                     ToneEvent::Began(ToneKind::Busy) => told(Fact::Tone(HeardTone::LearnedBusy)),
                     ToneEvent::Ended(ToneKind::Busy) => told(Fact::ToneEnded),
@@ -519,6 +535,24 @@ mod tests {
         ] {
             assert_eq!(heard(tones, &with(spec)), [Fact::Tone(expected), Fact::ToneEnded], "{expected:?}");
         }
+    }
+
+    #[test]
+    fn what_is_learned_is_heard_from_then_on() {
+        let mut ears = Ears::new(&plan());
+        let hear = |ears: &mut Ears| {
+            let mut facts = Vec::new();
+            for part in sound(tone(&[620.0], 300, 300), 4_000).chunks_exact(PERIOD_FRAMES) {
+                let (part, none) = (part.try_into().unwrap(), [0; PERIOD_FRAMES]);
+                let period = Period { raw: part, near: part, played: &none, local: &none };
+                ears.hear(&period, |fact| facts.push(fact));
+            }
+            facts
+        };
+        ears.listen(Listen { tones: true, ..Listen::default() });
+        assert_eq!(hear(&mut ears), []);
+        assert!(ears.learn(LearnedDetector::new(&[tone(&[620.0], 300, 300)])).is_some());
+        assert_eq!(hear(&mut ears), [Fact::Tone(HeardTone::LearnedBusy)]);
     }
 
     #[test]

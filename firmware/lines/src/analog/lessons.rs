@@ -137,6 +137,11 @@ impl Lessons {
         Self { country, known, ..Self::default() }
     }
 
+    /// Tones that end calls of the line.
+    pub(super) fn known(&self) -> &[ToneSpec] {
+        &self.known
+    }
+
     /// The machine of the line said this.
     pub(super) fn output(&mut self, output: &Output) {
         match output {

@@ -104,7 +104,7 @@ impl AnalogLines {
     }
 
     /// The next tone that a line has been heard to end calls with, if there is one: to be kept, and
-    /// given back when the lines are opened next. It ends calls from then on.
+    /// given back when the lines are opened next. It ends calls from now on.
     #[must_use]
     pub fn try_learned(&self) -> Option<LearnedTone> {
         self.0.board.borrow_mut().learned.pop_front()

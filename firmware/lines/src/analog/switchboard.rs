@@ -18,7 +18,7 @@ use super::contract::{Input, Listen, Note, Output, Sound};
 use super::country::CountryPlan;
 use super::desk::{DeskCommand, DeskFact, DeskLink, LineRecord, PortPlan};
 use super::device::{Device, DeviceEvent, DeviceFault};
-use super::ears::{EarPlan, Fact};
+use super::ears::{EarPlan, Fact, LearnedDetector};
 use super::endpoint::leg_sound;
 use super::fxo::{Fxo, FxoSettings};
 use super::fxs::{Fxs, FxsSettings};
@@ -540,7 +540,7 @@ impl Switchboard {
                     let _ = answer.send(record);
                 }
             }
-            DeskFact::Spent(_) => {}
+            DeskFact::Spent(_) | DeskFact::Unlearned(_) => {}
         }
     }
 
@@ -549,6 +549,12 @@ impl Switchboard {
         let Some(line) = self.lines.get_mut(at) else { return };
         let Some(spec) = line.lessons.call_ended(repeated) else { return };
         let learned = LearnedTone { line: line.id, spec };
+        let detector = LearnedDetector::new(line.lessons.known());
+        if let Some((card, port)) = line.place
+            && let Some(link) = self.cards.get_mut(card)
+        {
+            link.tell(DeskCommand::Learn { port, detector });
+        }
         tracing::info!(line = line.id.0, tone = %learned, "the line ends calls with this tone");
         if self.learned.len() >= LEARNED_WAITING_MAX {
             self.learned.pop_front();
