@@ -10,6 +10,8 @@ import subprocess
 import threading
 import time
 
+import numpy as np
+
 import audio
 import caller_sound
 import programs
@@ -231,6 +233,17 @@ class Party:
         self.order("press", digits=digits, **keys)
         self.expect("said")
 
+    def chooses(self, key, follows, times=3):
+        """Presses a key, and again where nothing follows: a busy machine may have lost it. What `follows()` gives, which waits for it."""
+        for _ in range(times - 1):
+            self.press(key)
+            try:
+                return follows()
+            except AssertionError:
+                pass
+        self.press(key)
+        return follows()
+
     def say(self, pcm):
         """Says it and returns when it is over."""
         self.device.forget_events("said", port=self.port)
@@ -350,7 +363,7 @@ class Exchange(Party):
             bursts = 2 if len(country.ring) == 4 else 1
             return {"after": bursts, "wait_ms": max(country.waits_ms, 300), "file": self.device.file(sound)}
         alert = [caller_sound.alert()] if starts.endswith("alert-tone") else []
-        whole = audio.np.concatenate([*alert, audio.silence(country.waits_ms / 1000), sound])
+        whole = np.concatenate([*alert, audio.silence(country.waits_ms / 1000), sound])
         return {"after": 0, "wait_ms": country.rings_after_ms, "file": self.device.file(whole)}
 
     def stops_ringing(self):
@@ -411,6 +424,32 @@ ROWS = {"dk": "A#", "in": "DC", "tw": "DC"}      # how a row of digits that says
 
 
 # ------------------------------------------------------------------ clean sound
+
+
+def is_heard(prompt, pcm):
+    """A prompt is there, and no other: half of its twentieths of a second, clean or not quite."""
+    return len(pcm) >= len(prompt) and audio.clean_share(prompt, pcm, snr_db=8) >= 0.5
+
+
+def prompts_heard(prompts, pcm):
+    """The names of prompts in the order in which they are there, each as often as it is."""
+    found = []
+    for name, sound in prompts.items():
+        rest = np.array(pcm)
+        while is_heard(sound, rest):
+            _, start = audio.placed(sound, rest, 1)
+            found.append((start, name))
+            rest[max(start, 0):start + len(sound)] = 0
+    return [name for _, name in sorted(found)]
+
+
+def wait_prompts(party, prompts, *names, timeout=LIMIT_S):
+    """Until these prompts have been heard in this order. Others between are no matter: a busy machine may have cost one of them."""
+    def there(pcm):
+        heard = iter(prompts_heard(prompts, pcm))
+        return all(name in heard for name in names)
+
+    party.wait_heard(there, f"the prompts {names}", timeout)
 
 
 _seeds = itertools.count(4000)

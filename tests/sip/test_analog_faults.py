@@ -53,7 +53,7 @@ def test_a_card_is_pulled_out_of_calls_thirty_times(exchange_box, card):
         answered_by_the_flow(exchange)
         if turn % 10 == 0:
             exchange.forget()
-            exchange.wait_heard(lambda pcm: audio.likeness(HUM, pcm) >= 0.8, "the prompt")
+            exchange.wait_heard(lambda pcm: analog.is_heard(HUM, pcm), "the prompt")
         card1.unplug()
         record = box.cdr(turn + 1)
         assert record["cause"] == "temporary-failure" and record["answered_after_ms"] is not None, record
@@ -68,8 +68,8 @@ def test_a_card_is_pulled_out_of_calls_thirty_times(exchange_box, card):
     assert box.log().count("TR-LINE-NODEVICE") >= 30
     answered_by_the_flow(exchange)
     exchange.forget()
-    exchange.wait_heard(lambda pcm: audio.likeness(HUM, pcm) >= 0.8, "the prompt")
-    exchange.plays(country("de").busy)
+    exchange.wait_heard(lambda pcm: analog.is_heard(HUM, pcm), "the prompt")
+    exchange.breaks()
     exchange.released()
 
 
@@ -92,7 +92,7 @@ def test_a_telephone_s_card_is_pulled_out_of_calls_fifteen_times(tipring, card, 
     talk(ringing.rtp.say, telephone.heard)
     telephone.hang_up()
     ringing.hung_up()
-    assert len(box.cdrs()) == 16
+    assert box.cdr(16)["cause"] == "normal-clearing" and len(box.cdrs()) == 16
 
 
 @pytest.mark.parametrize("fault", ["unplug while it rings", "unplug while it is dialled", "reboot", "silent card"])
@@ -111,6 +111,7 @@ def test_a_card_fails_at_another_moment(tipring, server, card, party, fault):
         exchange.rings(us)
         ringing = called.expect_call(15).ring()
         card1.unplug()
+        exchange.stops_ringing()
         ringing.cancelled(10)
         gone(box, "wall")
         card1.plug()
