@@ -143,7 +143,7 @@ class Simulator:
 
     def table(self, **keys):
         """Its [[device]]."""
-        return table("[[device]]", dict(name=self.name, kind=self.kind, serial=self.ready["serial"], audio=self.ready.get("audio"), **keys))
+        return table("[[device]]", dict(name=self.name, kind=self.kind, serial=self.ready["serial"], audio=self.ready.get("audio") or None, **keys))
 
     def port(self, number):
         return f"{self.name}/{number}"
@@ -199,12 +199,13 @@ class Card(Simulator):
 
 
 class Modem(Simulator):
-    """A voice modem: one line of the exchange."""
+    """A voice modem of a family of chips (conexant, usr, generic): one line of the exchange."""
 
     kind = "v253"
 
-    def __init__(self, directory, name="modem1"):
-        super().__init__(directory, name, "tipring-modem-sim")
+    def __init__(self, directory, chip="conexant", name="modem1", *options):
+        super().__init__(directory, name, "tipring-modem-sim", chip, *options)
+        self.chip = chip
 
     def wait_session(self, timeout=LIMIT_S):
         """A modem tells nothing of it: the state of its line does."""
@@ -346,7 +347,14 @@ class Exchange(Party):
     # -------------------------------------------------------------- it calls
 
     def rings(self, country, number=None, name=None, standard=None, absent=None, first=None):
-        """Rings as in a country and says who calls as there, or by another standard, then after the first ring."""
+        """Rings as in a country and says who calls as there, or by another standard, then after the first ring.
+
+        A modem's chip reads that by itself and tells it as text.
+        """
+        if isinstance(self.device, Modem):
+            if number:
+                self.order("caller", number=number, name=name)
+            return self.order("ring", cadence=list(first or country.ring))
         starts, standard = (country.starts, country.caller_id) if standard in (None, country.caller_id) else ("first-ring", standard)
         keys = {}
         if number or absent:
@@ -354,7 +362,7 @@ class Exchange(Party):
             keys["between"] = self._told(country, starts, sound)
         if starts.startswith("reversal") and keys:
             self.order("reverse", on=True)
-        self.order("ring", cadence=list(first or country.ring), **keys)
+        return self.order("ring", cadence=list(first or country.ring), **keys)
 
     def _told(self, country, starts, sound):
         if starts in ("first-ring", "data-ring"):
@@ -379,6 +387,11 @@ class Exchange(Party):
     def released(self, timeout=LIMIT_S):
         self.expect("loop", timeout, closed=False)
         return self
+
+    @property
+    def tells_reversals(self):
+        """The device at this end of the line notices when the battery is reversed."""
+        return not isinstance(self.device, Modem) or self.device.chip == "generic"
 
     def reverse(self, on):
         self.order("reverse", on=on)
@@ -455,7 +468,7 @@ def wait_prompts(party, prompts, *names, timeout=LIMIT_S):
 _seeds = itertools.count(4000)
 
 
-def talk(speaks, hears, share=0.7, snr_db=20, times=4):
+def talk(speaks, hears, share=0.6, snr_db=20, times=5):
     """`speaks(pcm)` is heard as it is: `share` of its twentieths of a second have a ratio of signal to noise of `snr_db`.
 
     `hears()` gives all that was heard. A machine that is busy may be late: it is said again, something else each time.
