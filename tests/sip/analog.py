@@ -10,6 +10,8 @@ import subprocess
 import threading
 import time
 
+import numpy as np
+
 import audio
 import caller_sound
 import programs
@@ -141,7 +143,7 @@ class Simulator:
 
     def table(self, **keys):
         """Its [[device]]."""
-        return table("[[device]]", dict(name=self.name, kind=self.kind, serial=self.ready["serial"], audio=self.ready.get("audio"), **keys))
+        return table("[[device]]", dict(name=self.name, kind=self.kind, serial=self.ready["serial"], audio=self.ready.get("audio") or None, **keys))
 
     def port(self, number):
         return f"{self.name}/{number}"
@@ -197,12 +199,13 @@ class Card(Simulator):
 
 
 class Modem(Simulator):
-    """A voice modem: one line of the exchange."""
+    """A voice modem of a family of chips (conexant, usr, generic): one line of the exchange."""
 
     kind = "v253"
 
-    def __init__(self, directory, name="modem1"):
-        super().__init__(directory, name, "tipring-modem-sim")
+    def __init__(self, directory, chip="conexant", name="modem1", *options):
+        super().__init__(directory, name, "tipring-modem-sim", chip, *options)
+        self.chip = chip
 
     def wait_session(self, timeout=LIMIT_S):
         """A modem tells nothing of it: the state of its line does."""
@@ -230,6 +233,17 @@ class Party:
         self.device.forget_events("said", port=self.port)
         self.order("press", digits=digits, **keys)
         self.expect("said")
+
+    def chooses(self, key, follows, times=3):
+        """Presses a key, and again where nothing follows: a busy machine may have lost it. What `follows()` gives, which waits for it."""
+        for _ in range(times - 1):
+            self.press(key)
+            try:
+                return follows()
+            except AssertionError:
+                pass
+        self.press(key)
+        return follows()
 
     def say(self, pcm):
         """Says it and returns when it is over."""
@@ -333,7 +347,14 @@ class Exchange(Party):
     # -------------------------------------------------------------- it calls
 
     def rings(self, country, number=None, name=None, standard=None, absent=None, first=None):
-        """Rings as in a country and says who calls as there, or by another standard, then after the first ring."""
+        """Rings as in a country and says who calls as there, or by another standard, then after the first ring.
+
+        A modem's chip reads that by itself and tells it as text.
+        """
+        if isinstance(self.device, Modem):
+            if number:
+                self.order("caller", number=number, name=name)
+            return self.order("ring", cadence=list(first or country.ring))
         starts, standard = (country.starts, country.caller_id) if standard in (None, country.caller_id) else ("first-ring", standard)
         keys = {}
         if number or absent:
@@ -341,7 +362,7 @@ class Exchange(Party):
             keys["between"] = self._told(country, starts, sound)
         if starts.startswith("reversal") and keys:
             self.order("reverse", on=True)
-        self.order("ring", cadence=list(first or country.ring), **keys)
+        return self.order("ring", cadence=list(first or country.ring), **keys)
 
     def _told(self, country, starts, sound):
         if starts in ("first-ring", "data-ring"):
@@ -350,7 +371,7 @@ class Exchange(Party):
             bursts = 2 if len(country.ring) == 4 else 1
             return {"after": bursts, "wait_ms": max(country.waits_ms, 300), "file": self.device.file(sound)}
         alert = [caller_sound.alert()] if starts.endswith("alert-tone") else []
-        whole = audio.np.concatenate([*alert, audio.silence(country.waits_ms / 1000), sound])
+        whole = np.concatenate([*alert, audio.silence(country.waits_ms / 1000), sound])
         return {"after": 0, "wait_ms": country.rings_after_ms, "file": self.device.file(whole)}
 
     def stops_ringing(self):
@@ -366,6 +387,11 @@ class Exchange(Party):
     def released(self, timeout=LIMIT_S):
         self.expect("loop", timeout, closed=False)
         return self
+
+    @property
+    def tells_reversals(self):
+        """The device at this end of the line notices when the battery is reversed."""
+        return not isinstance(self.device, Modem) or self.device.chip == "generic"
 
     def reverse(self, on):
         self.order("reverse", on=on)
@@ -413,10 +439,36 @@ ROWS = {"dk": "A#", "in": "DC", "tw": "DC"}      # how a row of digits that says
 # ------------------------------------------------------------------ clean sound
 
 
+def is_heard(prompt, pcm):
+    """A prompt is there, and no other: half of its twentieths of a second, clean or not quite."""
+    return len(pcm) >= len(prompt) and audio.clean_share(prompt, pcm, snr_db=8) >= 0.5
+
+
+def prompts_heard(prompts, pcm):
+    """The names of prompts in the order in which they are there, each as often as it is."""
+    found = []
+    for name, sound in prompts.items():
+        rest = np.array(pcm)
+        while is_heard(sound, rest):
+            _, start = audio.placed(sound, rest, 1)
+            found.append((start, name))
+            rest[max(start, 0):start + len(sound)] = 0
+    return [name for _, name in sorted(found)]
+
+
+def wait_prompts(party, prompts, *names, timeout=LIMIT_S):
+    """Until these prompts have been heard in this order. Others between are no matter: a busy machine may have cost one of them."""
+    def there(pcm):
+        heard = iter(prompts_heard(prompts, pcm))
+        return all(name in heard for name in names)
+
+    party.wait_heard(there, f"the prompts {names}", timeout)
+
+
 _seeds = itertools.count(4000)
 
 
-def talk(speaks, hears, share=0.7, snr_db=20, times=4):
+def talk(speaks, hears, share=0.6, snr_db=20, times=5):
     """`speaks(pcm)` is heard as it is: `share` of its twentieths of a second have a ratio of signal to noise of `snr_db`.
 
     `hears()` gives all that was heard. A machine that is busy may be late: it is said again, something else each time.

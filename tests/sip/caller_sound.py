@@ -113,7 +113,7 @@ def read(pcm):
 
 
 def _caller(standard, message_):
-    if message_[:1] != b"\x80" or len(message_) < 3 + message_[1] or sum(message_[:3 + message_[1]]) & 0xFF:
+    if len(message_) < 3 or message_[0] != 0x80 or len(message_) < 3 + message_[1] or sum(message_[:3 + message_[1]]) & 0xFF:
         return None
     caller, content = Caller(standard), message_[2:2 + message_[1]]
     while len(content) >= 2:

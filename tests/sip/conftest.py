@@ -184,7 +184,7 @@ def card(tmp_path, _kept):
 
 @pytest.fixture
 def modem(tmp_path, _kept):
-    """modem(name): a voice modem in software."""
+    """modem(chip, name): a voice modem in software."""
     return lambda *args, **keys: _kept.add(analog.Modem(tmp_path, *args, **keys))
 
 

@@ -31,12 +31,12 @@ def order(prompts, heard, like=LIKE):
     return [name for _, name in sorted(found)]
 
 
-def wait_for(rtp, prompts, *names, timeout=15.0, like=LIKE):
+def wait_for(rtp, prompts, *names, timeout=15.0):
     """Until exactly these prompts have been heard, in this order; one that began is heard to its end."""
     wanted, last = list(names), []
 
     def there():
-        last[:] = order(prompts, rtp.heard(), like)
+        last[:] = order(prompts, rtp.heard())
         return last[-len(wanted):] == wanted
 
     until(there, timeout, lambda: f"the prompts {wanted} (heard {last})", PAUSE_S)

@@ -146,9 +146,10 @@ class AnsweringMachine:
 
         def over():
             gone = next((m for m in list(self.telephone.inbox) if m.method == "BYE" and m.get("call-id") == call.call_id), None)
-            return gone or "#" in call.rtp.events() or not self._open
+            # Over two wires keys come as tones.
+            return gone or "#" in call.rtp.events() or "#" in audio.keys(call.rtp.heard()[-audio.RATE_HZ:]) or not self._open
 
-        until(over, 60, "the end of the message", 0.05)
+        until(over, 60, "the end of the message", 0.1)
         if any(m.method == "BYE" for m in list(self.telephone.inbox)):
             call.hung_up()
         elif self._open:

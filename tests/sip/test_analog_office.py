@@ -3,14 +3,12 @@ import pytest
 
 import analog
 import audio
-import hearing
 import office as offices
-from analog import talk
+from analog import talk, wait_prompts
 from countries import country
 from office import DIALECTS, FRONT_DESK, PROMPTS
 from waiting import until
 
-LIKE = 0.8              # two clocks are kept together by a sample now and then
 CALLER = "5550100"
 
 
@@ -27,7 +25,7 @@ def opened(request, tmp_path, tipring, server, serve, cgi, desk, card, _kept):
 def at_the_menu(exchange):
     exchange.rings(country("us"), CALLER)
     exchange.seized()
-    hearing.wait_for(exchange, PROMPTS, "welcome", "menu", timeout=20, like=LIKE)
+    wait_prompts(exchange, PROMPTS, "welcome", "menu")
 
 
 def test_key_1_rings_the_front_desk_on_two_wires(opened):
@@ -35,8 +33,7 @@ def test_key_1_rings_the_front_desk_on_two_wires(opened):
     office, exchange, telephone = opened
     at_the_menu(exchange)
     telephone.forget()
-    exchange.press("1")
-    telephone.rings()
+    exchange.chooses("1", lambda: telephone.rings(6))
     assert telephone.shown().number == CALLER
     telephone.lift()
     talk(exchange.say, telephone.heard)
@@ -52,13 +49,11 @@ def test_key_2_takes_a_message_from_the_exchange(opened):
     """Shows: the caller's words over the line are kept, until #."""
     office, exchange, _ = opened
     at_the_menu(exchange)
-    exchange.press("2")
-    hearing.wait_for(exchange, PROMPTS, "welcome", "menu", "leave", timeout=20, like=LIKE)
+    exchange.chooses("2", lambda: wait_prompts(exchange, PROMPTS, "menu", "leave", timeout=6))
     exchange.hears_silence(0.7)
     words = audio.voice(2.5, seed=71)
     exchange.say(words)
-    exchange.press("#")
-    exchange.released(15)
+    exchange.chooses("#", lambda: exchange.released(6))
     assert office.box.cdr()["ended_by"] == "flow"
     # In parts, since the clocks of card and box are two.
     until(lambda: any(audio.clean_share(words[4000:], kept, snr_db=8) >= 0.6 for kept in office.kept()), 8, "the caller's words", 0.2)
