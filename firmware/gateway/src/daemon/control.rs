@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::spawn_local;
 
+use super::sessions;
 use super::switchboard::{Switchboard, shown_url};
 
 /// Longest request, in bytes.
@@ -70,6 +71,7 @@ async fn client(board: &Switchboard, stream: UnixStream) -> io::Result<()> {
         }
         let answer = match serde_json::from_str::<Value>(&line) {
             Ok(request) if is_about_spool(&request) => board.0.webhooks.answer(&request).await,
+            Ok(request) if sessions::is_about_sessions(&request) => sessions::answer(board, &request).await,
             Ok(request) => answer(board, &request),
             Err(_) => fault("TR-CONTROL-REQUEST"),
         };

@@ -15,6 +15,8 @@ mod playing;
 mod recordings;
 mod records;
 pub(crate) mod route;
+mod scripts;
+mod sessions;
 mod streams;
 mod switchboard;
 mod transfers;
@@ -242,6 +244,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     };
     let board = Switchboard::new(config, plan, parts);
     board.light_all();
+    board.keep_script_warm();
     let control = match control::listen(&control_path) {
         Ok(control) => Some(control),
         Err(error)
