@@ -15,6 +15,7 @@ pub mod opentact;
 pub mod ring_all;
 pub mod stand_in;
 pub mod twiml;
+pub mod voxengine;
 pub mod xml;
 
 use std::rc::Rc;
@@ -116,7 +117,7 @@ const fn needs_no_server(_: &[u8]) -> Vec<Finding> {
 
 /// Every dialect that the box speaks.
 pub const DIALECTS: &[Dialect] =
-    &[opentact::DIALECT, call_interactive::DIALECT, twiml::DIALECT, kazoo::DIALECT];
+    &[opentact::DIALECT, call_interactive::DIALECT, twiml::DIALECT, kazoo::DIALECT, voxengine::DIALECT];
 
 /// The dialect and the profile of it that is meant by the name of a vendor's own reading.
 #[must_use]

@@ -195,6 +195,7 @@ impl Switchboard {
                 ..*offer.origin
             },
             kept: self.kept_for(flow_at),
+            session: None,
         };
         let number = self.next_number();
         let call = Call::new(number, facts, flow, Limits::default(), now);

@@ -52,6 +52,8 @@ impl Switchboard {
             }
             entry
         };
+        self.end_script(number);
+        self.session_over(number);
         let Some(entry) = entry else { return };
         tracing::error!(code = "TR-CALL-PANIC", call = %entry.call.facts().id, "internal fault; the call is ended");
         for leg in &entry.legs {
@@ -85,6 +87,8 @@ impl Switchboard {
     }
 
     pub(super) fn over(&self, number: u32, cdr: Box<Cdr>) {
+        self.end_script(number);
+        self.session_over(number);
         self.darken_lamps_of(number);
         let entry = {
             let mut state = self.0.state.borrow_mut();

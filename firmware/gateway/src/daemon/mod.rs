@@ -19,6 +19,8 @@ mod ports;
 mod recordings;
 mod records;
 pub(crate) mod route;
+mod scripts;
+mod sessions;
 mod streams;
 mod switchboard;
 mod transfers;
@@ -250,6 +252,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     };
     let board = Switchboard::new(config, plan, parts);
     board.light_all();
+    board.keep_script_warm();
     let control = match control::listen(&control_path) {
         Ok(control) => Some(control),
         Err(error)

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Heavy or dangerous crates, and the only members that may name them.
-const DOORS: [(&str, &[&str]); 14] = [
+const DOORS: [(&str, &[&str]); 19] = [
     ("sled", &["tipring-spool"]),
     ("quick-xml", &["tipring-flows"]),
     ("audiopus", &["tipring-media"]),
@@ -17,6 +17,12 @@ const DOORS: [(&str, &[&str]); 14] = [
     ("tracing-subscriber", &["tipring-gateway"]),
     ("clap", &["tipring-gateway", "xtask"]),
     ("anyhow", &["tipring-gateway", "xtask"]),
+    // The JavaScript engine, and what shuts its process in.
+    ("rquickjs", &["tipring-flows"]),
+    ("seccompiler", &["tipring-gateway"]),
+    ("landlock", &["tipring-gateway"]),
+    ("close_fds", &["tipring-gateway"]),
+    ("libc", &["tipring-gateway"]),
     ("rtrb", &["tipring-media", "tipring-lines", "tipring-gateway"]),
 ];
 
