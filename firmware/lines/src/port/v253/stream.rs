@@ -6,7 +6,8 @@
 //! so much. What waits is counted, for what the system says of its own queue is not to be relied
 //! on: what was sent less what came. It never counts below nothing, so that a box that was late
 //! finds room again, and periods beyond 60 ms are not sent. When the modem says that it ran dry,
-//! nothing waits, whatever was counted.
+//! nothing waits, whatever was counted; what came meanwhile is answered first, and silence does
+//! the rest.
 
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,8 @@ pub(super) struct Stream {
     fill: usize,
     /// Shielded bytes that are to be sent.
     out: Vec<u8>,
+    /// The modem ran dry, and is filled up with the next period.
+    dry: bool,
     refilled: Option<Instant>,
     paused: Option<Instant>,
     last_heard: Instant,
@@ -83,6 +86,7 @@ impl Stream {
             half: None,
             fill: 0,
             out: Vec::with_capacity(4 * (FILL_SAMPLES_MAX + PERIOD_FRAMES)),
+            dry: false,
             refilled: None,
             paused: None,
             last_heard: now,
@@ -98,7 +102,7 @@ impl Stream {
         self.format = format;
         (self.first, self.held, self.half) = (0, 0, None);
         self.out.clear();
-        (self.refilled, self.paused) = (None, None);
+        (self.dry, self.refilled, self.paused) = (false, None, None);
         self.last_heard = now;
         (self.counted_since, self.counted, self.strikes) = (now, 0, 0);
         self.fill = 0;
@@ -154,6 +158,10 @@ impl Stream {
             self.counters.dropped_periods += 1;
             return;
         }
+        // Not before what came meanwhile has been answered: that fills it, too.
+        if self.held < PERIOD_FRAMES && std::mem::take(&mut self.dry) {
+            self.silence((FILL_SAMPLES - PERIOD_FRAMES).saturating_sub(self.fill));
+        }
         for sample in samples {
             self.send(*sample);
         }
@@ -170,7 +178,7 @@ impl Stream {
         if self.refilled.is_none_or(|at| now >= at + REFILL_EVERY) && self.paused.is_none() {
             self.refilled = Some(now);
             self.fill = 0;
-            self.silence(FILL_SAMPLES - PERIOD_FRAMES);
+            self.dry = true;
         }
     }
 
@@ -274,14 +282,32 @@ mod tests {
         let (mut stream, now) = begun();
         stream.ran_dry(now);
         stream.ran_dry(now + Duration::from_millis(20));
-        assert_eq!((stream.fill, stream.out.len()), (320, 320));
-        stream.pause(now, true);
         stream.play(&LOUD);
-        assert_eq!(stream.out.len(), 320);
+        assert_eq!((stream.fill, stream.out.len()), (FILL_SAMPLES, FILL_SAMPLES));
+        stream.out().clear();
+        stream.pause(now, true);
+        hear(&mut stream, now, PERIOD_FRAMES);
+        stream.play(&LOUD);
+        assert!(stream.out.is_empty());
         assert_eq!(stream.check(now + Duration::from_millis(999)), None);
         stream.pause(now, false);
         stream.play(&LOUD);
-        assert_eq!(stream.out.len(), 400);
+        assert_eq!(stream.out.len(), PERIOD_FRAMES);
+    }
+
+    #[test]
+    fn what_came_while_it_was_dry_fills_it() {
+        let (mut stream, now) = begun();
+        stream.ran_dry(now);
+        hear(&mut stream, now, 3 * PERIOD_FRAMES);
+        let mut sent = 0;
+        while stream.next_period().is_some() {
+            stream.play(&LOUD);
+            sent += stream.out.len();
+            stream.out().clear();
+        }
+        // Three periods, and silence for what is missing: no more than at the beginning.
+        assert_eq!((sent, stream.fill), (FILL_SAMPLES, FILL_SAMPLES));
     }
 
     #[test]
