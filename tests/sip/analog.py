@@ -99,7 +99,7 @@ class Simulator:
                         raise AssertionError(f"{self.name} refused an order: {event['why']}")
                 left = deadline - time.monotonic()
                 if left <= 0 or self._ended:
-                    shown = [event for event in self.told if event["event"] not in ("underrun", "overrun")][-12:]
+                    shown = [event for event in self.told if event["event"] not in ("underrun", "overrun", "here", "saved")][-12:]
                     raise AssertionError(f"{self.name} waited {timeout:g} s for {name} {fields or ''}; told {shown} {self._error_text()}")
                 self._arrived.wait(left)
 
@@ -290,7 +290,7 @@ class Party:
     def passes(self, seconds):
         """So much time of the device: for what lasts as long as somebody wants, such as ringing."""
         until_at = self.device.settled() + seconds * audio.RATE_HZ
-        until(lambda: self.device.settled() >= until_at, seconds + LIMIT_S, f"{seconds:g} s at {self.device.name}")
+        until(lambda: self.device.settled() >= until_at, seconds + LIMIT_S, f"{seconds:g} s at {self.device.name}", 0.1)
 
     def hears_silence(self, seconds=0.4, timeout=LIMIT_S):
         count = int(seconds * audio.RATE_HZ)

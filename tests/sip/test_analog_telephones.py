@@ -190,6 +190,30 @@ def test_after_a_european_hook_flash_a_digit_says_what(tipring, card, desk):
     two.hung_up()
 
 
+def test_put_down_between_two_parties_they_talk_on(tipring, card, desk):
+    """Shows: transfer: who was called first is handed to who was called second; the telephone is free, and rings for the next caller."""
+    us = country("us")
+    box, _, [telephone] = office(tipring, card, phone("202"), phone("203"))
+    first, second = desk(box, "202"), desk(box, "203")
+    telephone.dials(us, "202")
+    one = first.expect_call(15).ring().answer()
+    talk(telephone.say, one.rtp.heard)
+    telephone.forget()
+    telephone.flash(us.flash_ms)
+    telephone.hears(us.dial)
+    telephone.press("203")
+    two = second.expect_call(15).ring().answer()
+    talk(telephone.say, two.rtp.heard)
+    telephone.passes(2)         # a receiver that is put down right after a flash was meant to be put down
+    telephone.hang_up()
+    telephone.put_down_for_good()
+    talk(one.rtp.say, two.rtp.heard)
+    talk(two.rtp.say, one.rtp.heard)
+    assert telephone.device.count("ring", on=True) == 0
+    one.hang_up()
+    two.hung_up()
+
+
 def test_a_second_caller_beeps_and_is_taken(tipring, card, desk):
     """Shows: call waiting: a beep over the talk, the flash takes the second caller, and hanging up rings for the one who is held."""
     us = country("us")

@@ -5,7 +5,7 @@ import analog
 import audio
 from analog import talk
 from box import flow, phone
-from countries import country
+from countries import Tone, country
 from flow_server import Answer
 from waiting import until
 
@@ -220,6 +220,27 @@ def test_how_the_end_is_known(tipring, party, wall, sign):
         assert box.line("wall")["detail"] == "TR-LINE-NOVOLT"
         exchange.battery(True)
         box.wait_lines_up()
+
+
+def test_a_tone_that_no_country_has_is_learned(tipring, server, card):
+    """Shows: the same tone at the end of two calls that ended by another sign; the third one ends by it."""
+    de = country("de")
+    own = Tone((620.0,), (280, 420))
+    server.flow("/flow", "<Pause length='60000'/>")
+    card1 = card("L")
+    exchange = card1.exchange()
+    box = tipring(analog.exchange_line(card1.port(1), flow="office", caller_id_rings=0, guard="500ms"), devices=[card1], country="de")
+    for turn in (1, 2, 3):
+        exchange.rings(de)
+        exchange.seized()
+        exchange.passes(1)
+        exchange.plays(own)
+        if turn < 3:
+            exchange.passes(6)
+            exchange.breaks()
+        exchange.released(30)
+        exchange.silence()
+        assert box.cdr(turn)["legs"][0]["wire"]["end_by"][-1] == ("loop-break" if turn < 3 else "learned-tone")
 
 
 @pytest.mark.parametrize("tone, status", [("busy", 486), ("congestion", 503)])
