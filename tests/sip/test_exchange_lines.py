@@ -39,14 +39,15 @@ def hears_menu(exchange):
 
 
 def answers(exchange, here):
-    """The far end rings for a while, and somebody answers: the exchange says so as in the country, or a voice does."""
+    """The far end rings for a while, and somebody answers: the exchange says so as in the country, or he speaks. The signs that may be noticed."""
     exchange.plays(here.ringback)
     exchange.passes(1.2)
     exchange.silence()
     if here.starts.startswith("reversal") and exchange.tells_reversals:
         exchange.reverse(True)
         return ["reversal"]
-    return ["voice", "ringback-ended"]      # whichever is noticed first
+    exchange.say(audio.voice(1, seed=62))
+    return ["voice", "ringback-ended"]
 
 
 # ------------------------------------------------------------------ one story in twelve countries
@@ -69,7 +70,7 @@ def test_an_exchange_calls_and_is_led_out_over_another_line(tipring, server, wal
     second.plays(here.dial)
     assert second.digits(len(DIALLED)) == DIALLED
     second.passes(0.5)
-    answer = answers(second, here)
+    signs = answers(second, here)
     talk(second.say, first.heard)
     talk(first.say, second.heard)
     first.ends(here)
@@ -80,7 +81,7 @@ def test_an_exchange_calls_and_is_led_out_over_another_line(tipring, server, wal
     incoming, outgoing = record["legs"]
     assert (incoming["line"], outgoing["line"], outgoing["to"]) == ("wall1", "wall2", DIALLED)
     assert told_by(incoming) == here.caller_id
-    assert outgoing["wire"]["answer_by"] in answer
+    assert outgoing["wire"]["answer_by"] in signs
     assert incoming["wire"]["end_by"] == ["busy-tone"] and outgoing["wire"]["end_by"] == ["own-release"]
 
 
