@@ -220,6 +220,8 @@ def test_three_meet_in_a_conference_and_it_is_recorded(tipring, desk, tmp_path):
 FORWARD = """
 VoxEngine.addEventListener(AppEvents.CallAlerting, (e) => {
   const first = VoxEngine.callUser('201', e.callerid, 'Front', { 'X-Why': 'forward' });
+  e.call.handleTones(true);
+  e.call.addEventListener(CallEvents.ToneReceived, (t) => Logger.write('key ' + t.tone));
   first.addEventListener(CallEvents.Failed, (f) => {
     Logger.write('first ' + f.code);
     VoxEngine.easyProcess(e.call, VoxEngine.callUser('202', e.callerid), () => Logger.write('established'));
@@ -229,7 +231,7 @@ VoxEngine.addEventListener(AppEvents.CallAlerting, (e) => {
 
 
 def test_a_busy_telephone_and_then_another_takes_the_caller(tipring, provider, desk, tmp_path):
-    """Shows: Failed 486; the caller is answered when the second telephone is; both hear each other; one hang-up ends both."""
+    """Shows: Failed 486; the caller is answered when the second telephone is; both hear each other, and the script their keys; one hang-up ends both."""
     box = tipring(*OFFICE, scenario(tmp_path, FORWARD))
     first, second = desk(box, "201"), desk(box, "202")
     call = provider.call(box, "100")
@@ -242,11 +244,13 @@ def test_a_busy_telephone_and_then_another_takes_the_caller(tipring, provider, d
     called.answer()
     call.answered()
     talk(call, called, 91)
+    call.rtp.press("7")
+    [session] = running(box)
+    until(lambda: "key 7" in log(box, session), what="a key that is pressed while they talk")
     called.hang_up()
     call.hung_up()
     assert box.cdr(1)["label"] == "script_end"
-    [session] = running(box)
-    assert log(box, session) == ["first 486", "established"]
+    assert log(box, session) == ["first 486", "established", "key 7"]
 
 
 def test_processes_of_scripts_are_shut_in_and_bounded(tipring, tmp_path):

@@ -5,7 +5,8 @@
 //! in it to be played stays what it was at the beginning. 50 ms wait; the thread may be late by
 //! so much. What waits is counted, for what the system says of its own queue is not to be relied
 //! on: what was sent less what came. It never counts below nothing, so that a box that was late
-//! finds room again, and periods beyond 60 ms are not sent. When the modem says that it ran dry,
+//! finds room again. Beyond 60 ms, periods of a pause are not sent, and beyond 250 ms none: a period
+//! that is missing amid the tones of keys would make another number of them. When the modem says that it ran dry,
 //! nothing waits, whatever was counted; what came meanwhile is answered first, and silence does
 //! the rest.
 
@@ -17,8 +18,13 @@ use crate::port::linecard::PERIOD_FRAMES;
 
 /// Samples that wait in the modem when a stream begins: 50 ms.
 pub(super) const FILL_SAMPLES: usize = 400;
-/// And at most: 60 ms.
+/// And at most: 60 ms, before a pause shortens what waits; and in any case: 250 ms.
 const FILL_SAMPLES_MAX: usize = 480;
+const FILL_SAMPLES_LIMIT: usize = 2_000;
+/// A pause has been silent for so many periods, longer than the one between two keys; and so loud
+/// is silence at most.
+const PAUSE_PERIODS: u32 = 15;
+const PAUSE_PEAK: u16 = 100;
 /// Samples that came and were not fetched: 400 ms. The oldest go.
 const HEARD_MAX: usize = 3_200;
 /// A modem that ran dry is filled up again no more often than this.
@@ -63,6 +69,8 @@ pub(super) struct Stream {
     half: Option<u8>,
     /// Samples that wait in the modem.
     fill: usize,
+    /// Silent periods played in a row.
+    silent: u32,
     /// Shielded bytes that are to be sent.
     out: Vec<u8>,
     /// The modem ran dry, and is filled up with the next period.
@@ -85,7 +93,8 @@ impl Stream {
             held: 0,
             half: None,
             fill: 0,
-            out: Vec::with_capacity(4 * (FILL_SAMPLES_MAX + PERIOD_FRAMES)),
+            silent: 0,
+            out: Vec::with_capacity(4 * (FILL_SAMPLES_LIMIT + PERIOD_FRAMES)),
             dry: false,
             refilled: None,
             paused: None,
@@ -154,7 +163,10 @@ impl Stream {
 
     /// Plays 10 ms, unless too much waits.
     pub(super) fn play(&mut self, samples: &[i16; PERIOD_FRAMES]) {
-        if self.paused.is_some() || self.fill + PERIOD_FRAMES > FILL_SAMPLES_MAX {
+        let is_silent = samples.iter().all(|sample| sample.unsigned_abs() <= PAUSE_PEAK);
+        self.silent = if is_silent { self.silent.saturating_add(1) } else { 0 };
+        let most = if self.silent > PAUSE_PERIODS { FILL_SAMPLES_MAX } else { FILL_SAMPLES_LIMIT };
+        if self.paused.is_some() || self.fill + PERIOD_FRAMES > most {
             self.counters.dropped_periods += 1;
             return;
         }
@@ -265,13 +277,27 @@ mod tests {
     #[test]
     fn a_box_that_was_late_does_not_pile_up_delay() {
         let (mut stream, now) = begun();
-        // 200 ms at once: the modem played what it had, and then nothing.
-        hear(&mut stream, now, 20 * PERIOD_FRAMES);
+        // 300 ms at once: the modem played what it had, and then nothing.
+        hear(&mut stream, now, 30 * PERIOD_FRAMES);
         while stream.next_period().is_some() {
             stream.play(&LOUD);
         }
-        assert_eq!(stream.fill, FILL_SAMPLES_MAX);
-        assert_eq!(stream.counters().dropped_periods, 14);
+        assert_eq!(stream.fill, FILL_SAMPLES_LIMIT);
+        assert_eq!(stream.counters().dropped_periods, 5);
+        // Of two keys and the pause between them nothing is missing; then somebody takes a breath.
+        let mut play = |sound: &[i16; PERIOD_FRAMES], periods: usize| {
+            for _ in 0..periods {
+                hear(&mut stream, now, PERIOD_FRAMES);
+                let _ = stream.next_period();
+                stream.play(sound);
+            }
+            (stream.fill, stream.counters().dropped_periods)
+        };
+        for sound in [&LOUD, &[0; PERIOD_FRAMES], &LOUD, &[0; PERIOD_FRAMES]] {
+            assert_eq!(play(sound, 10), (FILL_SAMPLES_LIMIT, 5));
+        }
+        let (fill, dropped) = play(&[0; PERIOD_FRAMES], 40);
+        assert_eq!((fill, dropped), (FILL_SAMPLES_MAX, 5 + 19));
         // And what was heard beyond what is kept is lost, the oldest first.
         hear(&mut stream, now, HEARD_MAX + 5);
         assert_eq!((stream.held, stream.counters().lost), (HEARD_MAX, 5));
