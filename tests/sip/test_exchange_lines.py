@@ -319,6 +319,50 @@ def test_an_emergency_call_takes_the_line_from_another(tipring, server, card, de
     assert {(record["from"], record["to"]) for record in (box.cdr(1), box.cdr(2))} == {("202", DIALLED), ("201", "112")}
 
 
+def test_with_two_lines_nobody_is_thrown_off(tipring, card, desk):
+    """Shows: the first line is talked on: a call out takes the second one, and so does 112; the first call stays."""
+    de = country("de")
+    card1 = card("LLP")
+    first, second, telephone = card1.exchange(1), card1.exchange(2), card1.telephone(3)
+    walls = dict(dial_out=["wall1", "wall2"])
+    box = tipring(analog.exchange_line(card1.port(1), "wall1", flow="office"), analog.exchange_line(card1.port(2), "wall2", flow="office", guard="500ms"),
+                  analog.telephone(card1.port(3), "201", numbers=["555xxxx"], **walls), phone("202", **walls), devices=[card1], country="de")
+    call = desk(box, "202").call(box, DIALLED).authenticate()
+    assert first.takes(de, len(DIALLED)) == DIALLED
+    first.reverse(True)
+    call.answered()
+    for number in ("5550199", "112"):
+        telephone.dials(de, number)
+        assert second.takes(de, len(number)) == number
+        second.reverse(True)
+        talk(telephone.say, second.heard)
+        telephone.hang_up()
+        second.released()
+        second.reverse(False)
+        telephone.put_down_for_good()
+    talk(call.rtp.say, first.heard)
+    call.hang_up()
+    first.released()
+    assert card1.count("loop", port=1) == 2
+    lines = {leg["line"] for number in (1, 2, 3) for leg in box.cdr(number)["legs"]}
+    assert lines == {"desk202", "phone201", "wall1", "wall2"}
+
+
+def test_busy_tone_under_an_announcement_ends_the_call(tipring, server, card):
+    """Shows: the caller has hung up while an announcement plays on and on: the tone that stays is believed within 10 s."""
+    de = country("de")
+    plays_menu(server, "<Play loop='100'>{menu}</Play><Hangup/>")
+    card1 = card("L")
+    exchange = card1.exchange()
+    box = tipring(analog.exchange_line(card1.port(1), flow="office", caller_id_rings=0), devices=[card1], country="de")
+    exchange.rings(de)
+    exchange.seized()
+    hears_menu(exchange)
+    exchange.ends(de)
+    exchange.released(30)
+    assert "busy-tone" in box.cdr()["legs"][0]["wire"]["end_by"]
+
+
 def test_two_telephones_want_one_line(tipring, card):
     """Shows: both dial out at once: one is connected, the other hears congestion; afterwards the line is free."""
     us = country("us")
