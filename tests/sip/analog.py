@@ -485,7 +485,7 @@ def talk(speaks, hears, share=0.6, snr_db=20, times=5):
             return shares[-1] >= share
 
         try:
-            return until(clean, 2, "clean sound", 0.25)
+            return until(clean, 1.2, "clean sound", 0.25)
         except AssertionError:
             best.append(f"{max(shares):.0%}")
     raise AssertionError(f"said {times} times, of which {' '.join(best)} was heard with {snr_db} dB, expected {share:.0%}")

@@ -39,14 +39,15 @@ def hears_menu(exchange):
 
 
 def answers(exchange, here):
-    """The far end rings for a while, and somebody answers: the exchange says so as in the country, or a voice does."""
+    """The far end rings for a while, and somebody answers: the exchange says so as in the country, or he speaks. The signs that may be noticed."""
     exchange.plays(here.ringback)
     exchange.passes(1.2)
     exchange.silence()
     if here.starts.startswith("reversal") and exchange.tells_reversals:
         exchange.reverse(True)
         return ["reversal"]
-    return ["voice", "ringback-ended"]      # whichever is noticed first
+    exchange.say(audio.voice(1, seed=62))
+    return ["voice", "ringback-ended"]
 
 
 # ------------------------------------------------------------------ one story in twelve countries
@@ -69,7 +70,7 @@ def test_an_exchange_calls_and_is_led_out_over_another_line(tipring, server, wal
     second.plays(here.dial)
     assert second.digits(len(DIALLED)) == DIALLED
     second.passes(0.5)
-    answer = answers(second, here)
+    signs = answers(second, here)
     talk(second.say, first.heard)
     talk(first.say, second.heard)
     first.ends(here)
@@ -80,7 +81,7 @@ def test_an_exchange_calls_and_is_led_out_over_another_line(tipring, server, wal
     incoming, outgoing = record["legs"]
     assert (incoming["line"], outgoing["line"], outgoing["to"]) == ("wall1", "wall2", DIALLED)
     assert told_by(incoming) == here.caller_id
-    assert outgoing["wire"]["answer_by"] in answer
+    assert outgoing["wire"]["answer_by"] in signs
     assert incoming["wire"]["end_by"] == ["busy-tone"] and outgoing["wire"]["end_by"] == ["own-release"]
 
 
@@ -316,6 +317,50 @@ def test_an_emergency_call_takes_the_line_from_another(tipring, server, card, de
     telephone.hang_up()
     exchange.released()
     assert {(record["from"], record["to"]) for record in (box.cdr(1), box.cdr(2))} == {("202", DIALLED), ("201", "112")}
+
+
+def test_with_two_lines_nobody_is_thrown_off(tipring, card, desk):
+    """Shows: the first line is talked on: a call out takes the second one, and so does 112; the first call stays."""
+    de = country("de")
+    card1 = card("LLP")
+    first, second, telephone = card1.exchange(1), card1.exchange(2), card1.telephone(3)
+    walls = dict(dial_out=["wall1", "wall2"])
+    box = tipring(analog.exchange_line(card1.port(1), "wall1", flow="office"), analog.exchange_line(card1.port(2), "wall2", flow="office", guard="500ms"),
+                  analog.telephone(card1.port(3), "201", numbers=["555xxxx"], **walls), phone("202", **walls), devices=[card1], country="de")
+    call = desk(box, "202").call(box, DIALLED).authenticate()
+    assert first.takes(de, len(DIALLED)) == DIALLED
+    first.reverse(True)
+    call.answered()
+    for number in ("5550199", "112"):
+        telephone.dials(de, number)
+        assert second.takes(de, len(number)) == number
+        second.reverse(True)
+        talk(telephone.say, second.heard)
+        telephone.hang_up()
+        second.released()
+        second.reverse(False)
+        telephone.put_down_for_good()
+    talk(call.rtp.say, first.heard)
+    call.hang_up()
+    first.released()
+    assert card1.count("loop", port=1) == 2
+    lines = {leg["line"] for number in (1, 2, 3) for leg in box.cdr(number)["legs"]}
+    assert lines == {"desk202", "phone201", "wall1", "wall2"}
+
+
+def test_busy_tone_under_an_announcement_ends_the_call(tipring, server, card):
+    """Shows: the caller has hung up while an announcement plays on and on: the tone that stays is believed within 10 s."""
+    de = country("de")
+    plays_menu(server, "<Play loop='100'>{menu}</Play><Hangup/>")
+    card1 = card("L")
+    exchange = card1.exchange()
+    box = tipring(analog.exchange_line(card1.port(1), flow="office", caller_id_rings=0), devices=[card1], country="de")
+    exchange.rings(de)
+    exchange.seized()
+    hears_menu(exchange)
+    exchange.ends(de)
+    exchange.released(30)
+    assert "busy-tone" in box.cdr()["legs"][0]["wire"]["end_by"]
 
 
 def test_two_telephones_want_one_line(tipring, card):
