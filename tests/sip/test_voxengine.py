@@ -177,6 +177,34 @@ def test_a_loop_a_bomb_and_a_killed_process_end_their_own_session_alone(tipring,
     assert box.alive()
 
 
+STORE = """
+require(Modules.ApplicationStorage);
+VoxEngine.addEventListener(AppEvents.HttpRequest, async (e) => {
+  const [word, key, value] = e.content.split(' ');
+  if (word === 'put') return (await ApplicationStorage.put(key, value, 3600)).value;
+  if (word === 'remove') return (await ApplicationStorage.remove(key)).value;
+  const found = await ApplicationStorage.get(key);
+  return found ? found.value : 'none';
+});
+"""
+
+
+def test_what_one_session_keeps_another_finds_also_after_a_restart(tipring, tmp_path):
+    """Shows: a value is seen by a session that runs already, removed by it, and outlasts the daemon."""
+    box = tipring(scenario(tmp_path, STORE))
+    one, other = begin(box), begin(box)
+    assert send(box, other, "get a") == "none"
+    assert send(box, one, "put a 1") == "1"
+    assert send(box, other, "get a") == "1" and send(box, other, "remove a") == "1"
+    assert send(box, one, "get a") == "none"
+    assert send(box, one, "put b 2") == "2"
+    until(lambda: "storage/b" in (box.data / "kept.json").read_text(), what="the value is written")
+    box.kill()
+    box.start()
+    assert send(box, begin(box), "get b") == "2"
+    box.calls_may_remain = True
+
+
 CONFERENCE = """
 require(Modules.Conference);
 require(Modules.Recorder);
