@@ -245,6 +245,30 @@ def test_three_meet_in_a_conference_and_it_is_recorded(tipring, desk, tmp_path):
     assert audio.likeness(audio.voice(1.5, seed=82)[4000:], audio.read_wav(file)[0]) > 0.8
 
 
+EARLY = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  call.startEarlyMedia();
+  call.startPlayback('%s', true);
+  call.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+});
+VoxEngine.addEventListener(AppEvents.HttpRequest, () => VoxEngine.terminate());
+"""
+
+
+def test_a_caller_hears_a_file_before_the_answer(tipring, server, provider, tmp_path):
+    """Shows: 183 with a session, sound before the answer, and a call that is never answered."""
+    sound = audio.voice(1.5, seed=95)
+    server.sound("/music.wav", audio.wav_bytes(sound))
+    box = tipring(scenario(tmp_path, EARLY % server.url("/music.wav")))
+    call = provider.call(box, "100")
+    assert b"m=audio" in call.expect(183).body
+    until(lambda: audio.likeness(sound[2000:], call.rtp.heard()) > 0.9, 10, "the file is heard", 0.1)
+    [session] = running(box)
+    send(box, session, "end")
+    call.refused()
+    assert box.cdr(1)["answered_after_ms"] is None
+
+
 FORWARD = """
 VoxEngine.addEventListener(AppEvents.CallAlerting, (e) => {
   const first = VoxEngine.callUser('201', e.callerid, 'Front', { 'X-Why': 'forward' });
