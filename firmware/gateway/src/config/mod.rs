@@ -10,6 +10,7 @@ mod read;
 mod report;
 mod speech;
 mod text_file;
+mod web;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use crate::prompts::SpeechEngine;
 pub(crate) use mail::{Mail, MailTls};
 pub(crate) use report::{Fault, render};
 pub(crate) use text_file::{read_bytes, read_text};
+pub(crate) use web::Web;
 
 /// A checked configuration.
 pub(crate) struct Config {
@@ -39,6 +41,8 @@ pub(crate) struct Config {
     pub webhooks: Webhooks,
     /// Who sends e-mail; none is sent without it.
     pub mail: Option<Mail>,
+    /// Who listens for HTTP, and who may give commands there.
+    pub web: Web,
     /// Who speaks texts.
     pub speech: SpeechEngine,
     /// Calls at one time.

@@ -93,7 +93,7 @@ impl Reader<'_> {
         for (key, item) in root.iter() {
             let known = [
                 "schema", "box", "sip", "fetch", "webhooks", "limits", "line", "flow", "user", "group",
-                "mailbox", "speech", "mail", "device",
+                "mailbox", "speech", "mail", "device", "web", "account", "api_key",
             ];
             if !known.contains(&key) {
                 let span = root.key(key).and_then(toml_edit::Key::span).or(item.span()).unwrap_or(0..0);
@@ -111,6 +111,7 @@ impl Reader<'_> {
         let fetch = self.fetch(root);
         let webhooks = self.webhooks(root);
         let mail = self.mail(root);
+        let web = self.web(root, general.as_ref().map_or("tipring", |general| &general.name));
         let speech = self.speech(root);
         let limits = self.group(root, "limits", LIMIT_FIELDS);
         let calls_max = limits.raw.number("calls_max").and_then(|n| usize::try_from(n).ok()).unwrap_or(64);
@@ -132,6 +133,7 @@ impl Reader<'_> {
             fetch,
             webhooks,
             mail,
+            web: web?,
             speech,
             calls_max,
             devices,
@@ -190,26 +192,8 @@ impl Reader<'_> {
 
     fn sip(&mut self, root: &Table) -> Option<Sip> {
         let group = self.group(root, "sip", SIP_FIELDS);
-        let mut address = |key: &str, default: Option<&str>| -> Option<Option<SocketAddr>> {
-            let Some(text) = group.raw.text(key).or(default).filter(|text| *text != "off") else {
-                return Some(None);
-            };
-            let parsed = text.parse().ok();
-            if parsed.is_none() {
-                let help =
-                    Some("write an address and a port, such as \"0.0.0.0:5060\", or \"off\"".to_owned());
-                self.value_fault(
-                    &group,
-                    key,
-                    "TR-CFG-MALFORMED",
-                    format!("`{text}` is not an address with a port"),
-                    help,
-                );
-            }
-            parsed.map(Some)
-        };
-        let udp = address("udp", Some("0.0.0.0:5060"));
-        let tcp = address("tcp", Some("0.0.0.0:5060"));
+        let udp = self.listen_address(&group, "udp", "0.0.0.0:5060");
+        let tcp = self.listen_address(&group, "tcp", "0.0.0.0:5060");
         let ports = match group.raw.text("rtp_udp_ports").unwrap_or("16384-16511") {
             "0" => Some(None),
             text => {
@@ -251,6 +235,26 @@ impl Reader<'_> {
             rtp_udp_ports: ports?,
             public_address: public.and_then(Result::ok),
         })
+    }
+
+    /// Where to listen; nothing where that is off, and no answer where it is no address.
+    pub(super) fn listen_address(
+        &mut self,
+        group: &Group,
+        key: &str,
+        usual: &str,
+    ) -> Option<Option<SocketAddr>> {
+        let text = group.raw.text(key).unwrap_or(usual);
+        if text == "off" {
+            return Some(None);
+        }
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            let help = Some("write an address and a port, such as \"0.0.0.0:5060\", or \"off\"".to_owned());
+            let what = format!("`{text}` is not an address with a port");
+            self.value_fault(group, key, "TR-CFG-MALFORMED", what, help);
+        }
+        parsed.map(Some)
     }
 
     fn fetch(&mut self, root: &Table) -> Fetch {

@@ -19,6 +19,7 @@ use tipring_model::line::LineCommand;
 use tipring_model::{CallId, Cause, Digit, LegId, LineId, RecordId};
 use tokio::sync::Notify;
 
+use super::control_api::ControlApi;
 use super::kept::Kept;
 use super::lamps::Lamps;
 use super::lines::Lines;
@@ -79,6 +80,7 @@ pub(super) struct Board {
     pub(super) mailboxes: Mailboxes,
     pub(super) lamps: Lamps,
     pub(super) mail: Mailer,
+    pub(super) control_api: ControlApi,
     pub(super) exchange: RefCell<Exchange>,
     pub(super) streams: RefCell<Streams>,
     pub(super) state: RefCell<State>,
@@ -179,6 +181,8 @@ pub(crate) struct Parts {
     pub(super) mailboxes: Mailboxes,
     /// Who tells of them by e-mail.
     pub(super) mail: Mailer,
+    /// Who starts sessions over HTTP.
+    pub(super) control_api: ControlApi,
 }
 
 /// Both clocks, now.
@@ -214,6 +218,7 @@ impl Switchboard {
             kept,
             mailboxes,
             mail,
+            control_api,
         } = parts;
         Self(Rc::new(Board {
             plan,
@@ -243,6 +248,7 @@ impl Switchboard {
             mailboxes,
             lamps: Lamps::default(),
             mail,
+            control_api,
             exchange: RefCell::default(),
             streams: RefCell::default(),
             state: RefCell::new(State::default()),
