@@ -31,6 +31,7 @@ pub fn facts(from: &str, to: &str) -> CallFacts {
         started_unix_ms: 1_795_165_200_000,
         origin: Origin::default(),
         kept: Rc::default(),
+        session: None,
     }
 }
 
@@ -167,6 +168,8 @@ fn drain(
             | FlowOutput::Lamp { .. }
             | FlowOutput::Cancel(_)
             | FlowOutput::Reply(..)
+            | FlowOutput::Script(_)
+            | FlowOutput::Log(_)
             | FlowOutput::Step(_)
             | FlowOutput::Warn(_) => {}
         }

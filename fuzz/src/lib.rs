@@ -3,3 +3,4 @@
 pub mod document;
 pub mod flow_run;
 pub mod input;
+pub mod script;

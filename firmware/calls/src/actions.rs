@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use tipring_model::flow::{Action, ActionFailure, DialEnd, LegEvent, Moment, Outcome, Place};
-use tipring_model::line::{LineCommand, PlaceExtras};
+use tipring_model::line::LineCommand;
 use tipring_model::prompt::Prompt;
 use tipring_model::{ActionId, Cause, Digit, DigitSet, LegId, PlayId};
 
@@ -14,6 +14,7 @@ use crate::contract::{CallOutput, MediaCommand};
 use crate::dial::DialWork;
 use crate::features::voicemail::VoiceMail;
 use crate::features::{Feature, FeatureInput, Ids};
+use crate::hear::HearWork;
 use crate::leg::{LegState, Purpose};
 use crate::meeting::MeetingWork;
 use crate::page::PageWork;
@@ -58,6 +59,7 @@ pub(crate) enum Work {
     Bridge {
         with: LegId,
     },
+    Hear(HearWork),
     SendDigits {
         play: PlayId,
         cancelled: bool,
@@ -74,6 +76,8 @@ pub(crate) enum Work {
 enum Needs {
     /// A leg that is not on its way out.
     Live,
+    /// One that hears what is played to it.
+    Audible,
     /// An answered one.
     Answered,
 }
@@ -84,10 +88,12 @@ const fn needs(action: &Action) -> Needs {
         | Action::Reject(_)
         | Action::Dial(_)
         | Action::Place(_)
+        | Action::Hear(_)
+        | Action::EarlyMedia
         | Action::Pause(_)
         | Action::Release(_) => Needs::Live,
-        Action::Prompt(_)
-        | Action::Collect(_)
+        Action::Prompt(_) => Needs::Audible,
+        Action::Collect(_)
         | Action::Record(_)
         | Action::Accept
         | Action::Bridge(_)
@@ -121,6 +127,11 @@ const fn joins(action: &Action) -> bool {
 impl Call {
     /// True for a leg that talks with others, or is about to.
     fn is_taken(&self, leg: LegId) -> bool {
+        self.leg(leg).is_none_or(|leg| leg.peer.is_some()) || self.is_joined(leg)
+    }
+
+    /// True for a leg that an action has brought together with others.
+    pub(crate) fn is_joined(&self, leg: LegId) -> bool {
         let together = |running: &Running| match &running.work {
             Work::Dial(_) | Work::Meeting(_) | Work::Echo => running.leg == Some(leg),
             Work::Page(page) => running.leg == Some(leg) || page.has(leg),
@@ -134,11 +145,12 @@ impl Call {
             | Work::Detect
             | Work::Refer { .. }
             | Work::Place { .. }
+            | Work::Hear(_)
             | Work::SendDigits { .. }
             | Work::Pause { .. }
             | Work::Release => false,
         };
-        self.leg(leg).is_none_or(|leg| leg.peer.is_some()) || self.running.iter().any(together)
+        self.running.iter().any(together)
     }
 
     pub(crate) fn begin_action(&mut self, now: Moment, id: ActionId, on: Option<LegId>, action: Action) {
@@ -152,7 +164,12 @@ impl Call {
             return self.ended(id, Outcome::LegGone);
         }
         let (on, state, answered) = (leg.id, leg.state, leg.state == LegState::Answered);
-        if matches!(needs(&action), Needs::Answered) && !answered {
+        let is_ready = match needs(&action) {
+            Needs::Live => true,
+            Needs::Audible => answered || (leg.has_sound() && matches!(state, LegState::Offered { .. })),
+            Needs::Answered => answered,
+        };
+        if !is_ready {
             return self.ended(id, Outcome::Failed(ActionFailure::LegState));
         }
         if joins(&action) && self.is_taken(on) {
@@ -184,6 +201,8 @@ impl Call {
                 self.ended(id, if accepted { Outcome::Done } else { failed });
             }
             Action::Bridge(with) => self.begin_bridge(id, on, with),
+            Action::Hear(spec) => self.begin_hear(id, on, spec),
+            Action::EarlyMedia => self.begin_early_media(id, on),
             Action::Conference(spec) => self.begin_conference(now, id, on, spec),
             Action::Enqueue(spec) => self.begin_enqueue(now, id, on, spec),
             Action::PickUp(wanted) => self.begin_pick_up(now, id, on, wanted),
@@ -259,8 +278,7 @@ impl Call {
     }
 
     fn begin_place(&mut self, now: Moment, id: ActionId, place: Place) {
-        let Some(leg) =
-            self.place(now, Purpose::Own(id), (place.target, PlaceExtras::default()), place.caller_id)
+        let Some(leg) = self.place(now, Purpose::Own(id), (place.target, place.extras), place.caller_id)
         else {
             return self.ended(id, Outcome::Failed(ActionFailure::Limit));
         };
@@ -325,6 +343,7 @@ impl Call {
             Work::Pause { .. } | Work::Detect | Work::Refer { .. } => {
                 self.end_action(id, Outcome::Cancelled);
             }
+            Work::Hear(_) => self.end_hear(id, Outcome::Cancelled),
             // Both are on their way and cannot be taken back.
             Work::Answer | Work::Release => {}
         }
@@ -422,6 +441,7 @@ impl Call {
                     | Work::Refer { .. }
                     | Work::Place { .. }
                     | Work::Bridge { .. }
+                    | Work::Hear(_)
                     | Work::SendDigits { .. }
                     | Work::Pause { .. }
                     | Work::Release,
@@ -479,6 +499,7 @@ impl Call {
                 | Work::Refer { .. }
                 | Work::Place { .. }
                 | Work::Bridge { .. }
+                | Work::Hear(_)
                 | Work::Pause { .. }
                 | Work::Release,
             )
@@ -521,6 +542,7 @@ impl Call {
                     | Work::Stream
                     | Work::Detect
                     | Work::Bridge { .. }
+                    | Work::Hear(_)
                     | Work::SendDigits { .. }
                     | Work::Release,
                 )
@@ -535,7 +557,9 @@ impl Call {
             .running
             .iter()
             .filter(|running| {
-                running.leg == Some(leg) || matches!(running.work, Work::Bridge { with } if with == leg)
+                running.leg == Some(leg)
+                    || matches!(&running.work, Work::Bridge { with } if *with == leg)
+                    || matches!(&running.work, Work::Hear(hear) if hear.spec.from == leg)
             })
             .map(|running| running.id)
             .collect();
@@ -553,6 +577,10 @@ impl Call {
                     self.end_action(id, Outcome::LegGone);
                 }
                 Some(Work::Bridge { .. }) => self.end_action(id, Outcome::Done),
+                Some(Work::Hear(hear)) => {
+                    let is_source = hear.spec.from == leg;
+                    self.end_hear(id, if is_source { Outcome::Done } else { Outcome::LegGone });
+                }
                 Some(Work::Release) => self.end_action(id, Outcome::Done),
                 Some(
                     Work::Answer
@@ -599,6 +627,7 @@ impl Running {
             | Work::Refer { .. }
             | Work::Place { .. }
             | Work::Bridge { .. }
+            | Work::Hear(_)
             | Work::Pause { .. }
             | Work::Release => false,
         }

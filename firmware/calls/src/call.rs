@@ -177,6 +177,7 @@ impl Call {
             }
             CallInput::Mailbox(id, reply) => self.feature_input(now, id, FeatureInput::Mailbox(reply)),
             CallInput::Message(id, message) => self.tell(now, FlowInput::Message(id, message)),
+            CallInput::Script(said) => self.tell(now, FlowInput::Script(said)),
             CallInput::StreamBegan(id) => {
                 let leg = self.running.iter().find(|running| running.id == id).and_then(|one| one.leg);
                 if let (Some(Work::Stream), Some(leg)) = (self.work_of(id), leg) {
@@ -306,6 +307,8 @@ impl Call {
                 FlowOutput::Fetch { id, .. } => return self.told.push_back(Told::NotFetched(id)),
                 FlowOutput::Cancel(_)
                 | FlowOutput::Reply(..)
+                | FlowOutput::Script(_)
+                | FlowOutput::Log(_)
                 | FlowOutput::Notify(_)
                 | FlowOutput::Keep { .. }
                 | FlowOutput::Lamp { .. }
@@ -329,6 +332,8 @@ impl Call {
                 self.outputs.push_back(CallOutput::Fetch { id, request, document });
             }
             FlowOutput::Reply(id, reply) => self.outputs.push_back(CallOutput::Reply(id, reply)),
+            FlowOutput::Script(message) => self.outputs.push_back(CallOutput::Script(message)),
+            FlowOutput::Log(line) => self.outputs.push_back(CallOutput::Log(line)),
             FlowOutput::Notify(notice) => self.outputs.push_back(CallOutput::Notify(notice)),
             FlowOutput::Lamp { name, shows, stays } => {
                 self.outputs.push_back(CallOutput::Lamp { name, shows, stays });
@@ -548,6 +553,7 @@ impl Call {
         let LegState::Placed { alerting } = leg.state else { return };
         let purpose = leg.purpose;
         leg.state = LegState::Placed { alerting: true };
+        let is_new = early_media && !std::mem::replace(&mut leg.is_early, true);
         match purpose {
             Purpose::Dialed(action) => {
                 if !alerting {
@@ -555,9 +561,17 @@ impl Call {
                 }
                 self.target_alerting(action, id, early_media);
             }
-            Purpose::Own(_) if !alerting => self.leg_event(id, LegEvent::Alerting),
-            Purpose::First | Purpose::Paged(_) | Purpose::Own(_) => {}
+            Purpose::Own(_) => {
+                if !alerting {
+                    self.leg_event(id, LegEvent::Alerting);
+                }
+                if is_new {
+                    self.leg_event(id, LegEvent::EarlyMedia);
+                }
+            }
+            Purpose::First | Purpose::Paged(_) => {}
         }
+        self.hear_anew(id);
     }
 
     fn leg_answered(&mut self, now: Moment, id: LegId, supervision: Supervision) {
@@ -586,6 +600,7 @@ impl Call {
                 self.placed_leg_answered(action);
             }
         }
+        self.hear_anew(id);
     }
 
     fn leg_released(&mut self, now: Moment, id: LegId, (cause, status): (Cause, Option<u16>)) {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tipring_model::call::{Cdr, EndedBy};
 use tipring_model::fetch::{DocumentKey, FetchError, HttpRequest, HttpResponse};
 use tipring_model::flow::{
-    ActionFailure, Detect, Detected, Message, Notice, Record, Recorded, Reply, Step, Stream, StreamEnd,
-    Target, Warning,
+    ActionFailure, Detect, Detected, Message, Notice, Record, Recorded, Reply, ScriptEnd, Step, Stream,
+    StreamEnd, Target, Warning,
 };
 use tipring_model::lamp::Lamp;
 use tipring_model::line::{LineCommand, LineEvent, PlaceExtras};
@@ -58,6 +58,8 @@ pub enum CallInput<'a> {
     Mailbox(ActionId, MailboxReply),
     /// Somebody outside speaks to the flow.
     Message(MessageId, &'a Message),
+    /// What the flow's script says, or why it says no more; see [`CallOutput::Script`].
+    Script(Result<&'a [u8], ScriptEnd>),
     /// Somebody at the box wants something.
     Request(Request),
     /// [`Call::poll_timeout`](crate::Call::poll_timeout) has come.
@@ -157,6 +159,11 @@ pub enum CallOutput {
     },
     /// The answer to a message.
     Reply(MessageId, Reply),
+    /// Hand this to the flow's script; the first begins it, and it ends with the call. The answer
+    /// is one [`CallInput::Script`] each.
+    Script(Vec<u8>),
+    /// A line for the log of the flow's run.
+    Log(String),
     /// Tell the application.
     Notify(Notice),
     /// A step of the flow is over.

@@ -54,6 +54,8 @@ pub(crate) struct Leg {
     pub(crate) is_let_go: bool,
     /// The flow was told that it is gone.
     pub(crate) is_told_gone: bool,
+    /// Sound passes before the answer.
+    pub(crate) is_early: bool,
     pub(crate) typed_ahead: VecDeque<Digit>,
     /// The other party while they are bridged.
     pub(crate) peer: Option<LegId>,
@@ -72,6 +74,7 @@ impl Leg {
             gone: None,
             is_let_go: false,
             is_told_gone: false,
+            is_early: false,
             typed_ahead: VecDeque::new(),
             peer: None,
             plays: 0,
@@ -87,6 +90,11 @@ impl Leg {
 
     pub(crate) const fn is_live(&self) -> bool {
         !matches!(self.state, LegState::Releasing | LegState::Gone)
+    }
+
+    /// True once it can be heard, and hear.
+    pub(crate) fn has_sound(&self) -> bool {
+        self.state == LegState::Answered || (self.is_early && self.is_live())
     }
 
     pub(crate) fn record(&self, call_began: Instant, now: Instant) -> LegRecord {

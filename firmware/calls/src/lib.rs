@@ -16,6 +16,7 @@ mod contract;
 mod dial;
 pub mod exchange;
 pub mod features;
+mod hear;
 mod leg;
 mod meeting;
 mod page;

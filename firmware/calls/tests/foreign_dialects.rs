@@ -61,12 +61,14 @@ fn input_text(input: &FlowInput<'_>) -> String {
             LegEvent::Released(cause) => format!("leg {leg} released {cause}"),
             LegEvent::Room(event) => format!("leg {leg} room {event:?}"),
             LegEvent::Held(held) => format!("leg {leg} held {held}"),
+            LegEvent::EarlyMedia => format!("leg {leg} early media"),
             LegEvent::Streaming(action) => format!("leg {leg} streaming {action}"),
             LegEvent::Queue(event) => format!("leg {leg} queue {event:?}"),
         },
         FlowInput::Fetched(id, Ok(answer)) => format!("fetched {id} {}", answer.status),
         FlowInput::Fetched(id, Err(error)) => format!("fetched {id} error {error}"),
         FlowInput::Message(id, message) => format!("message {id} {} {}", message.method, message.path),
+        FlowInput::Script(said) => format!("script {}", said.is_ok()),
         FlowInput::Timeout => "timeout".to_owned(),
     }
 }
@@ -106,7 +108,11 @@ fn output_text(output: &CallOutput) -> Option<String> {
         CallOutput::Mailbox(id, request) => format!("mailbox {id} {request:?}"),
         CallOutput::Lamp { name, shows, .. } => format!("lamp {name} {}", shows.as_str()),
         CallOutput::Keep { name, .. } => format!("keep {name}"),
-        CallOutput::Notify(_) | CallOutput::Step { .. } | CallOutput::Warn(_) => return None,
+        CallOutput::Script(_)
+        | CallOutput::Log(_)
+        | CallOutput::Notify(_)
+        | CallOutput::Step { .. }
+        | CallOutput::Warn(_) => return None,
     })
 }
 
@@ -218,6 +224,7 @@ fn run(text: &str) -> String {
         started_unix_ms: clock.now().unix_ms,
         origin: Origin::default(),
         kept: Rc::default(),
+        session: None,
     };
     let script = Script { answers, outputs: VecDeque::new(), trace: Rc::clone(&trace) };
     let call = Call::new(1, facts, Box::new(script), Limits::default(), clock.now());

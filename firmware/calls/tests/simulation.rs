@@ -20,10 +20,12 @@ use tipring_model::call::{CallFacts, Direction, EndedBy, Origin};
 use tipring_model::fetch::{FetchError, HttpRequest, Method};
 use tipring_model::flow::{
     Action, ActionFailure, Announcement, Collect, Conference, Dial, DialOrder, DialTarget, Enqueue, Flow,
-    FlowInput, FlowOutput, LegEvent, Mailbox, MailboxPurpose, Moment, Page, Pause, PickUp, Place, Places,
-    Record, Recorded, Ringback, Sides, Target,
+    FlowInput, FlowOutput, Hear, LegEvent, Mailbox, MailboxPurpose, Moment, Page, Pause, PickUp, Place,
+    Places, Record, Recorded, Ringback, Sides, Target,
 };
-use tipring_model::line::{LineCommand, LineEvent, ReferReply, Referral, Supervision, TransferStage};
+use tipring_model::line::{
+    LineCommand, LineEvent, PlaceExtras, ReferReply, Referral, Supervision, TransferStage,
+};
 use tipring_model::prompt::{Prompt, PromptSource};
 use tipring_model::{
     ActionId, CallerId, Cause, Digit, DigitSet, Digits, FetchId, LegId, LineId, Number, PlayId, RecordId,
@@ -89,10 +91,13 @@ impl Whim {
                 target: self.target(),
                 caller_id: CallerId::default(),
                 ring_max: short,
+                extras: PlaceExtras::default(),
             }),
-            9 => match self.legs.get(self.random.below(self.legs.len().max(1))) {
-                Some(leg) => Action::Bridge(*leg),
-                None => Action::Answer,
+            9 => match (self.legs.get(self.random.below(self.legs.len().max(1))), self.random.below(3)) {
+                (Some(leg), 0) => Action::Bridge(*leg),
+                (Some(leg), 1) => Action::Hear(Hear { from: *leg, keys: self.random.below(2) == 0 }),
+                (Some(_), _) => Action::EarlyMedia,
+                (None, _) => Action::Answer,
             },
             10 => Action::SendDigits(Digits::parse("12").unwrap_or_default()),
             11 => Action::Conference(Conference {
@@ -244,7 +249,7 @@ impl Flow for Whim {
                 }
             }
             FlowInput::Timeout => self.due = None,
-            FlowInput::Leg(..) | FlowInput::Fetched(..) | FlowInput::Message(..) => {}
+            FlowInput::Leg(..) | FlowInput::Fetched(..) | FlowInput::Message(..) | FlowInput::Script(_) => {}
         }
         for _ in 0..self.random.below(3) {
             self.whim(now);
@@ -364,6 +369,8 @@ impl World {
             | CallOutput::Keep { .. }
             | CallOutput::Lamp { .. }
             | CallOutput::Reply(..)
+            | CallOutput::Script(_)
+            | CallOutput::Log(_)
             | CallOutput::Notify(_)
             | CallOutput::Step { .. }
             | CallOutput::Warn(_) => {}
@@ -534,6 +541,7 @@ fn run(seed: u64) {
         started_unix_ms: 0,
         origin: Origin::default(),
         kept: Rc::default(),
+        session: None,
     };
     let limits = Limits { legs_max: 6, actions_max: 12, ..Limits::default() };
     let call = Call::new(7, facts, Box::new(flow), limits, clock.now());

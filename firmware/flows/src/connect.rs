@@ -79,6 +79,7 @@ impl Flow for Connect {
             | FlowInput::Leg(..)
             | FlowInput::Fetched(..)
             | FlowInput::Message(..)
+            | FlowInput::Script(_)
             | FlowInput::Timeout => {}
         }
     }

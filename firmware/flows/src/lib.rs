@@ -6,6 +6,7 @@
 //! [`DIALECTS`] is the only place that lists them.
 
 pub mod address;
+pub mod application;
 pub mod call_interactive;
 pub mod connect;
 pub mod json;
@@ -15,6 +16,7 @@ pub mod opentact;
 pub mod ring_all;
 pub mod stand_in;
 pub mod twiml;
+pub mod voxengine;
 pub mod xml;
 
 use std::rc::Rc;
@@ -116,7 +118,7 @@ const fn needs_no_server(_: &[u8]) -> Vec<Finding> {
 
 /// Every dialect that the box speaks.
 pub const DIALECTS: &[Dialect] =
-    &[opentact::DIALECT, call_interactive::DIALECT, twiml::DIALECT, kazoo::DIALECT];
+    &[opentact::DIALECT, call_interactive::DIALECT, twiml::DIALECT, kazoo::DIALECT, voxengine::DIALECT];
 
 /// The dialect and the profile of it that is meant by the name of a vendor's own reading.
 #[must_use]

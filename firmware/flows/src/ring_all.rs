@@ -85,6 +85,7 @@ impl Flow for RingAll {
             | FlowInput::Leg(..)
             | FlowInput::Fetched(..)
             | FlowInput::Message(..)
+            | FlowInput::Script(_)
             | FlowInput::Timeout => {}
         }
     }

@@ -139,6 +139,7 @@ impl Flow for WithStandIn {
                 | FlowInput::Leg(..)
                 | FlowInput::Fetched(..)
                 | FlowInput::Message(..)
+                | FlowInput::Script(_)
                 | FlowInput::Timeout => false,
             };
             flow.handle(now, input);
@@ -152,7 +153,11 @@ impl Flow for WithStandIn {
             (FlowInput::Leg(_, LegEvent::Answered(_)), Some(facts)) => facts.answered = true,
             (FlowInput::Ended(..), _) => self.running = self.running.saturating_sub(1),
             (
-                FlowInput::Leg(..) | FlowInput::Fetched(..) | FlowInput::Message(..) | FlowInput::Timeout,
+                FlowInput::Leg(..)
+                | FlowInput::Fetched(..)
+                | FlowInput::Message(..)
+                | FlowInput::Script(_)
+                | FlowInput::Timeout,
                 _,
             ) => {}
         }
@@ -228,6 +233,7 @@ mod tests {
             started_unix_ms: 1_795_000_000_000,
             origin: Origin::default(),
             kept: Rc::default(),
+            session: None,
         };
         flow.handle(now(), FlowInput::Started(&facts));
         flow
@@ -250,6 +256,8 @@ mod tests {
                 FlowOutput::Step(step) => format!("step {}", step.command),
                 FlowOutput::Cancel(_)
                 | FlowOutput::Reply(..)
+                | FlowOutput::Script(_)
+                | FlowOutput::Log(_)
                 | FlowOutput::Keep { .. }
                 | FlowOutput::Lamp { .. } => "else".to_owned(),
             })

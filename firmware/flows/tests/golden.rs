@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use tipring_flows::dialect;
+use tipring_flows::voxengine::in_process::InProcess;
+use tipring_flows::voxengine::interpreter::Bounds;
+use tipring_model::flow::Flow;
 use tipring_model::settings::{RawSettings, RawValue};
 use tipring_testkit::transcript;
 
@@ -84,4 +87,25 @@ fn call_interactive_transcripts() {
             settings.set(key, RawValue::Text(value.to_owned()));
         }
     });
+}
+
+#[test]
+fn voxengine_transcripts() {
+    let office = Rc::new(transcript::office());
+    let dialect = tipring_flows::voxengine::DIALECT;
+    let transcripts = transcripts("voxengine");
+    assert!(transcripts.len() > 40, "the transcripts are not where they should be");
+    let open = |settings: &RawSettings| {
+        let flow = (dialect.open)(settings, &office)?.start();
+        // Five milliseconds each time the engine asks: a script that does not end is ended.
+        let used = std::cell::Cell::new(0);
+        let clock = move || {
+            used.set(used.get() + 5);
+            std::time::Duration::from_millis(used.get())
+        };
+        Ok(Box::new(InProcess::new(flow, Bounds::default(), 1, Box::new(clock))) as Box<dyn Flow>)
+    };
+    let wrong: Vec<String> =
+        transcripts.iter().filter_map(|path| transcript::check(path, open).err()).collect();
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), transcripts.len(), wrong.join("\n"));
 }

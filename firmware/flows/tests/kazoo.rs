@@ -33,6 +33,7 @@ fn start(document: &str) -> Result<Box<dyn Flow>, Vec<String>> {
         started_unix_ms: 0,
         origin: Origin::default(),
         kept: Rc::default(),
+        session: None,
     };
     flow.handle(Clock::new().now(), FlowInput::Started(&facts));
     Ok(flow)
@@ -69,6 +70,8 @@ fn a_pivot_that_answers_itself_ends_with_the_thousandth_node() {
             FlowOutput::Start { .. }
             | FlowOutput::Cancel(_)
             | FlowOutput::Reply(..)
+            | FlowOutput::Script(_)
+            | FlowOutput::Log(_)
             | FlowOutput::Notify(_)
             | FlowOutput::Keep { .. }
             | FlowOutput::Lamp { .. }

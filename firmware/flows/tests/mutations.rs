@@ -172,6 +172,7 @@ fn run(
         started_unix_ms: 0,
         origin: Origin::default(),
         kept: Rc::default(),
+        session: None,
     };
     flow.handle(clock.now(), FlowInput::Started(&facts));
     for _ in 0..OUTPUTS_MAX {
@@ -221,6 +222,8 @@ fn run(
             FlowOutput::End { label, .. } => return Some(label),
             FlowOutput::Cancel(_)
             | FlowOutput::Reply(..)
+            | FlowOutput::Script(_)
+            | FlowOutput::Log(_)
             | FlowOutput::Notify(_)
             | FlowOutput::Keep { .. }
             | FlowOutput::Lamp { .. }

@@ -9,6 +9,7 @@ mod daemon;
 mod fetch;
 mod masking;
 mod prompts;
+mod script;
 
 use std::process::ExitCode;
 

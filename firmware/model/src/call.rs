@@ -31,6 +31,29 @@ pub struct CallFacts {
     pub origin: Origin,
     /// What flows of the same dialect have kept on the box.
     pub kept: Rc<BTreeMap<String, String>>,
+    /// Set for a flow that somebody outside can speak to while it runs.
+    pub session: Option<Rc<SessionFacts>>,
+}
+
+/// How a running flow is named and reached from outside.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct SessionFacts {
+    /// Its number in the history.
+    pub id: u64,
+    /// Where requests to it are sent, by http.
+    pub access_url: String,
+    /// The same by https.
+    pub secure_access_url: String,
+    /// Where its log can be read.
+    pub log_url: String,
+    /// The account that it belongs to.
+    pub account_id: u64,
+    /// The application that it belongs to.
+    pub application_id: u64,
+    /// Name of the conference for which it was started; may be empty.
+    pub conference_name: String,
+    /// What whoever started it gave along, at most 64 KiB.
+    pub custom_data: String,
 }
 
 /// Where a call came from, beyond who called and what was dialled. What is not known is

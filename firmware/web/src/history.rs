@@ -90,11 +90,12 @@ impl HistoryQuery {
             && self.custom_data.as_ref().is_none_or(|data| session.custom_data == *data)
     }
 
-    /// The part that is asked for, of sessions that fit, newest first.
+    /// The part that is asked for, of sessions that fit, in the order in which they began.
     #[must_use]
     pub fn page(&self, mut fitting: Vec<SessionRecord>) -> HistoryPage {
         let total = fitting.len();
-        if !self.newest_first {
+        fitting.sort_by_key(|session| session.id.parse().unwrap_or(0_u64));
+        if self.newest_first {
             fitting.reverse();
         }
         let sessions = fitting.into_iter().skip(self.offset).take(self.count.min(PAGE_MAX)).collect();

@@ -4,6 +4,7 @@
 
 mod dialing;
 mod ending;
+mod hearing;
 mod meetings;
 mod office;
 mod stage;

@@ -114,6 +114,7 @@ impl Stage {
             started_unix_ms: 0,
             origin: Origin::default(),
             kept: Rc::default(),
+            session: None,
         };
         let flow = Box::new(Puppet(Rc::clone(&script)));
         let call = Call::new(number, facts, flow, Limits::default(), clock.now());
@@ -210,6 +211,8 @@ impl Stage {
             CallOutput::Media(..)
             | CallOutput::Fetch { .. }
             | CallOutput::Reply(..)
+            | CallOutput::Script(_)
+            | CallOutput::Log(_)
             | CallOutput::Keep { .. }
             | CallOutput::Lamp { .. }
             | CallOutput::Warn(_) => return,

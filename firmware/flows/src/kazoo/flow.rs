@@ -682,6 +682,7 @@ impl KazooFlow {
             | FlowInput::Leg(..)
             | FlowInput::Fetched(..)
             | FlowInput::Message(..)
+            | FlowInput::Script(_)
             | FlowInput::Timeout => false,
         };
         if let FlowInput::Leg(leg, LegEvent::Answered(_)) = &input
@@ -724,6 +725,7 @@ impl Flow for KazooFlow {
             FlowInput::Leg(leg, event) => self.target_event(leg, &event),
             FlowInput::Fetched(id, answer) => self.fetched(now, id, answer),
             FlowInput::Message(id, message) => self.message(id, message),
+            FlowInput::Script(_) => {}
             FlowInput::Timeout => self.timer(now),
         }
     }

@@ -491,7 +491,11 @@ impl TwimlFlow {
             LegEvent::Room(event) => self.room_event(now, event),
             LegEvent::Queue(event) => self.queue_event(now, event),
             LegEvent::Held(held) => self.caller_held(now, held),
-            LegEvent::Placed { .. } | LegEvent::Alerting | LegEvent::Digit(_) | LegEvent::Streaming(_) => {}
+            LegEvent::Placed { .. }
+            | LegEvent::Alerting
+            | LegEvent::EarlyMedia
+            | LegEvent::Digit(_)
+            | LegEvent::Streaming(_) => {}
         }
     }
 
@@ -576,6 +580,7 @@ impl Flow for TwimlFlow {
                 }
             }
             FlowInput::Message(id, message) => self.update(now, id, message),
+            FlowInput::Script(_) => {}
             FlowInput::Timeout => self.timer(now),
         }
     }

@@ -86,6 +86,7 @@ impl TwimlFlow {
             | LegEvent::Held(_)
             | LegEvent::Room(_)
             | LegEvent::Queue(_)
+            | LegEvent::EarlyMedia
             | LegEvent::Streaming(_) => {}
         }
     }

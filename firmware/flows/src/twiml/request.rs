@@ -471,5 +471,6 @@ pub(super) fn nobodys_call(from: &str, to: &str) -> CallFacts {
         started_unix_ms: 0,
         origin: tipring_model::call::Origin::default(),
         kept: Rc::default(),
+        session: None,
     }
 }

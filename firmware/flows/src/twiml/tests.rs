@@ -28,6 +28,7 @@ fn facts() -> CallFacts {
         started_unix_ms: 0,
         origin: Origin::default(),
         kept: Rc::default(),
+        session: None,
     }
 }
 

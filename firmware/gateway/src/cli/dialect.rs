@@ -60,6 +60,7 @@ pub(super) fn of<'a>(file: &Path, named: Option<&str>, configs: &'a [Config]) ->
     }
     let usual = match file.extension().and_then(|extension| extension.to_str()) {
         Some("json") => "kazoo",
+        Some("js") => "voxengine",
         Some("xml") => "opentact",
         Some(_) | None => "",
     };

@@ -12,7 +12,9 @@ use jiff::Timestamp;
 use tipring_calls::exchange::{Exchange, ExchangeOutput};
 use tipring_calls::features::mailbox::{MailboxContents, MailboxReply, MailboxRequest};
 use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEvent};
-use tipring_model::call::{CallFacts, Direction, Origin};
+use tipring_flows::voxengine::in_process::InProcess;
+use tipring_flows::voxengine::interpreter::Bounds;
+use tipring_model::call::{CallFacts, Direction, Origin, SessionFacts};
 use tipring_model::directory::Directory;
 use tipring_model::fetch::{Body, FetchError, HttpRequest, HttpResponse};
 use tipring_model::flow::{Detected, Moment, Recorded, StreamEnd};
@@ -60,6 +62,9 @@ pub(super) struct Options {
     /// to that.
     #[arg(long, value_name = "URL")]
     base: Option<String>,
+    /// Begin without a caller, as a request to the control API does; a scenario gets this text.
+    #[arg(long, value_name = "TEXT")]
+    data: Option<String>,
     /// Show the fields of each request.
     #[arg(long, short)]
     verbose: bool,
@@ -160,8 +165,8 @@ pub(super) fn run(options: &Options) -> u8 {
     let now = Moment { instant: Instant::now(), unix_ms };
     let facts = CallFacts {
         id: CallId::from_random(0),
-        leg: Some(LEG),
-        direction: Direction::Inbound,
+        leg: options.data.is_none().then_some(LEG),
+        direction: if options.data.is_none() { Direction::Inbound } else { Direction::Outbound },
         from: CallerId::of(&options.from),
         to: Number::new(&options.to),
         answered: false,
@@ -173,8 +178,13 @@ pub(super) fn run(options: &Options) -> u8 {
             ..Origin::default()
         },
         kept: Rc::default(),
+        session: options.data.as_ref().map(|data| {
+            Rc::new(SessionFacts { id: 1, custom_data: data.clone(), ..SessionFacts::default() })
+        }),
     };
-    let call = Call::new(1, facts, program.start(), Limits::default(), now);
+    // A script runs right here: it is the user's own, and there is nothing else to be harmed.
+    let flow = InProcess::new(program.start(), Bounds::default(), 1, Box::new(crate::script::used));
+    let call = Call::new(1, facts, Box::new(flow), Limits::default(), now);
     let began = now.instant;
     let mut simulation = Simulation {
         options,
@@ -194,7 +204,7 @@ pub(super) fn run(options: &Options) -> u8 {
     simulation.give(CallInput::Start);
     simulation.go_on();
     match simulation.over.as_deref() {
-        None | Some("flow_error") => BAD,
+        None | Some("flow_error" | "system_error") => BAD,
         Some(_) => OK,
     }
 }
@@ -468,7 +478,8 @@ impl Simulation<'_> {
                 self.tell("notify", &format!("{} {}", notice.request.method, notice.request.url));
                 self.tell_fields(&notice.request);
             }
-            CallOutput::Reply(..) => {}
+            CallOutput::Reply(..) | CallOutput::Script(_) => {}
+            CallOutput::Log(line) => self.tell("log", &line),
             CallOutput::Step { step, .. } => {
                 let verdict = if step.success { "ok" } else { "failed" };
                 self.tell("step", format!("{} {verdict} {}", step.path, step.reason).trim_end());

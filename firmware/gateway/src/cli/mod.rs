@@ -11,6 +11,7 @@ mod lines;
 mod logging;
 mod metrics;
 mod remote;
+mod scenario;
 mod serve;
 mod spool;
 
@@ -80,6 +81,11 @@ enum Command {
         #[command(subcommand)]
         command: CallCommand,
     },
+    /// Work with sessions of VoxEngine scenarios in the running daemon.
+    Scenario {
+        #[command(subcommand)]
+        command: scenario::ScenarioCommand,
+    },
     /// Look at the records of calls that are over.
     Cdr {
         /// The folder of the records; without it, the running daemon is asked for it.
@@ -117,6 +123,9 @@ enum Command {
         /// The code, such as TR-SIP-401; without one, every code is listed.
         code: Option<String>,
     },
+    /// The process of one script; the daemon starts it.
+    #[command(hide = true)]
+    Script,
     /// Show how the running daemon stands.
     Status {
         /// As JSON.
@@ -182,12 +191,16 @@ pub(crate) fn run() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    if let Command::Script = arguments.command {
+        return crate::script::run();
+    }
     let socket = arguments.socket;
     ExitCode::from(match arguments.command {
         Command::Serve { config, log_format, verbose } => serve::run(&config, log_format, verbose),
         Command::Check { files, dialect } => check::run(&files, dialect.as_deref()),
         Command::Flow { command: FlowCommand::Run(options) } => flow_run::run(&options),
         Command::Call { command } => remote::call(&socket, &command),
+        Command::Scenario { command } => scenario::run(&socket, &command),
         Command::Cdr { folder, command } => cdr::run(&socket, folder, &command),
         Command::Lines { command } => lines::run(&socket, &command),
         Command::Metrics => metrics::run(&socket),
@@ -196,6 +209,8 @@ pub(crate) fn run() -> ExitCode {
         Command::ApiKey { command } => api_key::run(&command),
         Command::Explain { code } => explain::run(code.as_deref()),
         Command::Status { json } => remote::status(&socket, json),
+        // It has gone above, before anything that a script's process has no use for.
+        Command::Script => OK,
     })
 }
 

@@ -12,8 +12,8 @@ use super::{
     BAD, BUSY, CallCommand, INTERNAL, NO_DAEMON, NOT_FOUND, OK, USAGE, complain, complain_with, say,
 };
 
-/// The daemon answers at once, or is in trouble.
-pub(super) const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// The daemon answers at once, a script that it asks within ten seconds, or it is in trouble.
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// How often a waiting `call start` looks.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 

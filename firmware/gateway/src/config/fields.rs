@@ -163,6 +163,21 @@ pub(super) const API_KEY_FIELDS: &[Field] = &[
     text_field("public_key", "The public half of that key, in PEM.", 4_096),
 ];
 
+pub(super) const RULE_FIELDS: &[Field] = &[
+    Field {
+        key: "id",
+        label: "id",
+        help: "The number by which clients start it.",
+        kind: FieldKind::Number { min: 1, max: 9_007_199_254_740_991, unit: "" },
+        default: None,
+        required: true,
+    },
+    needed(text_field("name", "Name in logs and pages.", 64)),
+    needed(text_field("flow", "The flow, in the dialect voxengine, that it belongs to.", 64)),
+    text_field("pattern", "Regular expression that the whole dialled number matches.", 256),
+    needed(list_field("scenarios", "Files of scenarios, run in this order.", 16)),
+];
+
 pub(super) const LIMIT_FIELDS: &[Field] = &[Field {
     key: "calls_max",
     label: "Calls at one time",

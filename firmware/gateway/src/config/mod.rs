@@ -8,6 +8,7 @@ mod lines;
 mod mail;
 mod read;
 mod report;
+mod rules;
 mod speech;
 mod text_file;
 mod web;
@@ -26,6 +27,7 @@ use crate::fetch::copies::Keep;
 use crate::prompts::SpeechEngine;
 pub(crate) use mail::{Mail, MailTls};
 pub(crate) use report::{Fault, render};
+pub(crate) use rules::RuleEntry;
 pub(crate) use text_file::{read_bytes, read_text};
 pub(crate) use web::Web;
 
@@ -172,6 +174,10 @@ pub(crate) struct FlowEntry {
     pub fallback_url: Option<String>,
     /// Whether copies of its documents are kept.
     pub keep: Keep,
+    /// The number by which clients of the control API name it.
+    pub application_id: u64,
+    /// Its rules, if it is an application.
+    pub rules: Vec<RuleEntry>,
     /// The program.
     pub program: Rc<dyn Program>,
 }

@@ -179,8 +179,10 @@ impl Switchboard {
             }
         };
         let now = moment();
+        let id = new_call_id();
+        let session = self.session_for(id, flow_at, offer.to.as_str());
         let facts = CallFacts {
-            id: new_call_id(),
+            id,
             leg: Some(offer.leg),
             direction: Direction::Inbound,
             from: offer.from,
@@ -194,6 +196,7 @@ impl Switchboard {
                 ..*offer.origin
             },
             kept: self.kept_for(flow_at),
+            session,
         };
         let number = self.next_number();
         let call = Call::new(number, facts, flow, Limits::default(), now);

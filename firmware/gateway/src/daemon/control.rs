@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::spawn_local;
 
+use super::sessions;
 use super::switchboard::{Switchboard, shown_url};
 
 /// Longest request, in bytes.
@@ -75,6 +76,7 @@ async fn client(board: &Switchboard, stream: UnixStream) -> io::Result<()> {
                 // What it has begun ends with it.
                 () = gone(&mut reading) => return Ok(()),
             },
+            Ok(request) if sessions::is_about_sessions(&request) => sessions::answer(board, &request).await,
             Ok(request) => answer(board, &request),
             Err(_) => fault("TR-CONTROL-REQUEST"),
         };

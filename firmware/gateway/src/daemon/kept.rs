@@ -13,8 +13,10 @@ use std::thread::JoinHandle;
 /// Values of all flows together.
 const VALUES_MAX: usize = 10_000;
 /// Longest name and longest value, in bytes.
-const NAME_BYTES_MAX: usize = 128;
-const VALUE_BYTES_MAX: usize = 1_024;
+const NAME_BYTES_MAX: usize = 512;
+const VALUE_BYTES_MAX: usize = 4_096;
+/// Names and values of all flows together, in bytes.
+const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Longest file that is read.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -105,11 +107,15 @@ impl Kept {
     /// Keeps a value, or forgets it.
     pub(crate) fn keep(&self, dialect: &str, name: String, value: Option<String>) {
         let mut values = self.values.borrow_mut();
-        let full = values.values().map(|own| own.len()).sum::<usize>() >= VALUES_MAX;
+        let all = || values.values().flat_map(|own| own.iter());
+        let bytes: usize = all().map(|(name, value)| name.len() + value.len()).sum();
+        let more = value.as_ref().map_or(0, |value| name.len() + value.len());
+        let is_heavy = bytes + more > BYTES_MAX;
+        let full = all().count() >= VALUES_MAX;
         let too_long =
             name.len() > NAME_BYTES_MAX || value.as_ref().is_some_and(|v| v.len() > VALUE_BYTES_MAX);
         let own = Rc::make_mut(values.entry(dialect.to_owned()).or_default());
-        if too_long || (full && value.is_some() && !own.contains_key(&name)) {
+        if too_long || (value.is_some() && (is_heavy || (full && !own.contains_key(&name)))) {
             tracing::warn!(
                 code = "TR-DAEMON-KEPT",
                 dialect,

@@ -20,6 +20,8 @@ mod ports;
 mod recordings;
 mod records;
 pub(crate) mod route;
+mod scripts;
+mod sessions;
 mod streams;
 mod switchboard;
 mod transfers;
@@ -246,7 +248,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let mail = Mailer::open(config.mail.clone(), &config.general.name, &config.general.timezone)
         .map_err(storage(data_dir.clone()))?;
     let (asks, asked) = mpsc::channel(ASKS_MAX);
-    let control_api = ControlApi::new(&web, &data_dir);
+    let control_api = ControlApi::open(&config, &web, &data_dir).map_err(storage(data_dir.clone()))?;
     let router = platform_api::router(control_api::platform(&config, &web, asks).into());
     let (http, https) = (web.http(), web.https());
     let control_path = config.general.control_socket.clone();
@@ -270,6 +272,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     };
     let board = Switchboard::new(config, plan, parts);
     board.light_all();
+    board.keep_script_warm();
     let control = match control::listen(&control_path) {
         Ok(control) => Some(control),
         Err(error)

@@ -129,6 +129,7 @@ impl Switchboard {
             started_unix_ms: now.unix_ms,
             origin: Origin::default(),
             kept: self.kept_for(Some(at)),
+            session: None,
         };
         let target = match to.strip_prefix("sip:") {
             Some(address) => Target::Sip(address.to_owned()),

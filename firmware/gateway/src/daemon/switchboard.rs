@@ -30,6 +30,8 @@ use super::playing::PlayQueue;
 use super::recordings::Recorder;
 use super::records::{DigitRecord, StepRecord, Trail};
 use super::route::Plan;
+use super::scripts::Scripts;
+use super::sessions::Sessions;
 use super::streams::Streams;
 use super::uploads::Uploads;
 use super::webhooks::Webhooks;
@@ -83,6 +85,8 @@ pub(super) struct Board {
     pub(super) control_api: ControlApi,
     pub(super) exchange: RefCell<Exchange>,
     pub(super) streams: RefCell<Streams>,
+    pub(super) scripts: Scripts,
+    pub(super) sessions: Sessions,
     pub(super) state: RefCell<State>,
     /// Probes of servers that were sent.
     pub(super) probes: std::cell::Cell<usize>,
@@ -251,6 +255,8 @@ impl Switchboard {
             control_api,
             exchange: RefCell::default(),
             streams: RefCell::default(),
+            scripts: Scripts::default(),
+            sessions: Sessions::default(),
             state: RefCell::new(State::default()),
             probes: std::cell::Cell::default(),
             timer_changed: Notify::new(),
@@ -504,7 +510,9 @@ impl Switchboard {
                     self.0.webhooks.notify(call, notice);
                 }
             }
-            CallOutput::Reply(..) => {}
+            CallOutput::Reply(id, reply) => self.replied(number, id, reply),
+            CallOutput::Script(message) => self.tell_script(number, message),
+            CallOutput::Log(line) => self.log_line(number, line),
             CallOutput::Step { after, step } => self.step(number, after, step),
             CallOutput::Warn(warning) => {
                 tracing::info!(call = %self.call_name(number), code = warning.code, path = warning.path, "flow warning");

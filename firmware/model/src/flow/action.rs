@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::fetch::Method;
+use crate::line::PlaceExtras;
 use crate::prompt::{Prompt, PromptSource};
 use crate::{CallerId, Cause, DigitSet, Digits, LegId};
 
@@ -29,6 +30,12 @@ pub enum Action {
     Place(Place),
     /// Connect with another leg of the call, both ways, until one of them goes.
     Bridge(LegId),
+    /// Hear another leg of the call, one way, until one of them goes or the leg is told to hear
+    /// another. Each leg hears one other at most.
+    Hear(Hear),
+    /// Let an offered leg hear what is played to it before it is answered. A placed leg, which
+    /// sends before it answers, is heard without that.
+    EarlyMedia,
     /// Talk with all others in a room, until the leg leaves it.
     Conference(Conference),
     /// Wait in a queue until somebody takes the leg out ([`Target::Queue`]), and
@@ -310,6 +317,18 @@ pub struct Place {
     pub caller_id: CallerId,
     /// Longest time without an answer.
     pub ring_max: Duration,
+    /// What else to say.
+    pub extras: PlaceExtras,
+}
+
+/// See [`Action::Hear`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hear {
+    /// Who is heard; as soon as it sends.
+    pub from: LegId,
+    /// Keys in its sound are listened for meanwhile, which keeps its packets from being passed
+    /// on untouched.
+    pub keys: bool,
 }
 
 /// Most members of a room: the box mixes no more voices for one ear.

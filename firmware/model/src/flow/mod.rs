@@ -60,6 +60,9 @@ pub enum FlowInput<'a> {
     Fetched(FetchId, Result<&'a HttpResponse, FetchError>),
     /// Somebody outside speaks to the flow and waits for [`FlowOutput::Reply`].
     Message(MessageId, &'a Message),
+    /// What the flow's script says to [`FlowOutput::Script`]; exactly one each, and none after
+    /// an end of the script.
+    Script(Result<&'a [u8], ScriptEnd>),
     /// [`Flow::poll_timeout`] has come.
     Timeout,
 }
@@ -90,13 +93,17 @@ pub enum FlowOutput {
     },
     /// Answer a message.
     Reply(MessageId, Reply),
+    /// Hand this to the flow's script, which runs in a process of its own; the first begins it.
+    Script(Vec<u8>),
+    /// A line for the log of the flow's run, at most 15,000 characters.
+    Log(String),
     /// Tell the application; nobody waits for the answer.
     Notify(Notice),
     /// Keep a value on the box, across calls and restarts; none forgets it.
     Keep {
-        /// Its name, at most 128 bytes; the dialect's name stands before it.
+        /// Its name, at most 512 bytes; the dialect's name stands before it.
         name: String,
-        /// The value, at most 1 KiB.
+        /// The value, at most 4 KiB.
         value: Option<String>,
     },
     /// Light a lamp on telephones, or darken it.
@@ -133,6 +140,8 @@ pub enum LegEvent {
     },
     /// The far end is alerted.
     Alerting,
+    /// A leg that the flow placed sends sound before it is answered.
+    EarlyMedia,
     /// The leg is answered.
     Answered(Supervision),
     /// A key that no running action took.
@@ -223,6 +232,29 @@ pub struct Reply {
     pub media_type: String,
     /// Body.
     pub body: Vec<u8>,
+}
+
+/// Why a script says nothing more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ScriptEnd {
+    /// Its process could not be started, or the box has no room for one more.
+    NotStarted,
+    /// Its process has ended.
+    Gone,
+    /// It said more than may be said at one time.
+    TooLong,
+}
+
+impl ScriptEnd {
+    /// The code of the message catalogue.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NotStarted => "TR-SCRIPT-START",
+            Self::Gone => "TR-SCRIPT-GONE",
+            Self::TooLong => "TR-SCRIPT-MESSAGE",
+        }
+    }
 }
 
 /// Something that the application is told.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tipring_model::call::{Direction, Origin};
+use tipring_model::call::{Direction, Origin, SessionFacts};
 use tipring_model::fetch::{FetchError, HttpResponse, Method};
 use tipring_model::flow::{
     ActionFailure, Announcement, CollectEnd, Collected, Detected, DialEnd, Dialed, Left, LeftBy, LegEvent,
@@ -37,6 +37,7 @@ pub struct Start {
     pub answered: bool,
     pub direction: Option<Direction>,
     pub origin: Origin,
+    pub session: Option<SessionFacts>,
 }
 
 impl Input {
@@ -130,6 +131,14 @@ fn started(words: &[&str]) -> Input {
             _ => Direction::Inbound,
         }),
         origin,
+        // `data=a_b` is a session that somebody outside has begun with `a b`.
+        session: value(words, "data").map(|data| SessionFacts {
+            id: 7,
+            access_url: "http://box.test/request/7/secret".to_owned(),
+            secure_access_url: "https://box.test/request/7/secret".to_owned(),
+            custom_data: data.replace('_', " "),
+            ..SessionFacts::default()
+        }),
     }))
 }
 
@@ -150,6 +159,7 @@ fn leg(words: &[&str]) -> Input {
         "unheld" => LegEvent::Held(false),
         "digit" => LegEvent::Digit(digit(word(words, 1))),
         "released" => LegEvent::Released(cause(word(words, 1))),
+        "early-media" => LegEvent::EarlyMedia,
         "streaming" => LegEvent::Streaming(ActionId(number(word(words, 1)))),
         other => panic!("not a leg event: {other}"),
     };

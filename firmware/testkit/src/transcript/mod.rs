@@ -182,7 +182,7 @@ fn deliver(
             clock.advance_to(until);
         }
         Input::Started(start) => {
-            let Start { from, name, to, answered, direction, origin } = *start;
+            let Start { from, name, to, answered, direction, origin, session } = *start;
             let facts = CallFacts {
                 id: CALL,
                 leg: (direction != Some(Direction::Outbound) || answered).then_some(LEG),
@@ -194,6 +194,7 @@ fn deliver(
                 started_unix_ms: clock.now().unix_ms,
                 origin,
                 kept: Rc::new(kept.clone()),
+                session: session.map(Rc::new),
             };
             flow.handle(clock.now(), FlowInput::Started(&facts));
         }

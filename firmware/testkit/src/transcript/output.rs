@@ -48,6 +48,8 @@ pub fn write_output(text: &mut String, output: &FlowOutput, first: LegId) {
                 format!("reply {id} {} {} {body}", reply.status, reply.media_type).trim_end()
             )
         }
+        FlowOutput::Script(message) => writeln!(text, "< script {}", String::from_utf8_lossy(message)),
+        FlowOutput::Log(line) => writeln!(text, "< log {line}"),
         FlowOutput::Notify(notice) => {
             let _ =
                 writeln!(text, "< notify {} {} {}", notice.topic, notice.request.method, notice.request.url);
@@ -200,13 +202,27 @@ fn action_text(action: &Action) -> String {
             format!("detect {}ms{fax}{voice}", detect.length_max.as_millis())
         }
         Action::Refer(target) => format!("refer {}", target_text(target)),
-        Action::Place(place) => format!(
-            "place {} from={} ring={}ms",
-            target_text(&place.target),
-            place.caller_id.number_or_anonymous(),
-            place.ring_max.as_millis()
-        ),
+        Action::Place(place) => {
+            let mut text = format!(
+                "place {} from={} ring={}ms",
+                target_text(&place.target),
+                place.caller_id.number_or_anonymous(),
+                place.ring_max.as_millis()
+            );
+            if let Some(name) = &place.caller_id.name {
+                let _ = write!(text, " name={name}");
+            }
+            for (name, value) in &place.extras.headers {
+                let _ = write!(text, " {name}={value}");
+            }
+            if let Some((user, _)) = &place.extras.credentials {
+                let _ = write!(text, " user={user}");
+            }
+            text
+        }
         Action::Bridge(leg) => format!("bridge {leg}"),
+        Action::Hear(hear) => format!("hear {}{}", hear.from, if hear.keys { " keys" } else { "" }),
+        Action::EarlyMedia => "early-media".to_owned(),
         Action::SendDigits(digits) => format!("digits {digits}"),
         Action::Pause(pause) => {
             let mut text = format!("pause {}ms", pause.length.as_millis());

@@ -7,6 +7,7 @@ use tipring_model::fetch::{HttpRequest, Method};
 use tipring_model::flow::{
     Action, Collect, Dial, DialOrder, FlowOutput, Pause, Place, Record, Reply, Sides, Step, Target,
 };
+use tipring_model::line::PlaceExtras;
 use tipring_model::prompt::{Gender, Prompt, PromptSource, Speech};
 use tipring_model::{ActionId, CallerId, Cause, DigitSet, Digits, FetchId, LegId, MessageId};
 
@@ -147,6 +148,7 @@ fn action(text: &str) -> Action {
             target: rest.split(' ').find_map(target).unwrap_or_else(|| panic!("no target: {rest}")),
             caller_id: value(rest, "from").map(CallerId::of).unwrap_or_default(),
             ring_max: time(rest, "ring").unwrap_or_default(),
+            extras: PlaceExtras::default(),
         }),
         "bridge" => Action::Bridge(leg(rest)),
         "digits" => Action::SendDigits(Digits::parse(rest).unwrap_or_default()),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Heavy or dangerous crates, and the only members that may name them.
-const DOORS: [(&str, &[&str]); 19] = [
+const DOORS: [(&str, &[&str]); 24] = [
     ("sled", &["tipring-spool"]),
     ("quick-xml", &["tipring-flows"]),
     ("audiopus", &["tipring-media"]),
@@ -23,6 +23,12 @@ const DOORS: [(&str, &[&str]); 19] = [
     ("tracing-subscriber", &["tipring-gateway"]),
     ("clap", &["tipring-gateway", "xtask"]),
     ("anyhow", &["tipring-gateway", "xtask"]),
+    // The JavaScript engine, and what shuts its process in.
+    ("rquickjs", &["tipring-flows"]),
+    ("seccompiler", &["tipring-gateway"]),
+    ("landlock", &["tipring-gateway"]),
+    ("close_fds", &["tipring-gateway"]),
+    ("libc", &["tipring-gateway"]),
     ("rtrb", &["tipring-media", "tipring-lines", "tipring-gateway"]),
 ];
 

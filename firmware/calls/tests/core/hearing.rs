@@ -1,0 +1,103 @@
+//! One leg hears another, with lines that do what each test says.
+
+use std::time::Duration;
+
+use crate::stage::{Stage, caller, placed};
+use tipring_calls::CallInput;
+use tipring_model::flow::{Action, ActionFailure, Hear, LegEvent, Outcome, Place, Target};
+use tipring_model::line::{LineEvent, PlaceExtras};
+use tipring_model::prompt::{Prompt, PromptSource};
+use tipring_model::{CallerId, Cause, LegId};
+use tipring_testkit::Clock;
+
+const HEAR_1: &str = "connect p1.1 o0.1";
+
+fn place() -> Action {
+    Action::Place(Place {
+        target: Target::Number("200".to_owned()),
+        caller_id: CallerId::default(),
+        ring_max: Duration::from_secs(20),
+        extras: PlaceExtras { headers: vec![("X-A".to_owned(), "1".to_owned())], ..PlaceExtras::default() },
+    })
+}
+
+fn hear(from: LegId) -> Action {
+    Action::Hear(Hear { from, keys: false })
+}
+
+/// A caller who is answered, and 200 and 201, which ring.
+fn two_placed() -> Stage {
+    let mut stage = Stage::answered(place());
+    stage.start(2, caller(), place());
+    stage.said();
+    stage
+}
+
+#[test]
+fn sound_begins_when_both_have_it_and_ends_with_either() {
+    let mut stage = two_placed();
+    stage.start(3, caller(), hear(placed(1)));
+    assert_eq!(stage.said(), [""; 0], "200 only rings");
+    stage.answer(placed(1));
+    assert_eq!(stage.said(), [HEAR_1]);
+    stage.released(placed(1), Cause::NormalClearing);
+    assert_eq!(stage.said(), ["disconnect p1.1 o0.1"]);
+    assert_eq!(stage.outcome_of(3), Some(Outcome::Done));
+}
+
+#[test]
+fn a_placed_leg_is_heard_before_it_answers() {
+    let mut stage = two_placed();
+    stage.start(3, caller(), hear(placed(1)));
+    stage.give(CallInput::Line(LineEvent::Alerting { leg: placed(1), early_media: true }));
+    assert_eq!(stage.said(), [HEAR_1]);
+    let early = stage.events.iter().filter(|event| **event == (placed(1), LegEvent::EarlyMedia)).count();
+    stage.give(CallInput::Line(LineEvent::Alerting { leg: placed(1), early_media: true }));
+    assert_eq!((early, stage.said()), (1, vec![]), "it is told once");
+}
+
+#[test]
+fn each_hears_one_and_a_new_one_takes_the_place_of_the_old() {
+    let mut stage = two_placed();
+    stage.answer(placed(1));
+    stage.answer(placed(2));
+    stage.start(3, caller(), hear(placed(1)));
+    stage.start(4, placed(2), hear(placed(1)));
+    assert_eq!(stage.said(), [HEAR_1, "connect p1.1 p1.2"]);
+    stage.start(5, caller(), hear(placed(2)));
+    assert_eq!(stage.said(), ["disconnect p1.1 o0.1", "connect p1.2 o0.1"]);
+    assert_eq!(stage.outcome_of(3), Some(Outcome::Cancelled));
+    // Who is in a bridge hears that one.
+    stage.start(6, placed(1), Action::Bridge(caller()));
+    assert_eq!(stage.outcome_of(6), None);
+    stage.start(7, placed(1), hear(placed(2)));
+    assert_eq!(stage.outcome_of(7), Some(Outcome::Failed(ActionFailure::LegState)));
+}
+
+#[test]
+fn nobody_hears_himself_or_who_is_not_there() {
+    let mut stage = two_placed();
+    for (id, from) in [(3, caller()), (4, placed(9))] {
+        stage.start(id, caller(), hear(from));
+        assert_eq!(stage.outcome_of(id), Some(Outcome::Failed(ActionFailure::LegState)), "{id}");
+    }
+}
+
+#[test]
+fn an_offered_leg_hears_what_is_played_once_there_is_early_media() {
+    let mut stage = Stage::offered(1, Clock::new());
+    let leg = stage.first();
+    stage.said();
+    let prompt = || Action::Prompt(Prompt::once(PromptSource::Music));
+    stage.start(1, leg, prompt());
+    assert_eq!(stage.outcome_of(1), Some(Outcome::Failed(ActionFailure::LegState)));
+    stage.start(2, leg, Action::EarlyMedia);
+    stage.start(3, leg, prompt());
+    let said = stage.said();
+    assert!(said[0].contains("early_media: true"), "{said:?}");
+    assert_eq!(said[1..], ["play o0.1 Music"]);
+    assert_eq!((stage.outcome_of(2), stage.outcome_of(3)), (Some(Outcome::Done), None));
+    // A second time nothing more is said.
+    stage.start(4, leg, Action::EarlyMedia);
+    assert_eq!((stage.outcome_of(4), stage.said()), (Some(Outcome::Done), vec![]));
+}

@@ -1,0 +1,209 @@
+//! What can be told of a scenario before it runs: whether it is a program, and whether it names
+//! what the box does not have.
+
+use std::time::Duration;
+
+use super::interpreter::{Bounds, syntax};
+use super::message::{Fault, FaultKind};
+use super::settings::CHARS_MAX;
+use crate::Finding;
+
+/// Global names that only refuse, and members that do.
+const ABSENT: [&str; 30] = [
+    "ACD.",
+    "ASR.",
+    "AI.createDialogflow",
+    "Avatar.",
+    "SmartQueue.",
+    "StreamingAgent",
+    "OpenAI.",
+    "ElevenLabs.",
+    "Gemini.",
+    "Ultravox.",
+    "Cartesia.",
+    "Yandex.",
+    "CCAI.",
+    "PushService.",
+    "VoximplantAPI",
+    "WebSocket",
+    "MeasurementProtocol",
+    "PhoneNumber.getInfo",
+    "callWhatsappUser",
+    "createASR",
+    "createWebSocket",
+    "allowWebSocketConnections",
+    "createStreamingAgent",
+    "enqueueACDRequest",
+    "enqueueTask",
+    "handleMicStatus",
+    "enableBeepDetection",
+    "disableBeepDetection",
+    "StatisticsForIncomingWebsockets",
+    "TraceForIncomingWebsockets",
+];
+/// Modules that are not there, and one that does nothing.
+const MODULES: [&str; 13] = [
+    "ACD",
+    "ASR",
+    "Avatar",
+    "ElevenLabs",
+    "Gemini",
+    "OpenAI",
+    "PushService",
+    "SmartQueue",
+    "StreamingAgent",
+    "Ultravox",
+    "Cartesia",
+    "Yandex",
+    "VoximplantAPI",
+];
+/// Findings of one scenario.
+const FINDINGS_MAX: usize = 50;
+
+/// Checks a scenario.
+pub(super) fn check(bytes: &[u8]) -> Vec<Finding> {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return vec![fatal(FaultKind::Syntax.code(), 1, 1, "not text in UTF-8")];
+    };
+    if text.chars().count() > CHARS_MAX {
+        return vec![fatal("TR-SCRIPT-LENGTH", 1, 1, "")];
+    }
+    match syntax(text, Bounds { callback: Duration::MAX, ..Bounds::default() }) {
+        Err(Fault { kind, text, line, column, .. }) => {
+            vec![fatal(kind.code(), line.max(1), column.max(1), &text)]
+        }
+        Ok(()) => absent(text),
+    }
+}
+
+fn fatal(code: &'static str, line: u32, column: u32, subject: &str) -> Finding {
+    Finding { code, fatal: true, line, column, subject: subject.to_owned() }
+}
+
+/// Names in the program's own words, not in its texts and comments.
+fn absent(text: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (at, line) in words_alone(text).lines().enumerate() {
+        let number = u32::try_from(at + 1).unwrap_or(u32::MAX);
+        let modules = MODULES.iter().map(|name| (format!("Modules.{name}"), true));
+        for (name, whole) in ABSENT.iter().map(|name| ((*name).to_owned(), false)).chain(modules) {
+            let Some(found) = line.find(&name) else { continue };
+            let is_part =
+                |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$');
+            let before = line.get(..found).and_then(|before| before.chars().next_back());
+            let after = line.get(found + name.len()..).and_then(|after| after.chars().next());
+            let is_global = name.ends_with('.') || name.contains("Socket") && !name.contains("Incoming");
+            if (whole && is_part(after)) || (is_global && (is_part(before) || before == Some('.'))) {
+                continue;
+            }
+            if findings.len() < FINDINGS_MAX {
+                let column =
+                    u32::try_from(line.get(..found).map_or(0, |s| s.chars().count()) + 1).unwrap_or(1);
+                findings.push(Finding {
+                    code: "TR-SCRIPT-ABSENT",
+                    fatal: false,
+                    line: number,
+                    column,
+                    subject: name.trim_end_matches('.').to_owned(),
+                });
+            }
+        }
+    }
+    findings
+}
+
+/// The text with the insides of texts and comments blanked; lines stay lines.
+fn words_alone(text: &str) -> String {
+    #[derive(Clone, Copy, PartialEq)]
+    enum In {
+        Code,
+        Quote(char),
+        Line,
+        Block,
+    }
+    let mut inside = In::Code;
+    let mut plain = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let shown = match inside {
+            In::Code => {
+                inside = match (c, chars.peek()) {
+                    ('\'' | '"' | '`', _) => In::Quote(c),
+                    ('/', Some('/')) => In::Line,
+                    ('/', Some('*')) => In::Block,
+                    _ => In::Code,
+                };
+                c
+            }
+            In::Quote(quote) => {
+                if c == '\\' {
+                    plain.push(' ');
+                    if let Some(next) = chars.next() {
+                        plain.push(if next == '\n' { next } else { ' ' });
+                    }
+                    continue;
+                }
+                if c == quote || (c == '\n' && quote != '`') {
+                    inside = In::Code;
+                }
+                ' '
+            }
+            In::Line => {
+                if c == '\n' {
+                    inside = In::Code;
+                }
+                ' '
+            }
+            In::Block => {
+                if c == '*' && chars.peek() == Some(&'/') {
+                    chars.next();
+                    plain.push(' ');
+                    inside = In::Code;
+                }
+                ' '
+            }
+        };
+        plain.push(if c == '\n' { c } else { shown });
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Vec<(&'static str, bool, u32, u32, String)> {
+        check(text.as_bytes())
+            .into_iter()
+            .map(|one| (one.code, one.fatal, one.line, one.column, one.subject))
+            .collect()
+    }
+
+    #[test]
+    fn a_program_is_no_finding_and_does_not_run() {
+        assert_eq!(found("VoxEngine.addEventListener(AppEvents.Started, () => {});\nwhile (true) {}"), []);
+        assert_eq!(found("'use strict';\nlet a = 1;"), []);
+        assert_eq!(found(""), []);
+    }
+
+    #[test]
+    fn a_syntax_error_has_its_line() {
+        let findings = check(b"let a = 1;\nfunction f( {\n}");
+        assert_eq!((findings[0].code, findings[0].fatal, findings[0].line), ("TR-SCRIPT-SYNTAX", true, 3));
+        let findings = check(b"let a = ;");
+        assert_eq!((findings[0].line, findings[0].column), (1, 9));
+        assert_eq!(check(b"'use strict'; with (a) {}")[0].code, "TR-SCRIPT-SYNTAX");
+        assert_eq!(check(b"\xff")[0].code, "TR-SCRIPT-SYNTAX");
+        assert_eq!(check(&vec![b' '; CHARS_MAX + 1])[0].code, "TR-SCRIPT-LENGTH");
+        assert_eq!(check("[".repeat(100_000).as_bytes())[0].code, "TR-SCRIPT-SYNTAX");
+    }
+
+    #[test]
+    fn what_the_box_does_not_have_is_named() {
+        let text = "require(Modules.ASR);\nlet x = 'Modules.ASR'; // createASR\nVoxEngine.createASR();\n";
+        let absent =
+            |line, column, subject: &str| ("TR-SCRIPT-ABSENT", false, line, column, subject.to_owned());
+        assert_eq!(found(text), [absent(1, 9, "Modules.ASR"), absent(3, 11, "createASR")]);
+        assert_eq!(found("myASR.x; a.ASR.x; Modules.ASRX; /* ASR.x */ `ASR.x`; '\\'ASR.x'"), []);
+    }
+}

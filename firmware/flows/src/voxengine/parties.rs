@@ -1,0 +1,643 @@
+//! Calls of a session: who is rung, who answers, who is gone.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use tipring_model::call::CallFacts;
+use tipring_model::flow::{Action, ActionFailure, LegEvent, Moment, Outcome, Pause, Place, Referred, Target};
+use tipring_model::line::PlaceExtras;
+use tipring_model::{ActionId, CallerId, Cause, DigitSet, Digits, LegId, Number};
+
+use super::message::{CallKind, CallTold, Command, Told};
+use super::session::{Session, Work};
+
+/// The call with which a session begins has this number; the script counts its own from 1.
+pub(super) const FIRST: u32 = 0;
+/// An incoming call that nobody answers is let go after this.
+const UNANSWERED_MAX: Duration = Duration::from_secs(60);
+/// Shortest and longest ringing of a placed call.
+const RING_MIN: Duration = Duration::from_secs(10);
+const RING_MAX: Duration = Duration::from_secs(400);
+/// Calls of one session, those included that are over.
+const CALLS_MAX: usize = 1_000;
+/// Telephones of one person.
+const PHONES_MAX: usize = 8;
+/// Transfers of one call.
+const REFERS_MAX: u32 = 10;
+/// Header fields of a placed call.
+const HEADERS_MAX: usize = 32;
+const HEADER_BYTES_MAX: usize = 1_024;
+/// Digits that wait to be sent on one call.
+const DIGITS_MAX: usize = 1_024;
+
+/// How far a call is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Standing {
+    /// It came in, and is not answered.
+    Offered,
+    /// It is placed, and not answered.
+    Placed,
+    Connected,
+}
+
+/// A piece of what `sendDigits` sends.
+#[derive(Clone, PartialEq, Debug)]
+enum Piece {
+    Digits(Digits),
+    Pause(Duration),
+}
+
+/// One call.
+#[derive(Debug)]
+pub(super) struct Party {
+    pub(super) standing: Standing,
+    /// Those that ring for it; once it is answered, the one that did.
+    pub(super) legs: Vec<LegId>,
+    /// Placings that have not ended.
+    placing: Vec<ActionId>,
+    /// Sound passes before the answer.
+    pub(super) is_early: bool,
+    pub(super) wants_keys: bool,
+    is_ringing: bool,
+    due: Option<Instant>,
+    /// The most telling of what kept its telephones from answering.
+    refused: Option<Cause>,
+    digits: VecDeque<Piece>,
+    sends: bool,
+    refers: u32,
+    is_answering: bool,
+    /// It was let go from here.
+    is_let_go: bool,
+}
+
+impl Party {
+    const fn new(standing: Standing) -> Self {
+        Self {
+            standing,
+            legs: Vec::new(),
+            placing: Vec::new(),
+            is_early: false,
+            wants_keys: false,
+            is_ringing: false,
+            due: None,
+            refused: None,
+            digits: VecDeque::new(),
+            sends: false,
+            refers: 0,
+            is_answering: false,
+            is_let_go: false,
+        }
+    }
+}
+
+/// Every call that is not over.
+#[derive(Default, Debug)]
+pub(super) struct Parties {
+    live: BTreeMap<u32, Party>,
+    begun: usize,
+}
+
+impl Parties {
+    pub(super) fn has_live(&self) -> bool {
+        !self.live.is_empty()
+    }
+
+    pub(super) fn get(&self, call: u32) -> Option<&Party> {
+        self.live.get(&call)
+    }
+
+    pub(super) fn get_mut(&mut self, call: u32) -> Option<&mut Party> {
+        self.live.get_mut(&call)
+    }
+
+    pub(super) fn of_leg(&self, leg: LegId) -> Option<u32> {
+        self.live.iter().find(|(_, party)| party.legs.contains(&leg)).map(|(call, _)| *call)
+    }
+
+    /// The leg of a call, if it is one alone.
+    pub(super) fn leg(&self, call: u32) -> Option<LegId> {
+        match self.live.get(&call).map(|party| party.legs.as_slice()) {
+            Some([leg]) => Some(*leg),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The leg of a call to which can be played.
+    pub(super) fn audible(&self, call: u32) -> Option<LegId> {
+        let party = self.live.get(&call)?;
+        let hears =
+            party.standing == Standing::Connected || (party.standing == Standing::Offered && party.is_early);
+        self.leg(call).filter(|_| hears)
+    }
+
+    pub(super) fn is_connected(&self, call: u32) -> bool {
+        self.live.get(&call).is_some_and(|party| party.standing == Standing::Connected)
+    }
+
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.live.values().filter_map(|party| party.due).min()
+    }
+}
+
+impl Session {
+    /// The call with which the session begins.
+    pub(super) fn first_call(&mut self, now: Moment, facts: &CallFacts, leg: LegId) {
+        let mut party = Party::new(Standing::Offered);
+        party.legs.push(leg);
+        party.due = Some(now.instant + UNANSWERED_MAX);
+        self.parties.live.insert(FIRST, party);
+        self.parties.begun += 1;
+        let from = facts.from.number_or_anonymous();
+        self.tell(
+            now,
+            Told::Alerting {
+                call: FIRST,
+                from,
+                name: facts.from.name.as_deref().unwrap_or(""),
+                to: facts.to.as_str(),
+                from_uri: &facts.origin.from_uri,
+                to_uri: &facts.origin.to_uri,
+                headers: &facts.origin.headers,
+                kind: if facts.origin.extension.is_some() { "user" } else { "pstn" },
+            },
+        );
+        if facts.answered {
+            self.connected(now, FIRST, leg);
+        }
+    }
+
+    fn call_event(&mut self, now: Moment, told: CallTold) {
+        self.tell(now, Told::Call(told));
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what is not about a call goes to its sound")]
+    pub(super) fn party_command(&mut self, now: Moment, command: Command) {
+        match command {
+            Command::Call { .. } => self.place(now, command),
+            Command::Answer { call } => self.answer(call),
+            Command::Reject { call, code } => {
+                if self.parties.get(call).is_some_and(|party| party.standing == Standing::Offered) {
+                    self.let_go(call, Action::Reject(Cause::from_sip_status(code)));
+                }
+            }
+            Command::Hangup { call } => self.hang_up(call),
+            // The box tells a caller by itself that it rings.
+            Command::Ring { .. } => {}
+            Command::Early { call } => self.early_media(call),
+            Command::Tones { call, on } => {
+                if let Some(party) = self.parties.get_mut(call) {
+                    party.wants_keys = on;
+                }
+            }
+            Command::Digits { call, digits } => self.digits(call, &digits),
+            Command::Refer { call, to } => self.refer(now, call, &to),
+            other => self.sound_command(now, other),
+        }
+    }
+
+    // --- Placing.
+
+    /// A session that ends places no calls.
+    pub(super) fn not_called(&mut self, now: Moment, command: &Command) {
+        if let Command::Call { call, .. } = command {
+            self.failed(now, *call, 503, "the session ends");
+        }
+    }
+
+    fn failed(&mut self, now: Moment, call: u32, code: u16, reason: &'static str) {
+        self.call_event(
+            now,
+            CallTold { code: Some(code), reason: Some(reason), ..CallTold::new(call, "failed") },
+        );
+    }
+
+    fn place(&mut self, now: Moment, command: Command) {
+        let Command::Call { call, kind, to, callerid, name, headers, user, password, wait_ms } = command
+        else {
+            return;
+        };
+        if call == FIRST || self.parties.live.contains_key(&call) {
+            return;
+        }
+        if self.parties.begun >= CALLS_MAX {
+            return self.failed(now, call, 503, "too many calls in one session");
+        }
+        let targets = match self.targets(kind, &to) {
+            Ok(targets) => targets,
+            Err((code, reason)) => return self.failed(now, call, code, reason),
+        };
+        let fits = |text: &str| text.len() <= HEADER_BYTES_MAX && !text.contains(char::is_control);
+        let headers: Vec<(String, String)> = headers
+            .into_iter()
+            .filter(|(name, value)| {
+                let is_extra = name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("x-"));
+                let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+                is_extra && is_name && fits(name) && fits(value)
+            })
+            .take(HEADERS_MAX)
+            .collect();
+        let credentials = user.zip(password).filter(|(user, password)| fits(user) && fits(password));
+        let caller_id = CallerId {
+            number: Some(Number::new(&callerid)).filter(|number| !number.is_empty()),
+            name: Some(name).filter(|name| !name.is_empty() && fits(name)),
+        };
+        let ring_max = Duration::from_millis(u64::from(wait_ms)).clamp(RING_MIN, RING_MAX);
+        self.parties.begun += 1;
+        self.parties.live.insert(call, Party::new(Standing::Placed));
+        for target in targets {
+            let extras = PlaceExtras {
+                headers: headers.clone(),
+                credentials: credentials.clone(),
+                auto_answer: false,
+            };
+            let place = Place { target, caller_id: caller_id.clone(), ring_max, extras };
+            let action = self.act(None, Action::Place(place), Work::Place(call));
+            if let Some(party) = self.parties.get_mut(call) {
+                party.placing.push(action);
+            }
+        }
+    }
+
+    /// Whom a call is for.
+    fn targets(&self, kind: CallKind, to: &str) -> Result<Vec<Target>, (u16, &'static str)> {
+        match kind {
+            CallKind::Pstn => {
+                if !Number::new(to).is_decimal() {
+                    return Err((404, "Invalid number"));
+                }
+                Ok(vec![Target::Trunk { line: None, number: to.to_owned() }])
+            }
+            CallKind::Sip => {
+                let address = to.strip_prefix("sips:").or_else(|| to.strip_prefix("sip:")).unwrap_or(to);
+                let is_graphic = address.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"".contains(&b));
+                let parts =
+                    address.split_once('@').filter(|(user, host)| !user.is_empty() && !host.is_empty());
+                if !is_graphic || parts.is_none() {
+                    return Err((404, "Invalid number"));
+                }
+                Ok(vec![Target::Sip(address.to_owned())])
+            }
+            CallKind::User => {
+                let user = self.directory.users.iter().find(|user| user.id == to);
+                let phones: Vec<&String> = match user {
+                    Some(user) => user.phones.iter().take(PHONES_MAX).collect(),
+                    None => {
+                        let own = self.directory.phones.iter().map(|phone| &phone.number);
+                        own.filter(|number| *number == to).take(1).collect()
+                    }
+                };
+                if phones.is_empty() {
+                    return Err((404, "Invalid number"));
+                }
+                Ok(phones.into_iter().map(|number| Target::Number(number.clone())).collect())
+            }
+            CallKind::Conference => Err((503, "Not available")),
+        }
+    }
+
+    // --- What a script does with a call.
+
+    fn answer(&mut self, call: u32) {
+        let Some(leg) = self.parties.leg(call) else { return };
+        let Some(party) = self.parties.get_mut(call).filter(|party| party.standing == Standing::Offered)
+        else {
+            return;
+        };
+        if !std::mem::replace(&mut party.is_answering, true) {
+            self.act(Some(leg), Action::Answer, Work::Answer(call));
+        }
+    }
+
+    fn early_media(&mut self, call: u32) {
+        let Some(leg) = self.parties.leg(call) else { return };
+        let Some(party) = self.parties.get_mut(call) else { return };
+        if party.standing == Standing::Offered && !std::mem::replace(&mut party.is_early, true) {
+            self.act(Some(leg), Action::EarlyMedia, Work::Silent);
+        }
+    }
+
+    pub(super) fn hang_up(&mut self, call: u32) {
+        self.let_go(call, Action::Release(Cause::NormalClearing));
+    }
+
+    fn let_go(&mut self, call: u32, how: Action) {
+        let Some(party) = self.parties.get_mut(call) else { return };
+        if std::mem::replace(&mut party.is_let_go, true) {
+            return;
+        }
+        party.due = None;
+        if party.standing == Standing::Placed {
+            // A leg that rings goes with its placing.
+            let placing = party.placing.clone();
+            for action in placing {
+                self.push(tipring_model::flow::FlowOutput::Cancel(action));
+            }
+            return;
+        }
+        if let Some(leg) = self.parties.leg(call) {
+            self.act(Some(leg), how, Work::Silent);
+        }
+    }
+
+    pub(super) fn release_all(&mut self) {
+        let calls: Vec<u32> = self.parties.live.keys().copied().collect();
+        for call in calls {
+            self.hang_up(call);
+        }
+    }
+
+    fn digits(&mut self, call: u32, text: &str) {
+        let Some(party) = self.parties.get_mut(call) else { return };
+        if party.digits.len() + text.len() > DIGITS_MAX {
+            return self.log("digits are not sent: too many wait already");
+        }
+        let mut run = Digits::new();
+        for key in text.chars() {
+            match tipring_model::Digit::from_char(key) {
+                Some(digit) => run.push(digit),
+                None if key == 'p' => {
+                    if !run.is_empty() {
+                        party.digits.push_back(Piece::Digits(std::mem::take(&mut run)));
+                    }
+                    party.digits.push_back(Piece::Pause(Duration::from_secs(1)));
+                }
+                None => {}
+            }
+        }
+        if !run.is_empty() {
+            party.digits.push_back(Piece::Digits(run));
+        }
+        self.send_digits(call);
+    }
+
+    fn send_digits(&mut self, call: u32) {
+        let Some(leg) = self.parties.leg(call).filter(|_| self.parties.is_connected(call)) else { return };
+        let Some(party) = self.parties.get_mut(call).filter(|party| !party.sends) else { return };
+        let Some(piece) = party.digits.pop_front() else { return };
+        party.sends = true;
+        let action = match piece {
+            Piece::Digits(digits) => Action::SendDigits(digits),
+            Piece::Pause(length) => Action::Pause(Pause { length, finish: DigitSet::NONE, keeps_key: false }),
+        };
+        self.act(Some(leg), action, Work::Digits(call));
+    }
+
+    fn refer(&mut self, now: Moment, call: u32, to: &str) {
+        let not = |code, reason| CallTold {
+            code: Some(code),
+            reason: Some(reason),
+            ..CallTold::new(call, "not_transferred")
+        };
+        let Some(leg) = self.parties.leg(call).filter(|_| self.parties.is_connected(call)) else {
+            return self.call_event(now, not(481, "the call is not connected"));
+        };
+        let Some(party) = self.parties.get_mut(call) else { return };
+        party.refers += 1;
+        if party.refers > REFERS_MAX {
+            return self.call_event(now, not(503, "too many transfers of one call"));
+        }
+        let target = match to.strip_prefix("sip:").or_else(|| to.strip_prefix("sips:")) {
+            Some(address) => self.targets(CallKind::Sip, address).ok().and_then(|mut all| all.pop()),
+            None => {
+                let number: String =
+                    to.chars().filter(|c| c.is_ascii_digit() || "+*#".contains(*c)).collect();
+                Some(number).filter(|number| !number.is_empty()).map(Target::Number)
+            }
+        };
+        match target {
+            Some(target) => drop(self.act(Some(leg), Action::Refer(target), Work::Refer(call))),
+            None => self.call_event(now, not(404, "Invalid number")),
+        }
+    }
+
+    // --- What becomes of it.
+
+    pub(super) fn leg_event(&mut self, now: Moment, leg: LegId, event: LegEvent) {
+        if let LegEvent::Placed { by, .. } = event {
+            return self.placed(leg, by);
+        }
+        let Some(call) = self.parties.of_leg(leg) else { return };
+        match event {
+            LegEvent::Alerting => {
+                let Some(party) = self.parties.get_mut(call) else { return };
+                if !std::mem::replace(&mut party.is_ringing, true) {
+                    self.call_event(now, CallTold::new(call, "ringing"));
+                }
+            }
+            LegEvent::EarlyMedia => {
+                let Some(party) = self.parties.get_mut(call) else { return };
+                if !std::mem::replace(&mut party.is_early, true) {
+                    self.call_event(now, CallTold::new(call, "audio"));
+                }
+            }
+            LegEvent::Answered(_) => self.connected(now, call, leg),
+            LegEvent::Digit(digit) => {
+                if self.parties.get(call).is_some_and(|party| party.wants_keys) {
+                    let tone = Some(digit.to_string());
+                    self.call_event(now, CallTold { tone, kind: Some("1"), ..CallTold::new(call, "tone") });
+                }
+            }
+            LegEvent::Held(held) => {
+                self.call_event(now, CallTold::new(call, if held { "hold" } else { "unhold" }));
+            }
+            LegEvent::Released(cause) => self.leg_gone(now, call, leg, cause),
+            LegEvent::Placed { .. } | LegEvent::Room(_) | LegEvent::Queue(_) | LegEvent::Streaming(_) => {}
+        }
+    }
+
+    fn placed(&mut self, leg: LegId, by: ActionId) {
+        if let Some(Work::Place(call)) = self.works.get(&by).copied()
+            && let Some(party) = self.parties.get_mut(call)
+        {
+            party.legs.push(leg);
+        }
+    }
+
+    fn connected(&mut self, now: Moment, call: u32, leg: LegId) {
+        let Some(party) = self.parties.get_mut(call) else { return };
+        if party.standing == Standing::Connected {
+            return;
+        }
+        let was_early = party.is_early;
+        let is_placed = party.standing == Standing::Placed;
+        party.standing = Standing::Connected;
+        party.due = None;
+        let others: Vec<LegId> = party.legs.iter().copied().filter(|one| *one != leg).collect();
+        party.legs = vec![leg];
+        for other in others {
+            self.act(Some(other), Action::Release(Cause::AnsweredElsewhere), Work::Silent);
+        }
+        self.call_event(now, CallTold::new(call, "connected"));
+        if is_placed && !was_early {
+            self.call_event(now, CallTold::new(call, "audio"));
+        }
+        self.send_digits(call);
+    }
+
+    fn leg_gone(&mut self, now: Moment, call: u32, leg: LegId, cause: Cause) {
+        let Some(party) = self.parties.get_mut(call) else { return };
+        party.legs.retain(|one| *one != leg);
+        if party.standing == Standing::Placed {
+            party.refused = Some(more_telling(party.refused, cause));
+            return self.unanswered(now, call);
+        }
+        self.gone(now, call, cause);
+    }
+
+    /// None of its telephones is left, and none has answered.
+    fn unanswered(&mut self, now: Moment, call: u32) {
+        let Some(party) = self.parties.get(call) else { return };
+        if party.standing != Standing::Placed || !party.legs.is_empty() || !party.placing.is_empty() {
+            return;
+        }
+        let cause =
+            if party.is_let_go { Cause::Cancelled } else { party.refused.unwrap_or(Cause::NoCircuit) };
+        self.gone(now, call, cause);
+    }
+
+    fn gone(&mut self, now: Moment, call: u32, cause: Cause) {
+        let Some(party) = self.parties.live.remove(&call) else { return };
+        self.call_lost(call);
+        let (code, reason) = words(cause);
+        if party.standing == Standing::Placed {
+            return self.failed(now, call, code, reason);
+        }
+        let code = if cause == Cause::NormalClearing { 200 } else { code };
+        self.call_event(
+            now,
+            CallTold { code: Some(code), reason: Some(reason), ..CallTold::new(call, "disconnected") },
+        );
+    }
+
+    pub(super) fn action_ended(&mut self, now: Moment, id: ActionId, outcome: Outcome) {
+        let Some(work) = self.works.remove(&id) else { return };
+        match work {
+            Work::Answer(call) => {
+                if let (Outcome::Done, Some(leg)) = (&outcome, self.parties.leg(call)) {
+                    self.connected(now, call, leg);
+                }
+            }
+            Work::Place(call) => {
+                let Some(party) = self.parties.get_mut(call) else { return };
+                party.placing.retain(|action| *action != id);
+                match outcome {
+                    Outcome::Failed(ActionFailure::NoTarget(cause)) => {
+                        party.refused = Some(more_telling(party.refused, cause));
+                    }
+                    Outcome::Failed(_) => {
+                        party.refused = Some(more_telling(party.refused, Cause::NoCircuit));
+                    }
+                    Outcome::Done
+                    | Outcome::Interrupted(_)
+                    | Outcome::Collected(_)
+                    | Outcome::Recorded(_)
+                    | Outcome::Dialed(_)
+                    | Outcome::Left(_)
+                    | Outcome::Queued(_)
+                    | Outcome::Mailbox(_)
+                    | Outcome::Streamed(_)
+                    | Outcome::Detected(_)
+                    | Outcome::Referred(_)
+                    | Outcome::Cancelled
+                    | Outcome::LegGone => {}
+                }
+                self.unanswered(now, call);
+            }
+            Work::Digits(call) => {
+                if let Some(party) = self.parties.get_mut(call) {
+                    party.sends = false;
+                    self.send_digits(call);
+                }
+            }
+            Work::Refer(call) => self.referred(now, call, &outcome),
+            Work::Play { player, call } => self.played(now, (player, call), id, &outcome),
+            Work::Record(recorder) => self.recorded(now, recorder, &outcome),
+            Work::Silent => self.sound_ended(id),
+        }
+    }
+
+    fn referred(&mut self, now: Moment, call: u32, outcome: &Outcome) {
+        let told = match outcome {
+            Outcome::Referred(Referred { response: 200..=299, call: None | Some(200..=299) }) => {
+                CallTold::new(call, "transferred")
+            }
+            Outcome::Referred(referred) => CallTold {
+                code: Some(referred.call.unwrap_or(referred.response)),
+                reason: Some("Transfer failed"),
+                ..CallTold::new(call, "not_transferred")
+            },
+            Outcome::Failed(_)
+            | Outcome::Done
+            | Outcome::Interrupted(_)
+            | Outcome::Collected(_)
+            | Outcome::Recorded(_)
+            | Outcome::Dialed(_)
+            | Outcome::Left(_)
+            | Outcome::Queued(_)
+            | Outcome::Mailbox(_)
+            | Outcome::Streamed(_)
+            | Outcome::Detected(_)
+            | Outcome::Cancelled
+            | Outcome::LegGone => CallTold {
+                code: Some(501),
+                reason: Some("Not available on this line"),
+                ..CallTold::new(call, "not_transferred")
+            },
+        };
+        self.call_event(now, told);
+    }
+
+    pub(super) fn parties_due(&mut self, now: Moment) {
+        let due: Vec<u32> = self
+            .parties
+            .live
+            .iter()
+            .filter(|(_, party)| party.due.is_some_and(|due| due <= now.instant))
+            .map(|(call, _)| *call)
+            .collect();
+        for call in due {
+            self.let_go(call, Action::Release(Cause::NoAnswer));
+        }
+    }
+}
+
+/// Of two refusals, the one that says more: busy before silence before no line.
+fn more_telling(one: Option<Cause>, other: Cause) -> Cause {
+    let weight = |cause| match cause {
+        Cause::Busy => 5,
+        Cause::Rejected => 4,
+        Cause::NoAnswer | Cause::NoUserResponse => 3,
+        Cause::Unallocated | Cause::InvalidNumber => 2,
+        Cause::NormalClearing
+        | Cause::DestinationOutOfOrder
+        | Cause::NetworkOutOfOrder
+        | Cause::TemporaryFailure
+        | Cause::Incompatible
+        | Cause::RecoveryOnTimer
+        | Cause::NotAllowed
+        | Cause::Cancelled
+        | Cause::AnsweredElsewhere
+        | Cause::Unspecified => 1,
+        Cause::NoCircuit => 0,
+    };
+    match one {
+        Some(one) if weight(one) >= weight(other) => one,
+        Some(_) | None => other,
+    }
+}
+
+/// The vendor's code and words for a cause.
+const fn words(cause: Cause) -> (u16, &'static str) {
+    match cause {
+        Cause::Busy => (486, "Busy"),
+        Cause::Cancelled | Cause::AnsweredElsewhere => (487, "Request terminated"),
+        Cause::Unallocated | Cause::InvalidNumber => (404, "Invalid number"),
+        Cause::NoUserResponse | Cause::DestinationOutOfOrder => (480, "Unavailable"),
+        Cause::NoAnswer | Cause::RecoveryOnTimer => (408, "No answer"),
+        Cause::Rejected | Cause::NotAllowed => (603, "Declined"),
+        Cause::NormalClearing => (603, "Normal call clearing"),
+        Cause::NoCircuit | Cause::TemporaryFailure => (503, "Service unavailable"),
+        Cause::NetworkOutOfOrder | Cause::Unspecified => (500, "Internal error"),
+        Cause::Incompatible => (488, "Not acceptable here"),
+    }
+}

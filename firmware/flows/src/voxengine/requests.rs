@@ -1,0 +1,162 @@
+//! `Net.httpRequest`: requests to servers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tipring_model::FetchId;
+use tipring_model::fetch::{Body, FetchError, HttpRequest, HttpResponse, Method};
+use tipring_model::flow::{FlowOutput, Moment};
+
+use super::message::{Fetch, Fetched, Told};
+use super::session::{Session, Stage};
+use crate::address;
+
+/// Requests at one time; the prelude keeps the others waiting.
+const ACTIVE_MAX: usize = 3;
+/// Longest answer, in bytes.
+const ANSWER_BYTES_MAX: usize = 2_000_000;
+/// Longest body of a request, in bytes.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+const TIMEOUT_MAX: Duration = Duration::from_secs(90);
+const CONNECT_MAX: Duration = Duration::from_secs(6);
+const REDIRECTS_MAX: u8 = 5;
+const HEADERS_MAX: usize = 64;
+const HEADER_BYTES_MAX: usize = 4_095;
+/// Header fields that are the box's own affair.
+const OWN_HEADERS: [&str; 6] =
+    ["host", "content-length", "content-type", "connection", "transfer-encoding", "expect"];
+
+/// What the script is told instead of a status.
+mod code {
+    pub(super) const LIMIT: i32 = 0;
+    pub(super) const BAD_URL: i32 = -2;
+    pub(super) const NOT_FOUND: i32 = -3;
+    pub(super) const NO_CONNECTION: i32 = -4;
+    pub(super) const REDIRECTS: i32 = -5;
+    pub(super) const NETWORK: i32 = -6;
+    pub(super) const TIMEOUT: i32 = -7;
+    pub(super) const INTERNAL: i32 = -8;
+    pub(super) const TOO_LARGE: i32 = -9;
+}
+
+/// Requests under way: their names here, those of the script, and whether it wants bytes.
+#[derive(Default, Debug)]
+pub(super) struct Requests {
+    active: BTreeMap<FetchId, (u32, bool)>,
+    made: u32,
+}
+
+impl Requests {
+    pub(super) fn has_active(&self) -> bool {
+        !self.active.is_empty()
+    }
+}
+
+impl Session {
+    pub(super) fn fetch(&mut self, now: Moment, fetch: Fetch) {
+        let (script_id, raw) = (fetch.id, fetch.raw);
+        if self.stage == Stage::Terminated {
+            return;
+        }
+        if self.requests.active.len() >= ACTIVE_MAX {
+            return self.not_fetched(now, script_id, code::LIMIT, "too many requests at one time");
+        }
+        match request_of(fetch) {
+            Err((code, error)) => self.not_fetched(now, script_id, code, error),
+            Ok(request) => {
+                self.requests.made += 1;
+                let id = FetchId(self.requests.made);
+                self.requests.active.insert(id, (script_id, raw));
+                self.push(FlowOutput::Fetch { id, request, document: None });
+            }
+        }
+    }
+
+    fn not_fetched(&mut self, now: Moment, id: u32, code: i32, error: &'static str) {
+        let fetched = Fetched { id, code, text: None, bytes: None, headers: Vec::new(), error: Some(error) };
+        self.tell(now, Told::Fetched(fetched));
+    }
+
+    pub(super) fn fetched(&mut self, now: Moment, id: FetchId, answer: Result<&HttpResponse, FetchError>) {
+        let Some((id, raw)) = self.requests.active.remove(&id) else { return };
+        match answer {
+            Err(error) => self.not_fetched(now, id, code_of(error), error.code()),
+            Ok(answer) => {
+                // Text grows when it is written down; what then would be too long is too long.
+                let text = (!raw).then(|| String::from_utf8_lossy(&answer.body).into_owned());
+                let written =
+                    text.as_ref().map_or(0, |text| serde_json::to_string(text).map_or(0, |t| t.len()));
+                if written > super::message::MESSAGE_BYTES_MAX / 2 {
+                    return self.not_fetched(now, id, code::TOO_LARGE, FetchError::TooLarge.code());
+                }
+                let bytes = raw.then(|| STANDARD.encode(&answer.body));
+                let (code, headers) = (i32::from(answer.status), answer.headers.clone());
+                self.tell(now, Told::Fetched(Fetched { id, code, text, bytes, headers, error: None }));
+            }
+        }
+    }
+}
+
+const fn code_of(error: FetchError) -> i32 {
+    match error {
+        FetchError::BadUrl => code::BAD_URL,
+        FetchError::NameNotFound => code::NOT_FOUND,
+        FetchError::Unreachable | FetchError::AddressRefused => code::NO_CONNECTION,
+        FetchError::TooManyRedirects => code::REDIRECTS,
+        FetchError::Cut | FetchError::Tls | FetchError::Protocol => code::NETWORK,
+        FetchError::Timeout => code::TIMEOUT,
+        FetchError::TooLarge => code::TOO_LARGE,
+        FetchError::Overload => code::LIMIT,
+    }
+}
+
+fn request_of(fetch: Fetch) -> Result<HttpRequest, (i32, &'static str)> {
+    let url = address::absolute(&fetch.url).ok_or((code::BAD_URL, FetchError::BadUrl.code()))?;
+    let method = Method::parse(&fetch.method).ok_or((code::INTERNAL, "there is no such method"))?;
+    let fits = |text: &str| text.len() <= HEADER_BYTES_MAX && !text.contains(char::is_control);
+    let is_name = |name: &str| {
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.!#$%&'*+^`|~".contains(&b))
+    };
+    if fetch.headers.len() > HEADERS_MAX
+        || fetch.headers.iter().any(|(name, value)| !is_name(name) || !fits(name) || !fits(value))
+    {
+        return Err((code::INTERNAL, "a header field is not well formed or too long"));
+    }
+    let bytes = match (fetch.text, fetch.bytes) {
+        (Some(text), _) => Some(text.into_bytes()),
+        (None, Some(text)) => {
+            Some(STANDARD.decode(text).map_err(|_| (code::INTERNAL, "the body is not well formed"))?)
+        }
+        (None, None) => None,
+    };
+    if bytes.as_ref().is_some_and(|bytes| bytes.len() > BODY_BYTES_MAX) {
+        return Err((code::INTERNAL, "the body is longer than 1048576 bytes"));
+    }
+    let media_type = fetch.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let media_type =
+        media_type.map_or_else(|| "application/x-www-form-urlencoded".to_owned(), |(_, value)| value.clone());
+    let headers = fetch
+        .headers
+        .into_iter()
+        .filter(|(name, _)| !OWN_HEADERS.iter().any(|own| name.eq_ignore_ascii_case(own)))
+        .collect();
+    let timeout =
+        Duration::from_millis(u64::from(fetch.timeout_ms)).clamp(Duration::from_millis(1), TIMEOUT_MAX);
+    let connect =
+        Duration::from_millis(u64::from(fetch.connect_ms)).clamp(Duration::from_millis(1), CONNECT_MAX);
+    Ok(HttpRequest {
+        method,
+        url,
+        headers,
+        body: bytes.map(|bytes| Body { media_type, bytes }),
+        timeout,
+        total: Some(timeout),
+        connect: Some(connect),
+        moves_fields: false,
+        redirects_max: REDIRECTS_MAX,
+        body_max_bytes: ANSWER_BYTES_MAX,
+        cuts_body: false,
+    })
+}

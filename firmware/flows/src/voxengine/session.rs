@@ -1,0 +1,484 @@
+//! One run: what its script is told and when, and how it ends. The script itself is elsewhere,
+//! in a process of its own or in a test; one message goes there, one comes back, and what happens
+//! meanwhile waits.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tipring_model::call::{CallFacts, SessionFacts};
+use tipring_model::directory::Directory;
+use tipring_model::flow::{Action, Flow, FlowInput, FlowOutput, Moment, Reply, ScriptEnd, Step, Warning};
+use tipring_model::{ActionId, Cause, LegId};
+
+use super::control::Controls;
+use super::message::{Command, Fault, FaultKind, FromScript, MESSAGE_BYTES_MAX, ToScript, Told};
+use super::parties::Parties;
+use super::requests::Requests;
+use super::settings::Scenario;
+use super::sound::Players;
+use super::storage::Storage;
+use super::tape::Recorders;
+use super::wiring::Wiring;
+
+/// A session without a call ends after this.
+const IDLE: Duration = Duration::from_secs(60);
+/// Longest wait for the answers of servers at the end.
+const REQUESTS_MAX: Duration = Duration::from_secs(90);
+/// Longest wait for calls and recordings to be over at the end.
+const CALLS_MAX: Duration = Duration::from_secs(5);
+/// Longest wait for a script, whose own bound is one second of CPU time.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// What may wait to be told.
+const WAITING_MAX: usize = 1_000;
+const WAITING_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
+/// Longest log, and longest line of it in characters.
+const LOG_BYTES_MAX: usize = 1024 * 1024;
+const LOG_LINE_MAX: usize = 15_000;
+
+/// How far a session is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// The script runs.
+    Running,
+    /// It wants its end, or has no calls: what is under way comes to its end.
+    Ending {
+        /// Calls are waited for until then.
+        calls: Instant,
+        /// Requests are waited for until then.
+        requests: Instant,
+    },
+    /// It is told that it ends, and may make one request.
+    Terminating {
+        /// That one is waited for until then.
+        until: Instant,
+    },
+    /// It is told that it has ended.
+    Terminated,
+    Over,
+}
+
+/// What an action that runs is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Work {
+    Answer(u32),
+    Place(u32),
+    Play {
+        player: u32,
+        call: u32,
+    },
+    Record(u32),
+    Digits(u32),
+    Refer(u32),
+    /// Nothing follows from its end.
+    Silent,
+}
+
+/// One run of a scenario.
+pub(super) struct Session {
+    pub(super) scenario: Rc<Scenario>,
+    pub(super) directory: Rc<Directory>,
+    outputs: VecDeque<FlowOutput>,
+    pub(super) facts: Option<Rc<CallFacts>>,
+    pub(super) stage: Stage,
+    /// Told when the script has answered.
+    waiting: VecDeque<Vec<u8>>,
+    waiting_bytes: usize,
+    /// Since when the script owes an answer.
+    busy: Option<Instant>,
+    /// It says nothing more.
+    script_gone: bool,
+    system_error: bool,
+    /// When its next timer is due, on its clock and on ours.
+    due: Option<Instant>,
+    /// Both clocks at the beginning; the script's goes on with ours.
+    began: Option<Moment>,
+    idle_until: Option<Instant>,
+    actions: u32,
+    pub(super) works: BTreeMap<ActionId, Work>,
+    log_bytes: usize,
+    pub(super) parties: Parties,
+    pub(super) wiring: Wiring,
+    pub(super) players: Players,
+    pub(super) recorders: Recorders,
+    pub(super) requests: Requests,
+    pub(super) storage: Storage,
+    pub(super) controls: Controls,
+}
+
+impl Session {
+    pub(super) fn new(scenario: Rc<Scenario>, directory: Rc<Directory>) -> Self {
+        Self {
+            scenario,
+            directory,
+            outputs: VecDeque::new(),
+            facts: None,
+            stage: Stage::Running,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            busy: None,
+            script_gone: false,
+            system_error: false,
+            due: None,
+            began: None,
+            idle_until: None,
+            actions: 0,
+            works: BTreeMap::new(),
+            log_bytes: 0,
+            parties: Parties::default(),
+            wiring: Wiring::default(),
+            players: Players::default(),
+            recorders: Recorders::default(),
+            requests: Requests::default(),
+            storage: Storage::default(),
+            controls: Controls::default(),
+        }
+    }
+
+    pub(super) fn push(&mut self, output: FlowOutput) {
+        self.outputs.push_back(output);
+    }
+
+    /// Begins an action.
+    pub(super) fn act(&mut self, on: Option<LegId>, action: Action, work: Work) -> ActionId {
+        self.actions += 1;
+        let id = ActionId(self.actions);
+        self.works.insert(id, work);
+        self.push(FlowOutput::Start { id, on, action });
+        id
+    }
+
+    pub(super) fn cancel(&mut self, id: ActionId) {
+        // What it ends with is of no interest any more.
+        if let Some(work) = self.works.get_mut(&id) {
+            *work = Work::Silent;
+            self.push(FlowOutput::Cancel(id));
+        }
+    }
+
+    /// A line of the log.
+    pub(super) fn log(&mut self, text: &str) {
+        let line: String = text.chars().take(LOG_LINE_MAX).collect();
+        let bytes = self.log_bytes + line.len();
+        if self.log_bytes > LOG_BYTES_MAX {
+            return;
+        }
+        self.log_bytes = bytes;
+        let line = if bytes > LOG_BYTES_MAX { "the log is full".to_owned() } else { line };
+        self.push(FlowOutput::Log(line));
+    }
+
+    // --- The script.
+
+    /// Milliseconds since 1970 on the script's clock, which no step of the box's disturbs.
+    pub(super) fn script_ms(&self, now: Moment) -> i64 {
+        let began = self.began.unwrap_or(now);
+        began.after(now.instant.saturating_duration_since(began.instant)).unix_ms
+    }
+
+    /// Tells the script, now or when it has answered.
+    pub(super) fn tell(&mut self, now: Moment, told: Told<'_>) {
+        if self.script_gone || self.stage == Stage::Over {
+            return;
+        }
+        let is_end = matches!(told, Told::Terminating { .. } | Told::Terminated { .. });
+        let text = match serde_json::to_vec(&ToScript { now: self.script_ms(now), told }) {
+            Ok(text) if text.len() <= MESSAGE_BYTES_MAX => text,
+            // Nothing that is told here fails to be written.
+            Ok(_) | Err(_) => {
+                return self.broken(now, &Fault::of(FaultKind::TooMuch, "an event is too long"));
+            }
+        };
+        if !is_end
+            && (self.waiting.len() >= WAITING_MAX || self.waiting_bytes + text.len() > WAITING_BYTES_MAX)
+        {
+            return self.broken(now, &Fault::of(FaultKind::TooMuch, "more events than the script can take"));
+        }
+        self.waiting_bytes += text.len();
+        self.waiting.push_back(text);
+        self.hand_over(now);
+    }
+
+    fn hand_over(&mut self, now: Moment) {
+        if self.busy.is_some() || self.script_gone {
+            return;
+        }
+        if let Some(text) = self.waiting.pop_front() {
+            self.waiting_bytes -= text.len();
+            self.busy = Some(now.instant);
+            self.push(FlowOutput::Script(text));
+        }
+    }
+
+    /// Nothing is left to be told.
+    fn is_settled(&self) -> bool {
+        self.busy.is_none() && self.waiting.is_empty()
+    }
+
+    fn script_said(&mut self, now: Moment, said: Result<&[u8], ScriptEnd>) {
+        self.busy = None;
+        let said = match said {
+            Ok(bytes) => FromScript::read(bytes).unwrap_or_else(FromScript::broken),
+            Err(end) => return self.script_ended(now, end),
+        };
+        self.due = said.due.and_then(|due| self.instant_of(now, due));
+        for command in said.commands {
+            self.obey(now, command);
+        }
+        if let Some(fault) = said.fault {
+            self.broken(now, &fault);
+        }
+        self.settle(now);
+        self.hand_over(now);
+    }
+
+    /// The script's time as ours.
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of some thousand years are exact")]
+    fn instant_of(&self, now: Moment, due_ms: f64) -> Option<Instant> {
+        /// Longest wait of a timer: 2³¹ ms.
+        const WAIT_MAX_MS: f64 = 2_147_483_648.0;
+        let wait = (due_ms - self.script_ms(now) as f64).ceil();
+        let wait = if wait.is_nan() { return None } else { wait.clamp(0.0, WAIT_MAX_MS) };
+        Some(now.instant + Duration::from_secs_f64(wait / 1_000.0))
+    }
+
+    fn script_ended(&mut self, now: Moment, end: ScriptEnd) {
+        self.script_gone = true;
+        self.waiting.clear();
+        self.system_error = true;
+        self.log(&format!("{}: the script is gone", end.code()));
+        self.warn(end.code(), "");
+        self.over(now);
+    }
+
+    /// The script has failed: it is told its end and nothing else.
+    fn broken(&mut self, now: Moment, fault: &Fault) {
+        self.log(&fault.to_string());
+        let place =
+            if fault.line == 0 { fault.file.clone() } else { format!("{}:{}", fault.file, fault.line) };
+        self.warn(fault.kind.code(), &place);
+        self.push(FlowOutput::Step(Step {
+            command: "script".to_owned(),
+            path: place,
+            success: false,
+            reason: fault.text.clone(),
+            tag: None,
+        }));
+        self.system_error = true;
+        self.waiting.clear();
+        self.waiting_bytes = 0;
+        self.answer_all(500, "the script failed");
+        match self.stage {
+            Stage::Running | Stage::Ending { .. } => {
+                self.release_all();
+                self.terminating(now);
+            }
+            Stage::Terminating { .. } => self.terminated(now),
+            Stage::Terminated => self.over(now),
+            Stage::Over => {}
+        }
+    }
+
+    pub(super) fn warn(&mut self, code: &'static str, path: &str) {
+        self.push(FlowOutput::Warn(Warning { code, path: path.to_owned() }));
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what is not about the session is about its calls")]
+    fn obey(&mut self, now: Moment, command: Command) {
+        if matches!(self.stage, Stage::Over) {
+            return;
+        }
+        match command {
+            Command::Log { text } => self.log(&text),
+            Command::Finished => {
+                if self.stage == Stage::Terminated {
+                    self.over(now);
+                }
+            }
+            Command::Terminate => self.end(now),
+            Command::Fetch(fetch) => self.fetch(now, *fetch),
+            Command::Store { id, op, key, value, ttl_s, count } => {
+                self.store(now, id, (op, key, value), ttl_s.unwrap_or(0), count.unwrap_or(1_000));
+            }
+            Command::Reply { id, status, media_type, body } => self.reply(id, status, media_type, body),
+            Command::HideTones { .. } => {}
+            // A session that ends begins nothing new.
+            _ if !matches!(self.stage, Stage::Running | Stage::Ending { .. }) => {}
+            Command::Call { .. } if self.stage != Stage::Running => self.not_called(now, &command),
+            other => self.party_command(now, other),
+        }
+    }
+
+    // --- The end.
+
+    /// The session ends of its own accord.
+    fn end(&mut self, now: Moment) {
+        if self.stage == Stage::Running {
+            self.release_all();
+            self.stage =
+                Stage::Ending { calls: now.instant + CALLS_MAX, requests: now.instant + REQUESTS_MAX };
+        }
+    }
+
+    fn terminating(&mut self, now: Moment) {
+        self.due = None;
+        self.stage = Stage::Terminating { until: now.instant + REQUESTS_MAX };
+        self.tell(now, Told::Terminating { system_error: self.system_error });
+    }
+
+    fn terminated(&mut self, now: Moment) {
+        self.due = None;
+        self.stage = Stage::Terminated;
+        self.tell(now, Told::Terminated { system_error: self.system_error });
+    }
+
+    fn over(&mut self, _: Moment) {
+        if self.stage == Stage::Over {
+            return;
+        }
+        self.answer_all(404, "");
+        self.stage = Stage::Over;
+        self.due = None;
+        self.busy = None;
+        let (cause, label) = if self.system_error {
+            (Cause::TemporaryFailure, "system_error")
+        } else {
+            (Cause::NormalClearing, "script_end")
+        };
+        self.push(FlowOutput::End { cause, label: label.to_owned() });
+    }
+
+    /// Goes on with what waited for something.
+    fn settle(&mut self, now: Moment) {
+        match self.stage {
+            Stage::Running => {
+                self.settle_sound(now);
+                if self.parties.has_live() {
+                    self.idle_until = None;
+                } else {
+                    let until = *self.idle_until.get_or_insert(now.instant + IDLE);
+                    if until <= now.instant && self.is_settled() {
+                        self.log("the session had no calls for 60 seconds");
+                        self.end(now);
+                        self.settle(now);
+                    }
+                }
+            }
+            Stage::Ending { calls, requests } => {
+                let has_calls = self.parties.has_live() || self.recorders.has_open();
+                let waits_for_calls = has_calls && calls > now.instant;
+                let waits_for_requests = self.requests.has_active() && requests > now.instant;
+                if self.is_settled() && !waits_for_calls && !waits_for_requests {
+                    self.terminating(now);
+                }
+            }
+            Stage::Terminating { until } => {
+                let waits = self.requests.has_active() && until > now.instant;
+                if self.is_settled() && !waits {
+                    self.terminated(now);
+                }
+            }
+            // What `Finished` could not say, silence does.
+            Stage::Terminated if self.is_settled() => self.over(now),
+            Stage::Terminated | Stage::Over => {}
+        }
+    }
+
+    // --- What comes in.
+
+    fn begin(&mut self, now: Moment, facts: &CallFacts) {
+        self.began = Some(now);
+        let facts = Rc::new(facts.clone());
+        self.facts = Some(Rc::clone(&facts));
+        let none = SessionFacts::default();
+        let session = facts.session.as_deref().unwrap_or(&none);
+        let id = facts.id.simple();
+        let scenario = Rc::clone(&self.scenario);
+        self.tell(
+            now,
+            Told::Begin { id: &id, custom_data: &session.custom_data, scripts: &scenario.scripts },
+        );
+        self.tell(
+            now,
+            Told::Started {
+                access_url: &session.access_url,
+                secure_access_url: &session.secure_access_url,
+                log_url: &session.log_url,
+                account_id: session.account_id,
+                application_id: session.application_id,
+                session_id: session.id,
+                conference_name: &session.conference_name,
+            },
+        );
+        if let Some(leg) = facts.leg {
+            self.first_call(now, &facts, leg);
+        }
+    }
+
+    fn timer(&mut self, now: Moment) {
+        if self.busy.is_some_and(|since| since + ANSWER_MAX <= now.instant) {
+            return self.script_ended(now, ScriptEnd::Gone);
+        }
+        if self.busy.is_none() && self.due.is_some_and(|due| due <= now.instant) {
+            self.due = None;
+            self.tell(now, Told::Tick);
+        }
+        self.parties_due(now);
+        self.controls_due(now);
+    }
+}
+
+impl Flow for Session {
+    fn handle(&mut self, now: Moment, input: FlowInput<'_>) {
+        if self.stage == Stage::Over {
+            if let FlowInput::Message(id, _) = input {
+                self.push(FlowOutput::Reply(id, gone()));
+            }
+            return;
+        }
+        match input {
+            FlowInput::Started(facts) => self.begin(now, facts),
+            FlowInput::Script(said) => self.script_said(now, said),
+            FlowInput::Ended(id, outcome) => self.action_ended(now, id, outcome),
+            FlowInput::Leg(leg, event) => self.leg_event(now, leg, event),
+            FlowInput::Fetched(id, answer) => self.fetched(now, id, answer),
+            FlowInput::Message(id, message) => self.control(now, id, message),
+            FlowInput::Timeout => self.timer(now),
+        }
+        self.settle(now);
+    }
+
+    fn poll(&mut self) -> Option<FlowOutput> {
+        self.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        if self.stage == Stage::Over {
+            return None;
+        }
+        let of_stage = match self.stage {
+            Stage::Running => self.idle_until,
+            Stage::Ending { calls, requests } => {
+                Some(if self.parties.has_live() || self.recorders.has_open() { calls } else { requests })
+            }
+            Stage::Terminating { until } => Some(until),
+            Stage::Terminated | Stage::Over => None,
+        };
+        let of_script = match self.busy {
+            Some(since) => Some(since + ANSWER_MAX),
+            None => self.due,
+        };
+        let others = [self.parties.next_due(), self.controls.next_due()];
+        of_script.into_iter().chain(of_stage).chain(others.into_iter().flatten()).min()
+    }
+}
+
+/// The answer to whoever speaks to a session that is over.
+pub(super) fn gone() -> Reply {
+    Reply { status: 404, media_type: "text/plain; charset=utf-8".to_owned(), body: Vec::new() }
+}
+
+pub(super) fn plain(status: u16, body: &str) -> Reply {
+    let media_type = "text/plain; charset=utf-8".to_owned();
+    Reply { status, media_type, body: body.as_bytes().to_vec() }
+}

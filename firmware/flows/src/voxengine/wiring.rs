@@ -1,0 +1,260 @@
+//! Who hears what. The script says what it wants; what is done follows as far as the calls are.
+//!
+//! A call hears one source at a time: a new one takes the place of the old.
+
+use std::collections::BTreeMap;
+
+use tipring_model::flow::{Action, Conference, Hear, Moment};
+use tipring_model::{ActionId, DigitSet, LegId};
+
+use super::message::{Command, Told, Unit};
+use super::session::{Session, Work};
+
+/// Conferences of one session.
+const CONFERENCES_MAX: usize = 10;
+
+/// What a call hears.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Heard {
+    Call(u32),
+    Player(u32),
+    Conference(u32),
+}
+
+/// What is done for a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Done {
+    Hears { leg: LegId, from: LegId, keys: bool },
+    Plays(u32),
+    Meets { conference: u32, speaks: bool, hears: bool },
+}
+
+/// Wishes and what is done about them, by call.
+#[derive(Default, Debug)]
+pub(super) struct Wiring {
+    wanted: BTreeMap<u32, Heard>,
+    /// Into which conference a call speaks.
+    speaks: BTreeMap<u32, u32>,
+    done: BTreeMap<u32, (Done, ActionId)>,
+    conferences: Vec<u32>,
+}
+
+impl Wiring {
+    /// Calls in a conference.
+    pub(super) fn members_of(&self, conference: u32) -> Vec<u32> {
+        let is_in = |done: &Done| matches!(done, Done::Meets { conference: of, .. } if *of == conference);
+        self.done.iter().filter(|(_, (done, _))| is_in(done)).map(|(call, _)| *call).collect()
+    }
+
+    /// The player has nothing more to say.
+    pub(super) fn player_over(&mut self, player: u32) {
+        self.wanted.retain(|_, heard| *heard != Heard::Player(player));
+        self.done.retain(|_, (done, _)| *done != Done::Plays(player));
+    }
+
+    /// The next stretch of a player is begun anew.
+    pub(super) fn play_over(&mut self, call: u32, action: ActionId) {
+        if self.done.get(&call).is_some_and(|(_, own)| *own == action) {
+            self.done.remove(&call);
+        }
+    }
+}
+
+impl Session {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what is not about routes is about sound")]
+    pub(super) fn sound_command(&mut self, now: Moment, command: Command) {
+        match command {
+            Command::Route { from, to } => self.route(from, to),
+            Command::Unroute { from, to } => self.unroute(from, to),
+            Command::Conference { conference } => self.conference(now, conference),
+            Command::StopConference { conference } => self.stop_conference(now, conference),
+            other => self.player_command(now, other),
+        }
+    }
+
+    fn route(&mut self, from: Unit, to: Unit) {
+        match (from, to) {
+            (_, Unit::Recorder(recorder)) => self.route_to_recorder(from, recorder, true),
+            (Unit::Call(from), Unit::Call(to)) if from != to => self.wants(to, Heard::Call(from)),
+            (Unit::Player(player), Unit::Call(to)) if self.players.has(player) => {
+                self.wants(to, Heard::Player(player));
+            }
+            (Unit::Conference(conference), Unit::Call(to))
+                if self.wiring.conferences.contains(&conference) =>
+            {
+                self.wants(to, Heard::Conference(conference));
+            }
+            (Unit::Call(from), Unit::Conference(conference))
+                if self.wiring.conferences.contains(&conference) && self.parties.get(from).is_some() =>
+            {
+                self.wiring.speaks.insert(from, conference);
+            }
+            (Unit::Player(_), Unit::Conference(_)) => {
+                self.log("a player is not heard in a conference on this appliance: send it to its members");
+            }
+            (Unit::Call(_) | Unit::Player(_) | Unit::Conference(_) | Unit::Recorder(_), _) => {}
+        }
+    }
+
+    fn unroute(&mut self, from: Unit, to: Unit) {
+        let heard = match from {
+            Unit::Call(call) => Heard::Call(call),
+            Unit::Player(player) => Heard::Player(player),
+            Unit::Conference(conference) => Heard::Conference(conference),
+            Unit::Recorder(_) => return,
+        };
+        match to {
+            Unit::Call(call) => {
+                if self.wiring.wanted.get(&call) == Some(&heard) {
+                    self.wiring.wanted.remove(&call);
+                }
+            }
+            Unit::Conference(conference) => {
+                if let Unit::Call(call) = from
+                    && self.wiring.speaks.get(&call) == Some(&conference)
+                {
+                    self.wiring.speaks.remove(&call);
+                }
+            }
+            Unit::Recorder(recorder) => self.route_to_recorder(from, recorder, false),
+            Unit::Player(_) => {}
+        }
+    }
+
+    fn wants(&mut self, call: u32, heard: Heard) {
+        if self.parties.get(call).is_some() {
+            self.wiring.wanted.insert(call, heard);
+        }
+    }
+
+    fn conference(&mut self, now: Moment, conference: u32) {
+        let list = &mut self.wiring.conferences;
+        if list.contains(&conference) {
+            return;
+        }
+        let (event, error, code) = if list.len() >= CONFERENCES_MAX {
+            ("error", Some("too many conferences in one session"), 503)
+        } else {
+            list.push(conference);
+            ("started", None, 0)
+        };
+        self.tell(now, Told::Conference { conference, event, error, code });
+    }
+
+    fn stop_conference(&mut self, now: Moment, conference: u32) {
+        if !self.wiring.conferences.contains(&conference) {
+            return;
+        }
+        self.wiring.conferences.retain(|one| *one != conference);
+        self.wiring.wanted.retain(|_, heard| *heard != Heard::Conference(conference));
+        self.wiring.speaks.retain(|_, into| *into != conference);
+        self.tell(now, Told::Conference { conference, event: "stopped", error: None, code: 0 });
+    }
+
+    /// A call is over.
+    pub(super) fn call_lost(&mut self, call: u32) {
+        self.wiring.wanted.remove(&call);
+        self.wiring.wanted.retain(|_, heard| *heard != Heard::Call(call));
+        self.wiring.speaks.remove(&call);
+        self.wiring.done.remove(&call);
+    }
+
+    /// An action is over that nobody has ended. What it was for is not tried again.
+    pub(super) fn sound_ended(&mut self, id: ActionId) {
+        let call = self.wiring.done.iter().find(|(_, (_, own))| *own == id).map(|(call, _)| *call);
+        if let Some(call) = call {
+            self.wiring.done.remove(&call);
+            self.wiring.wanted.remove(&call);
+            self.wiring.speaks.remove(&call);
+        }
+    }
+
+    /// Brings what is done into line with what is wanted.
+    pub(super) fn settle_sound(&mut self, now: Moment) {
+        let mut calls: Vec<u32> =
+            self.wiring.wanted.keys().chain(self.wiring.speaks.keys()).copied().collect();
+        calls.extend(self.wiring.done.keys());
+        calls.sort_unstable();
+        calls.dedup();
+        // First what ends, so that nobody is in two places.
+        let mut begins = Vec::new();
+        for call in calls {
+            let wanted = self.wanted_of(call);
+            let done = self.wiring.done.get(&call).copied();
+            if done.map(|(done, _)| done) == wanted {
+                continue;
+            }
+            if let Some((_, action)) = done {
+                self.wiring.done.remove(&call);
+                self.cancel(action);
+            }
+            begins.extend(wanted.map(|wanted| (call, wanted)));
+        }
+        for (call, wanted) in begins {
+            self.begin_sound(now, call, wanted);
+        }
+        self.settle_recorders(now);
+    }
+
+    /// What should be done for a call as things are.
+    fn wanted_of(&self, call: u32) -> Option<Done> {
+        let heard = self.wiring.wanted.get(&call).copied();
+        let speaks = self.wiring.speaks.get(&call).copied();
+        let in_conference = match (heard, speaks) {
+            (Some(Heard::Conference(hears)), Some(speaks)) if hears == speaks => Some((hears, true, true)),
+            (Some(Heard::Conference(hears)), _) => Some((hears, false, true)),
+            (None, Some(speaks)) => Some((speaks, true, false)),
+            // What it hears besides keeps it out of the conference.
+            (Some(Heard::Call(_) | Heard::Player(_)), _) | (None, None) => None,
+        };
+        if let Some((conference, speaks, hears)) = in_conference {
+            let is_there = self.parties.is_connected(call);
+            return is_there.then_some(Done::Meets { conference, speaks, hears });
+        }
+        match heard? {
+            Heard::Call(from) => {
+                let (leg, source) = (self.parties.leg(call)?, self.parties.leg(from)?);
+                let keys = self.parties.get(from)?.wants_keys;
+                Some(Done::Hears { leg, from: source, keys })
+            }
+            Heard::Player(player) => {
+                self.parties.audible(call)?;
+                self.players.is_playing(player).then_some(Done::Plays(player))
+            }
+            Heard::Conference(_) => None,
+        }
+    }
+
+    fn begin_sound(&mut self, now: Moment, call: u32, wanted: Done) {
+        let Some(leg) = self.parties.leg(call) else { return };
+        let action = match wanted {
+            Done::Hears { from, keys, .. } => {
+                self.act(Some(leg), Action::Hear(Hear { from, keys }), Work::Silent)
+            }
+            Done::Plays(player) => match self.begin_play(now, player, call, leg) {
+                Some(action) => action,
+                None => return,
+            },
+            Done::Meets { conference, speaks, hears } => {
+                let room = self.facts.as_ref().map_or_else(String::new, |facts| facts.id.simple());
+                let spec = Conference {
+                    room: format!("vox-{room}-{conference}"),
+                    name: String::new(),
+                    muted: !speaks,
+                    deaf: !hears,
+                    begins: true,
+                    ends: false,
+                    tone_in: false,
+                    tone_out: false,
+                    wait: None,
+                    members_max: tipring_model::flow::ROOM_MEMBERS_MAX,
+                    leave: DigitSet::NONE,
+                    coaches: None,
+                    records: false,
+                };
+                self.act(Some(leg), Action::Conference(spec), Work::Silent)
+            }
+        };
+        self.wiring.done.insert(call, (wanted, action));
+    }
+}

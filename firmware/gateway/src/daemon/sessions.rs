@@ -1,0 +1,198 @@
+//! Sessions: flows that somebody outside begins without a call, speaks to while they run, and whose
+//! log he reads.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+use tipring_calls::{Call, CallInput, Limits};
+use tipring_flows::Program;
+use tipring_model::call::{CallFacts, Direction, Origin, SessionFacts};
+use tipring_model::flow::{Message, Reply};
+use tipring_model::{CallId, CallerId, MessageId, Number};
+use tokio::sync::oneshot;
+
+use super::placing::NotPlaced;
+use super::switchboard::{Switchboard, moment, new_call_id};
+
+/// Logs that are kept of sessions that are over.
+const LOGS_MAX: usize = 64;
+/// Lines of one log; its flow bounds the bytes.
+const LINES_MAX: usize = 10_000;
+
+/// What belongs to sessions beside their calls.
+#[derive(Default)]
+pub(super) struct Sessions {
+    /// Who waits for the answer to a message.
+    waiting: RefCell<HashMap<(u32, MessageId), oneshot::Sender<Reply>>>,
+    next_message: RefCell<HashMap<u32, u32>>,
+    logs: RefCell<HashMap<u32, Vec<String>>>,
+    ended: RefCell<VecDeque<(CallId, Vec<String>)>>,
+}
+
+impl Switchboard {
+    /// Begins a flow without a call.
+    ///
+    /// # Errors
+    /// There are as many calls as there may be, the daemon is going down, or there is no such flow.
+    pub(super) fn start_session(&self, flow: &str, session: SessionFacts) -> Result<CallId, NotPlaced> {
+        let at = self.0.flows.iter().position(|entry| entry.name == flow).ok_or(NotPlaced::NoFlow)?;
+        let program = self.0.flows.get(at).map(|entry| Rc::clone(&entry.program)).ok_or(NotPlaced::NoFlow)?;
+        self.begin_session(at, &program, session)
+    }
+
+    /// Begins a program of the flow at this position without a call.
+    ///
+    /// # Errors
+    /// There are as many calls as there may be, or the daemon is going down.
+    pub(super) fn begin_session(
+        &self,
+        at: usize,
+        program: &Rc<dyn Program>,
+        session: SessionFacts,
+    ) -> Result<CallId, NotPlaced> {
+        let (full, stopping) = {
+            let state = self.0.state.borrow();
+            (state.calls.len() >= self.0.calls_max, state.stopping)
+        };
+        if stopping {
+            return Err(NotPlaced::Stopping);
+        }
+        if full {
+            return Err(NotPlaced::Full);
+        }
+        let now = moment();
+        let id = new_call_id();
+        let facts = CallFacts {
+            id,
+            leg: None,
+            direction: Direction::Outbound,
+            from: CallerId::default(),
+            to: Number::default(),
+            answered: false,
+            codec: "",
+            started_unix_ms: now.unix_ms,
+            origin: Origin::default(),
+            kept: self.kept_for(Some(at)),
+            session: Some(Rc::new(session)),
+        };
+        let number = self.next_number();
+        let call = Call::new(number, facts, program.start(), Limits::default(), now);
+        self.begin(number, call, None, (Some(at), None), None);
+        Ok(id)
+    }
+
+    /// Speaks to a running flow. Its answer comes once; if the flow ends before, nothing comes.
+    /// None if there is no such flow.
+    pub(super) fn control(&self, call: CallId, message: &Message) -> Option<oneshot::Receiver<Reply>> {
+        let number = self.number_of(call)?;
+        let id = {
+            let mut next = self.0.sessions.next_message.borrow_mut();
+            let next = next.entry(number).or_default();
+            *next = next.wrapping_add(1);
+            MessageId(*next)
+        };
+        let (sender, receiver) = oneshot::channel();
+        self.0.sessions.waiting.borrow_mut().insert((number, id), sender);
+        self.handle(number, CallInput::Message(id, message));
+        Some(receiver)
+    }
+
+    /// Which call has this name, while it runs.
+    pub(super) fn number_of(&self, call: CallId) -> Option<u32> {
+        let state = self.0.state.borrow();
+        state.calls.iter().find(|(_, entry)| entry.call.facts().id == call).map(|(number, _)| *number)
+    }
+
+    pub(super) fn replied(&self, number: u32, id: MessageId, reply: Reply) {
+        let waiting = self.0.sessions.waiting.borrow_mut().remove(&(number, id));
+        if let Some(waiting) = waiting {
+            // Whoever asked may be gone.
+            let _ = waiting.send(reply);
+        }
+    }
+
+    pub(super) fn log_line(&self, number: u32, line: String) {
+        tracing::debug!(call = %self.call_name(number), line, "script log");
+        let mut logs = self.0.sessions.logs.borrow_mut();
+        let log = logs.entry(number).or_default();
+        if log.len() < LINES_MAX {
+            log.push(line);
+        }
+    }
+
+    /// What a session has logged, also for a while after its end.
+    pub(super) fn session_log(&self, call: CallId) -> Option<Vec<String>> {
+        if let Some(number) = self.number_of(call) {
+            return Some(self.0.sessions.logs.borrow().get(&number).cloned().unwrap_or_default());
+        }
+        let ended = self.0.sessions.ended.borrow();
+        ended.iter().find(|(id, _)| *id == call).map(|(_, log)| log.clone())
+    }
+
+    /// Nobody waits for a session that is over.
+    pub(super) fn session_over(&self, number: u32) {
+        let sessions = &self.0.sessions;
+        sessions.waiting.borrow_mut().retain(|(call, _), _| *call != number);
+        sessions.next_message.borrow_mut().remove(&number);
+        let log = sessions.logs.borrow_mut().remove(&number);
+        let id = self.0.state.borrow().calls.get(&number).map(|entry| entry.call.facts().id);
+        if let Some((id, log)) = id.zip(log) {
+            let mut ended = sessions.ended.borrow_mut();
+            if ended.len() >= LOGS_MAX {
+                ended.pop_front();
+            }
+            ended.push_back((id, log));
+        }
+    }
+}
+
+/// Longest text that a session is begun with, in bytes.
+const DATA_BYTES_MAX: usize = 64 * 1024;
+
+/// Whether a request of the command line is about sessions.
+pub(super) fn is_about_sessions(request: &Value) -> bool {
+    request.get("do").and_then(Value::as_str).is_some_and(|what| what.starts_with("session-"))
+}
+
+/// Answers the command line.
+pub(super) async fn answer(board: &Switchboard, request: &Value) -> Value {
+    let text = |key: &str| request.get(key).and_then(Value::as_str);
+    let fault = |code: &str| json!({ "error": code });
+    let call = text("id").and_then(CallId::parse);
+    match (text("do"), call) {
+        (Some("session-start"), _) => {
+            let data = text("data").unwrap_or("");
+            let Some(flow) = text("flow").filter(|_| data.len() <= DATA_BYTES_MAX) else {
+                return fault("TR-CONTROL-REQUEST");
+            };
+            let session = SessionFacts { custom_data: data.to_owned(), ..SessionFacts::default() };
+            match board.start_session(flow, session) {
+                Ok(id) => json!({ "id": id.to_string() }),
+                Err(why) => fault(why.code()),
+            }
+        }
+        (Some("session-send"), Some(call)) => {
+            let message = Message {
+                method: "POST".to_owned(),
+                path: "/".to_owned(),
+                headers: Vec::new(),
+                body: text("body").unwrap_or("").as_bytes().to_vec(),
+            };
+            let Some(reply) = board.control(call, &message) else { return fault("TR-CONTROL-NO-CALL") };
+            match reply.await {
+                Ok(reply) => {
+                    json!({ "status": reply.status, "body": String::from_utf8_lossy(&reply.body) })
+                }
+                Err(_) => fault("TR-CONTROL-NO-CALL"),
+            }
+        }
+        (Some("session-log"), Some(call)) => match board.session_log(call) {
+            Some(log) => json!({ "log": log }),
+            None => fault("TR-CONTROL-NO-CALL"),
+        },
+        (Some(_), None) => fault("TR-CONTROL-NO-CALL"),
+        (Some(_) | None, _) => fault("TR-CONTROL-REQUEST"),
+    }
+}
