@@ -19,6 +19,7 @@ use tipring_model::line::LineCommand;
 use tipring_model::{CallId, Cause, Digit, LegId, LineId, RecordId};
 use tokio::sync::Notify;
 
+use super::control_api::ControlApi;
 use super::kept::Kept;
 use super::lamps::Lamps;
 use super::lines::Lines;
@@ -81,6 +82,7 @@ pub(super) struct Board {
     pub(super) mailboxes: Mailboxes,
     pub(super) lamps: Lamps,
     pub(super) mail: Mailer,
+    pub(super) control_api: ControlApi,
     pub(super) exchange: RefCell<Exchange>,
     pub(super) streams: RefCell<Streams>,
     pub(super) scripts: Scripts,
@@ -183,6 +185,8 @@ pub(crate) struct Parts {
     pub(super) mailboxes: Mailboxes,
     /// Who tells of them by e-mail.
     pub(super) mail: Mailer,
+    /// Who starts sessions over HTTP.
+    pub(super) control_api: ControlApi,
 }
 
 /// Both clocks, now.
@@ -218,6 +222,7 @@ impl Switchboard {
             kept,
             mailboxes,
             mail,
+            control_api,
         } = parts;
         Self(Rc::new(Board {
             plan,
@@ -247,6 +252,7 @@ impl Switchboard {
             mailboxes,
             lamps: Lamps::default(),
             mail,
+            control_api,
             exchange: RefCell::default(),
             streams: RefCell::default(),
             scripts: Scripts::default(),
