@@ -271,3 +271,19 @@ fn every_name_of_the_surface_is_there_and_what_is_absent_says_so() {
     let listed: Vec<String> = absent.iter().map(|name| name.trim_end_matches(".x").to_owned()).collect();
     assert_eq!(documented, listed, "README.md lists what is absent");
 }
+
+#[test]
+fn an_error_that_runs_code_when_it_is_read_is_no_harm() {
+    for text in [
+        "Promise.reject({ get message() { Promise.reject(new Error('inner')); return 'outer' } })",
+        "const e = new Error('x'); Object.defineProperty(e, 'message', { get() { Promise.reject(e); for (;;) {} } }); Promise.reject(e)",
+        "const e = new Error('x'); e.stack = '    at f (' + '\\u0007'.repeat(500) + 'z'.repeat(500) + ':1:1)'; throw e",
+        "throw { toString() { for (;;) {} } }",
+        "throw new Error('y'.repeat(1e6))",
+    ] {
+        let said = begin(&mut engine(), text);
+        assert!(said["commands"].is_array(), "{text}");
+        let fault = said["fault"].to_string();
+        assert!(fault.len() < 3_000, "{text}: {}", fault.len());
+    }
+}

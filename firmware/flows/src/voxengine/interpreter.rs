@@ -154,17 +154,20 @@ impl Interpreter {
     /// A promise that is rejected and that nobody takes is logged.
     fn note_rejections(&self) {
         let shared = Rc::clone(&self.shared);
-        self.runtime.set_host_promise_rejection_tracker(Some(Box::new(move |ctx, _, reason, is_taken| {
-            let mut rejected = shared.rejected.borrow_mut();
+        self.runtime.set_host_promise_rejection_tracker(Some(Box::new(move |_, _, reason, is_taken| {
             if is_taken {
-                rejected.pop();
-            } else if rejected.len() < REJECTED_MAX {
-                // An error of the script's own could run code when it is made a text.
-                let error = Exception::from_value(reason.clone()).ok();
-                let said =
-                    error.and_then(|error| error.message()).or_else(|| reason.as_string()?.to_string().ok());
-                drop(ctx);
-                rejected.push(said.unwrap_or_else(|| "a value that is no error".to_owned()));
+                shared.rejected.borrow_mut().pop();
+                return;
+            }
+            // To read the message may run code of the script's own, which may reject more.
+            let error = Exception::from_value(reason.clone()).ok();
+            let said = error
+                .and_then(|error| error.message())
+                .or_else(|| reason.as_string()?.to_string().ok())
+                .unwrap_or_else(|| "a value that is no error".to_owned());
+            let mut rejected = shared.rejected.borrow_mut();
+            if rejected.len() < REJECTED_MAX {
+                rejected.push(said);
             }
         })));
     }
@@ -226,7 +229,7 @@ impl Interpreter {
         self.shared.said.borrow_mut().clear();
         self.shared.said_bytes.set(0);
         self.shared.said_too_much.set(false);
-        let fault = self.told(message).err();
+        let fault = self.told(message).err().map(Fault::shortened);
         let commands = self.shared.said.borrow();
         let due = if fault.is_some() { None } else { self.due() };
         // Written by hand, since the commands are JSON already.

@@ -372,7 +372,8 @@ impl FromScript {
         if said.commands.len() > COMMANDS_MAX {
             return Err(Fault::of(FaultKind::TooMuch, "more commands than may be"));
         }
-        Ok(said)
+        let fault = said.fault.map(Fault::shortened);
+        Ok(Self { fault, ..said })
     }
 
     pub(super) const fn broken(fault: Fault) -> Self {
@@ -382,11 +383,18 @@ impl FromScript {
 
 /// Longest text of a fault, in characters.
 const FAULT_CHARS_MAX: usize = 1_000;
+/// Longest name of a script in a fault.
+const FILE_CHARS_MAX: usize = 128;
 
 impl Fault {
     pub(super) fn of(kind: FaultKind, text: &str) -> Self {
-        let text = text.chars().take(FAULT_CHARS_MAX).collect();
-        Self { kind, text, file: String::new(), line: 0, column: 0 }
+        Self { kind, text: text.to_owned(), file: String::new(), line: 0, column: 0 }.shortened()
+    }
+
+    /// A script writes what is in it: it is shown in logs.
+    pub(super) fn shortened(self) -> Self {
+        let short = |text: &str, most| text.chars().filter(|c| !c.is_control()).take(most).collect();
+        Self { text: short(&self.text, FAULT_CHARS_MAX), file: short(&self.file, FILE_CHARS_MAX), ..self }
     }
 }
 

@@ -27,8 +27,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const REQUESTS_MAX: Duration = Duration::from_secs(90);
 /// Longest wait for calls and recordings to be over at the end.
 const CALLS_MAX: Duration = Duration::from_secs(5);
-/// Longest wait for a script, whose own bound is one second of CPU time.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// Longest wait for a script, whose own bound is one second of CPU time: others may be at work.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// What may wait to be told.
 const WAITING_MAX: usize = 1_000;
 const WAITING_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
@@ -436,6 +436,7 @@ impl Flow for Session {
             }
             return;
         }
+        self.storage.done();
         match input {
             FlowInput::Started(facts) => self.begin(now, facts),
             FlowInput::Script(said) => self.script_said(now, said),

@@ -154,6 +154,17 @@ impl Session {
         }
     }
 
+    /// A call is over: what it was to say to recorders that have not begun is not said.
+    pub(super) fn tapes_lost(&mut self, call: u32) {
+        for tape in self.recorders.tapes.values_mut() {
+            tape.from.retain(|unit| *unit != Unit::Call(call));
+        }
+        // Its own recording that never began was heard of by nobody.
+        self.recorders
+            .tapes
+            .retain(|_, tape| tape.action.is_some() || tape.sides.is_none() || !tape.from.is_empty());
+    }
+
     /// Where a recording will be. Its name is made of the call, the tag and its number in the call.
     fn recording_url(&self, tag: &str, number: u32) -> String {
         let call = self.facts.as_ref().map_or_else(String::new, |facts| facts.id.to_string());

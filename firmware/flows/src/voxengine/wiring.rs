@@ -157,6 +157,7 @@ impl Session {
         self.wiring.wanted.retain(|_, heard| *heard != Heard::Call(call));
         self.wiring.speaks.remove(&call);
         self.wiring.done.remove(&call);
+        self.tapes_lost(call);
     }
 
     /// An action is over that nobody has ended. What it was for is not tried again.

@@ -146,17 +146,21 @@ impl Switchboard {
     }
 
     async fn serve_script(self, number: u32, mut process: Process, mut messages: mpsc::Receiver<Vec<u8>>) {
-        while let Some(message) = messages.recv().await {
+        let end = loop {
+            // One that ends while nobody asks it is gone all the same.
+            let message = tokio::select! {
+                message = messages.recv() => message,
+                _ = process.child.wait() => break ScriptEnd::Gone,
+            };
+            let Some(message) = message else { return };
             match process.ask(&message).await {
                 Ok(said) => self.handle(number, CallInput::Script(Ok(&said))),
-                Err(end) => {
-                    let status = process.child.try_wait().ok().flatten();
-                    let status = status.map(|status| status.to_string());
-                    tracing::warn!(code = end.code(), call = %self.call_name(number), status, "a script is gone");
-                    return self.handle(number, CallInput::Script(Err(end)));
-                }
+                Err(end) => break end,
             }
-        }
+        };
+        let status = process.child.try_wait().ok().flatten().map(|status| status.to_string());
+        tracing::warn!(code = end.code(), call = %self.call_name(number), status, "a script is gone");
+        self.handle(number, CallInput::Script(Err(end)));
     }
 
     /// The call is over: its process is killed, whatever it does.

@@ -18,6 +18,8 @@ use super::switchboard::{Switchboard, moment, new_call_id};
 
 /// Logs that are kept of sessions that are over.
 const LOGS_MAX: usize = 64;
+/// Their bytes all together.
+const LOG_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Lines of one log; its flow bounds the bytes.
 const LINES_MAX: usize = 10_000;
 
@@ -140,10 +142,13 @@ impl Switchboard {
         let id = self.0.state.borrow().calls.get(&number).map(|entry| entry.call.facts().id);
         if let Some((id, log)) = id.zip(log) {
             let mut ended = sessions.ended.borrow_mut();
-            if ended.len() >= LOGS_MAX {
+            ended.push_back((id, log));
+            let bytes = |log: &[String]| log.iter().map(String::len).sum::<usize>();
+            while ended.len() > LOGS_MAX
+                || ended.iter().map(|(_, log)| bytes(log)).sum::<usize>() > LOG_BYTES_MAX
+            {
                 ended.pop_front();
             }
-            ended.push_back((id, log));
         }
     }
 }

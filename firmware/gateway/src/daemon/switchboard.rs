@@ -2,7 +2,7 @@
 //! main thread; nothing here waits.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,7 +13,7 @@ use tipring_lines::MediaPort;
 use tipring_lines::analog::contract::Note;
 use tipring_lines::port::PortDriver;
 use tipring_media::{Event, LegStats};
-use tipring_model::call::{Cdr, EndedBy};
+use tipring_model::call::{Cdr, EndedBy, KeptValues};
 use tipring_model::flow::Moment;
 use tipring_model::line::LineCommand;
 use tipring_model::{CallId, Cause, Digit, LegId, LineId, RecordId};
@@ -545,7 +545,7 @@ impl Switchboard {
     }
 
     /// What flows of the same dialect have kept.
-    pub(super) fn kept_for(&self, flow: Option<usize>) -> Rc<BTreeMap<String, String>> {
+    pub(super) fn kept_for(&self, flow: Option<usize>) -> KeptValues {
         let entry = flow.and_then(|at| self.0.flows.get(at));
         entry.map_or_else(Rc::default, |entry| self.0.kept.of(entry.dialect))
     }

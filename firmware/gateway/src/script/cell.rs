@@ -10,7 +10,7 @@ use std::io;
 
 use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, Scope};
 use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior, set_parent_process_death_signal,
+    DumpableBehavior, Resource, Rlimit, Signal, nice, set_dumpable_behavior, set_parent_process_death_signal,
     setrlimit,
 };
 use rustix::thread::set_no_new_privs;
@@ -22,6 +22,9 @@ use seccompiler::{
 /// Memory of the process besides its program: the engine's heap of 16 MiB, messages of 4 MiB in
 /// several copies, and room.
 const MEMORY_BYTES_MAX: u64 = 96 * 1024 * 1024;
+
+/// How far a script steps back behind others.
+const NICE: i32 = 5;
 
 /// What may be asked without conditions.
 const ALLOWED: [libc::c_long; 24] = [
@@ -60,6 +63,8 @@ pub(crate) fn enter() -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     set_no_new_privs(true)?;
+    // Calls go first.
+    nice(NICE)?;
     // It needs a descriptor for a moment.
     landlock()?;
     for (resource, most) in [

@@ -60,8 +60,8 @@ pub enum FlowInput<'a> {
     Fetched(FetchId, Result<&'a HttpResponse, FetchError>),
     /// Somebody outside speaks to the flow and waits for [`FlowOutput::Reply`].
     Message(MessageId, &'a Message),
-    /// What the flow's script says to [`FlowOutput::Script`]; exactly one each, and none after
-    /// an end of the script.
+    /// What the flow's script says to [`FlowOutput::Script`], one each; or that it has ended, at
+    /// any time and once: nothing comes after that.
     Script(Result<&'a [u8], ScriptEnd>),
     /// [`Flow::poll_timeout`] has come.
     Timeout,

@@ -194,7 +194,7 @@
       }
     }
     #end() {
-      this.#player = null;
+      this.stopPlayback();
       this.#become('TERMINATED');
       box.calls.delete(this.#id);
     }

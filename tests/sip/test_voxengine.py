@@ -1,0 +1,304 @@
+"""VoxEngine scenarios: sessions with and without a call, the sound between parties, and processes that loop or are killed."""
+import os
+import signal
+import subprocess
+
+import audio
+from box import flow, phone, trunk
+from test_transfer import talk
+from waiting import until
+
+OFFICE = (phone("201"), phone("202"))
+
+
+def scenario(tmp_path, text, name="office", **keys):
+    """A flow that runs this script."""
+    path = tmp_path / f"{name}.js"
+    path.write_text(text)
+    return flow(name=name, dialect="voxengine", file=str(path), **keys)
+
+
+def begin(box, data="", name="office"):
+    return box.run("scenario", "start", name, "--data", data, check=0).stdout.strip()
+
+
+def send(box, session, body):
+    return box.run("scenario", "send", session, body).stdout.strip()
+
+
+def log(box, session):
+    return box.run("scenario", "log", session, check=0).stdout.splitlines()
+
+
+def scripts(box):
+    """The processes of scripts, the warm one included."""
+    children = f"/proc/{box.process.pid}/task/{box.process.pid}/children"
+    found = {}
+    for pid in open(children).read().split():
+        try:
+            command = open(f"/proc/{pid}/cmdline").read().split("\0")
+        except FileNotFoundError:
+            continue
+        if "script" in command:
+            found[int(pid)] = command
+    return found
+
+
+def running(box):
+    """The processes that the log says were given to a session, by its name."""
+    return {line.split("call=")[1].split()[0]: int(line.split("process=")[1].split()[0])
+            for line in box.log().splitlines() if "script began" in line}
+
+
+CALL_BACK = """
+VoxEngine.addEventListener(AppEvents.Started, () => {
+  const [first, second] = VoxEngine.customData().split(':');
+  const a = VoxEngine.callUser(first, '100');
+  a.addEventListener(CallEvents.Connected, () => {
+    const b = VoxEngine.callPSTN(second, '100');
+    b.addEventListener(CallEvents.Connected, () => VoxEngine.sendMediaBetween(a, b));
+    for (const c of [a, b]) c.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+  });
+});
+"""
+
+
+def test_a_call_back_joins_a_telephone_and_a_number_outside(tipring, party, desk, tmp_path):
+    """Shows: one command makes the box call both; each hears the other; one hang-up ends both."""
+    far = party("127.0.0.2", user="far")
+    box = tipring(*OFFICE, trunk(host=far.address), scenario(tmp_path, CALL_BACK))
+    first = desk(box, "201")
+    begin(box, "201:15550123")
+    at_first = first.expect_call()
+    at_first.ring().answer()
+    outside = far.expect_call()
+    assert "15550123" in outside.invite_message.get("to")
+    outside.ring().answer()
+    talk(at_first, outside, 71)
+    at_first.hang_up()
+    outside.hung_up()
+    record = box.cdr(1)
+    assert record["label"] == "script_end" and len(record["legs"]) == 2, record
+
+
+INCOMING = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  call.handleTones(true);
+  call.addEventListener(CallEvents.Connected, () => call.startPlayback('%s', true));
+  call.addEventListener(CallEvents.ToneReceived, (e) => {
+    call.stopPlayback();
+    Logger.write('key ' + e.tone);
+    if (e.tone === '9') { Net.httpRequest('%s', (r) => { Logger.write('answer ' + r.text); call.hangup(); }); }
+  });
+  call.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+  call.answer();
+});
+"""
+
+
+def test_a_caller_hears_a_file_presses_keys_and_a_server_is_told(tipring, server, provider, tmp_path):
+    """Shows: playing, stopping, keys of RFC 4733, a request and its answer, the log of the session."""
+    sound = audio.voice(1.5, seed=72)
+    server.sound("/music.wav", audio.wav_bytes(sound))
+    server.flow("/done", "well")
+    box = tipring(scenario(tmp_path, INCOMING % (server.url("/music.wav"), server.url("/done"))))
+    call = provider.call(box, "100").answered()
+    until(lambda: audio.likeness(sound[2000:], call.rtp.heard()) > 0.9, 10, "the file is heard", 0.1)
+    call.rtp.press("5")
+    call.rtp.wait_quiet()
+    call.rtp.press("9")
+    call.hung_up()
+    request = server.wait_for("/done")
+    assert request.header("User-Agent") == "VoxEngine/1.0"
+    assert box.cdr(1)["label"] == "script_end"
+    [session] = running(box)
+    lines = log(box, session)
+    assert lines == ["key 5", "key 9", "answer <Response>well</Response>"], lines
+
+
+CONTROLLED = """
+let call;
+VoxEngine.addEventListener(AppEvents.HttpRequest, (e) => {
+  const [word, rest] = e.content.split(' ');
+  if (word === 'call') { call = VoxEngine.callUser(rest, '100'); return 'calling'; }
+  if (word === 'state') return { state: call ? call.state() : 'NONE' };
+  if (word === 'digits') { call.sendDigits(rest); return 'sent'; }
+  if (word === 'loop') for (;;) {}
+  if (word === 'bomb') { const all = []; for (;;) all.push('x'.repeat(1e6) + all.length); }
+  if (word === 'end') { VoxEngine.terminate(); return 'bye'; }
+  return 'unknown';
+});
+VoxEngine.addEventListener(AppEvents.Terminating, (e) => Logger.write('terminating ' + e.systemError));
+"""
+
+
+def test_a_running_session_is_spoken_to(tipring, desk, tmp_path):
+    """Shows: requests place a call, ask for its state, send keys, end the session; then nobody answers."""
+    box = tipring(*OFFICE, scenario(tmp_path, CONTROLLED))
+    first = desk(box, "201")
+    session = begin(box)
+    assert send(box, session, "state") == '{"state":"NONE"}'
+    assert send(box, session, "call 201") == "calling"
+    called = first.expect_call()
+    called.ring().answer()
+    until(lambda: "CONNECTED" in send(box, session, "state"), what="the call is connected")
+    assert send(box, session, "digits 42") == "sent"
+    until(lambda: [code for code in called.rtp.events()][:1] != [], 5, "keys arrive")
+    assert send(box, session, "end") == "bye"
+    called.hung_up()
+    until(lambda: box.run("scenario", "send", session, "state").returncode == 66, what="the session is gone")
+    assert "terminating false" in log(box, session)
+
+
+def test_a_loop_a_bomb_and_a_killed_process_end_their_own_session_alone(tipring, server, provider, desk, tmp_path):
+    """Shows: three sessions end with systemError, while a call of a fourth goes on and is heard."""
+    sound = audio.voice(1.5, seed=73)
+    server.sound("/music.wav", audio.wav_bytes(sound))
+    well = scenario(tmp_path, INCOMING % (server.url("/music.wav"), server.url("/done")), name="well", numbers=["300"])
+    box = tipring(*OFFICE, scenario(tmp_path, CONTROLLED), well)
+    call = provider.call(box, "300").answered()
+    until(lambda: audio.likeness(sound[2000:], call.rtp.heard()) > 0.9, 10, "the file is heard", 0.1)
+    first = desk(box, "201")
+    loop, bomb, killed = (begin(box) for _ in range(3))
+    assert send(box, killed, "call 201") == "calling"
+    called = first.expect_call()
+    called.ring().answer()
+    assert send(box, loop, "loop") == "the script failed"
+    assert send(box, bomb, "bomb") == "the script failed"
+    for session in (loop, bomb):
+        until(lambda: "terminating true" in log(box, session), what="the session is told its end")
+    os.kill(running(box)[killed], signal.SIGKILL)
+    called.hung_up()
+    until(lambda: box.run("scenario", "send", killed, "state").returncode == 66, what="the session is gone")
+    labels = sorted(record["label"] for record in (box.cdr(1), box.cdr(2), box.cdr(3)))
+    assert labels == ["system_error"] * 3, labels
+    call.rtp.wait_loud(1.0)
+    call.hang_up()
+    assert box.alive()
+
+
+STORE = """
+require(Modules.ApplicationStorage);
+VoxEngine.addEventListener(AppEvents.HttpRequest, async (e) => {
+  const [word, key, value] = e.content.split(' ');
+  if (word === 'put') return (await ApplicationStorage.put(key, value, 3600)).value;
+  if (word === 'remove') return (await ApplicationStorage.remove(key)).value;
+  const found = await ApplicationStorage.get(key);
+  return found ? found.value : 'none';
+});
+"""
+
+
+def test_what_one_session_keeps_another_finds_also_after_a_restart(tipring, tmp_path):
+    """Shows: a value is seen by a session that runs already, removed by it, and outlasts the daemon."""
+    box = tipring(scenario(tmp_path, STORE))
+    one, other = begin(box), begin(box)
+    assert send(box, other, "get a") == "none"
+    assert send(box, one, "put a 1") == "1"
+    assert send(box, other, "get a") == "1" and send(box, other, "remove a") == "1"
+    assert send(box, one, "get a") == "none"
+    assert send(box, one, "put b 2") == "2"
+    until(lambda: "storage/b" in (box.data / "kept.json").read_text(), what="the value is written")
+    box.kill()
+    box.start()
+    assert send(box, begin(box), "get b") == "2"
+    box.calls_may_remain = True
+
+
+CONFERENCE = """
+require(Modules.Conference);
+require(Modules.Recorder);
+const conference = VoxEngine.createConference();
+const calls = ['201', '202', '203'].map((number) => VoxEngine.callUser(number, '100'));
+let recorder;
+for (const call of calls) {
+  call.addEventListener(CallEvents.Connected, () => VoxEngine.sendMediaBetween(call, conference));
+  call.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+}
+calls[0].addEventListener(CallEvents.Connected, () => {
+  recorder = VoxEngine.createRecorder({ name: 'meeting' });
+  recorder.addEventListener(RecorderEvents.Stopped, (e) => Logger.write(e.url));
+  conference.sendMediaTo(recorder);
+});
+"""
+
+
+def test_three_meet_in_a_conference_and_it_is_recorded(tipring, desk, tmp_path):
+    """Shows: each of three hears the two others; one who leaves ends it; the recording has who spoke."""
+    box = tipring(*OFFICE, phone("203"), scenario(tmp_path, CONFERENCE))
+    desks = [desk(box, number) for number in ("201", "202", "203")]
+    session = begin(box)
+    calls = [one.expect_call() for one in desks]
+    for call in calls:
+        call.ring().answer()
+    for speaker, others in ((0, (1, 2)), (1, (0, 2)), (2, (0, 1))):
+        words = audio.voice(1.5, seed=80 + speaker)
+        calls[speaker].rtp.start_saying(words).join()
+        for other in others:
+            until(lambda: audio.likeness(words[4000:], calls[other].rtp.heard()) > 0.9, 5, f"{other} hears {speaker}", 0.1)
+    calls[0].hang_up()
+    for call in calls[1:]:
+        call.hung_up()
+    record = box.cdr(1)
+    [file] = box.recordings()
+    assert record["recordings"] == [file.name] and log(box, session)[-1].endswith(file.name), record
+    assert audio.likeness(audio.voice(1.5, seed=82)[4000:], audio.read_wav(file)[0]) > 0.8
+
+
+FORWARD = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, (e) => {
+  const first = VoxEngine.callUser('201', e.callerid, 'Front', { 'X-Why': 'forward' });
+  e.call.handleTones(true);
+  e.call.addEventListener(CallEvents.ToneReceived, (t) => Logger.write('key ' + t.tone));
+  first.addEventListener(CallEvents.Failed, (f) => {
+    Logger.write('first ' + f.code);
+    VoxEngine.easyProcess(e.call, VoxEngine.callUser('202', e.callerid), () => Logger.write('established'));
+  });
+});
+"""
+
+
+def test_a_busy_telephone_and_then_another_takes_the_caller(tipring, provider, desk, tmp_path):
+    """Shows: Failed 486; the caller is answered when the second telephone is; both hear each other, and the script their keys; one hang-up ends both."""
+    box = tipring(*OFFICE, scenario(tmp_path, FORWARD))
+    first, second = desk(box, "201"), desk(box, "202")
+    call = provider.call(box, "100")
+    busy = first.expect_call()
+    assert busy.invite_message.get("x-why") == "forward" and "Front" in busy.invite_message.get("from")
+    busy.refuse(486)
+    called = second.expect_call()
+    called.ring()
+    call.ringing()
+    called.answer()
+    call.answered()
+    talk(call, called, 91)
+    call.rtp.press("7")
+    [session] = running(box)
+    until(lambda: "key 7" in log(box, session), what="a key that is pressed while they talk")
+    called.hang_up()
+    call.hung_up()
+    assert box.cdr(1)["label"] == "script_end"
+    assert log(box, session) == ["first 486", "established", "key 7"]
+
+
+def test_processes_of_scripts_are_shut_in_and_bounded(tipring, tmp_path):
+    """Shows: each session has one process with no files and no rights; more than 32 are refused; all are gone at the end."""
+    box = tipring(scenario(tmp_path, CONTROLLED), calls_max=64)
+    until(lambda: len(scripts(box)) == 1, what="a warm process")
+    sessions = [begin(box) for _ in range(32)]
+    for session in sessions:
+        assert send(box, session, "state") == '{"state":"NONE"}'
+    refused = begin(box)
+    until(lambda: box.run("scenario", "send", refused, "state").returncode == 66, what="the 33rd session is refused")
+    resident = []
+    for pid in scripts(box):
+        status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status").read().splitlines() if ":\t" in line)
+        assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1" and int(status["CapEff"], 16) == 0, status
+        resident.append(int(status["VmRSS"].split()[0]))
+        links = subprocess.run(["ls", "-l", f"/proc/{pid}/fd"], capture_output=True, text=True).stdout
+        opened = [line.split(" -> ")[1] for line in links.splitlines() if " -> " in line]
+        assert all(link.startswith("socket:") or link == "/dev/null" for link in opened), opened
+    assert max(resident) < 40_000, resident
+    for session in sessions:
+        assert send(box, session, "end") == "bye"
+    until(lambda: len(scripts(box)) <= 1, what="the processes are gone")
