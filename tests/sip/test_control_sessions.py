@@ -214,3 +214,26 @@ def test_too_much_at_once_is_refused_and_said(steered):
     until(burst, 30, "more than 20 requests in a second")
     assert set(statuses) == {200, 429}
     box.calls_may_remain = True
+
+
+def test_a_script_does_not_reach_the_box_that_runs_it(tmp_path, tipring, server):
+    """Shows: the box's own port is refused to a script though the configuration allows it; another allowed one is not."""
+    reaching = """
+    VoxEngine.addEventListener(AppEvents.HttpRequest, async (e) => {
+      const answer = await Net.httpRequestAsync(e.content);
+      return { code: answer.code };
+    });
+    """
+    server.flow("/other", "well")
+    box = tipring(web(), text_key(), application(), rule(tmp_path, 10, "reaching", reaching))
+    host, port = address(box)
+    assert box.stop() == 0
+    text = box.config_file.read_text().replace('http = "127.0.0.1:0"', f'http = "{host}:{port}"')
+    box.config_file.write_text(text.replace("allow = [", f'allow = ["{host}:{port}", '))
+    box.start()
+    url = start(box)["media_session_access_url"]
+    assert json.loads(say(url, server.url("/other"))[2])["code"] == 200
+    own = f"http://{host}:{port}/platform_api/StartScenarios?{LOGIN}&rule_id=10"
+    assert json.loads(say(url, own)[2])["code"] < 0
+    assert len(box.calls()) == 1
+    box.calls_may_remain = True
