@@ -73,6 +73,16 @@ def twilio_library():
     return voice_response, RequestValidator
 
 
+def voximplant_client():
+    """The vendor's own client of the control API; `cargo xtask test` fetches it."""
+    return _package("voximplant.apiclient")
+
+
+def json_web_tokens():
+    """PyJWT, which that client signs with."""
+    return _package("jwt")
+
+
 def websockets():
     """What serves a WebSocket; `cargo xtask test` fetches it."""
     _package("websockets")

@@ -177,6 +177,104 @@ def test_a_loop_a_bomb_and_a_killed_process_end_their_own_session_alone(tipring,
     assert box.alive()
 
 
+STORE = """
+require(Modules.ApplicationStorage);
+VoxEngine.addEventListener(AppEvents.HttpRequest, async (e) => {
+  const [word, key, value] = e.content.split(' ');
+  if (word === 'put') return (await ApplicationStorage.put(key, value, 3600)).value;
+  if (word === 'remove') return (await ApplicationStorage.remove(key)).value;
+  const found = await ApplicationStorage.get(key);
+  return found ? found.value : 'none';
+});
+"""
+
+
+def test_what_one_session_keeps_another_finds_also_after_a_restart(tipring, tmp_path):
+    """Shows: a value is seen by a session that runs already, removed by it, and outlasts the daemon."""
+    box = tipring(scenario(tmp_path, STORE))
+    one, other = begin(box), begin(box)
+    assert send(box, other, "get a") == "none"
+    assert send(box, one, "put a 1") == "1"
+    assert send(box, other, "get a") == "1" and send(box, other, "remove a") == "1"
+    assert send(box, one, "get a") == "none"
+    assert send(box, one, "put b 2") == "2"
+    until(lambda: "storage/b" in (box.data / "kept.json").read_text(), what="the value is written")
+    box.kill()
+    box.start()
+    assert send(box, begin(box), "get b") == "2"
+    box.calls_may_remain = True
+
+
+NOTIFY = """
+VoxEngine.addEventListener(AppEvents.Started, () => attempt(1));
+function attempt(n) {
+  const call = VoxEngine.callPSTN(VoxEngine.customData(), '+4721000000');
+  call.addEventListener(CallEvents.Connected, () => call.startPlayback('%s'));
+  call.addEventListener(CallEvents.PlaybackFinished, () => call.hangup());
+  call.addEventListener(CallEvents.Disconnected, (e) => report('done', n));
+  call.addEventListener(CallEvents.Failed, (e) => { if (n < 3) setTimeout(() => attempt(n + 1), 500); else report('failed', e.code); });
+}
+async function report(what, n) {
+  const headers = { 'Content-Type': 'application/json' };
+  const r = await Net.httpRequestAsync('%s', { method: 'POST', postData: JSON.stringify({ what, n }), headers });
+  Logger.write('told ' + r.code);
+  VoxEngine.terminate();
+}
+"""
+
+
+def test_a_notification_tries_a_busy_number_again_and_tells_a_server(tipring, server, party, tmp_path):
+    """Shows: busy, a second attempt after a timer, the file to its end, hang-up, one POST of JSON."""
+    sound = audio.voice(1.0, seed=74)
+    server.sound("/text.wav", audio.wav_bytes(sound))
+    server.flow("/told", "ok")
+    far = party("127.0.0.2", user="far")
+    box = tipring(trunk(host=far.address), scenario(tmp_path, NOTIFY % (server.url("/text.wav"), server.url("/told"))))
+    session = begin(box, "+4712345678")
+    far.expect_call().refuse(486)
+    call = far.expect_call()
+    call.ring().answer()
+    call.hung_up()
+    assert audio.likeness(sound[1000:], call.rtp.heard()) > 0.9
+    request = server.wait_for("/told")
+    assert (request.method, request.body) == ("POST", b'{"what":"done","n":2}'), request
+    assert box.cdr(1)["label"] == "script_end" and log(box, session) == ["told 200"]
+
+
+SURVEY = """
+require(Modules.IVR);
+const answers = [];
+const prompt = { play: '%s' };
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  const bye = new IVRState('bye', { type: 'noinput', prompt }, () => call.hangup());
+  const third = new IVRState('3', { type: 'inputunknown', terminateOn: '#', timeout: 8000, prompt, nextState: bye }, (x) => answers.push(x));
+  const second = new IVRState('2', { type: 'inputfixed', inputLength: 2, timeout: 8000, prompt, nextState: third }, (x) => answers.push(x));
+  const first = new IVRState('1', { type: 'select', timeout: 8000, prompt, nextStates: { 5: second } }, (x) => answers.push(x));
+  call.addEventListener(CallEvents.Connected, () => first.enter(call));
+  call.addEventListener(CallEvents.Disconnected, () => {
+    Net.httpRequest('%s', () => VoxEngine.terminate(), { method: 'POST', params: { n: answers.length }, postData: answers.join(',') });
+  });
+  call.answer();
+});
+"""
+
+
+def test_a_survey_gathers_three_answers_and_posts_them(tipring, server, provider, tmp_path):
+    """Shows: a menu, a number of a fixed length, one that a key ends; the answers reach a server."""
+    server.sound("/q.wav", audio.wav_bytes(audio.voice(0.4, seed=75)))
+    server.flow("/answers", "ok")
+    box = tipring(scenario(tmp_path, SURVEY % (server.url("/q.wav"), server.url("/answers"))))
+    call = provider.call(box, "100").answered()
+    for keys in ("5", "12", "345#"):
+        call.rtp.wait_loud(0.2)
+        call.rtp.wait_quiet()
+        call.rtp.press(keys)
+    call.hung_up()
+    request = server.wait_for("/answers")
+    assert (request.body, request.query) == (b"5,12,345", [("n", "3")]), request
+    assert box.cdr(1)["label"] == "script_end"
+
+
 CONFERENCE = """
 require(Modules.Conference);
 require(Modules.Recorder);
@@ -215,6 +313,30 @@ def test_three_meet_in_a_conference_and_it_is_recorded(tipring, desk, tmp_path):
     [file] = box.recordings()
     assert record["recordings"] == [file.name] and log(box, session)[-1].endswith(file.name), record
     assert audio.likeness(audio.voice(1.5, seed=82)[4000:], audio.read_wav(file)[0]) > 0.8
+
+
+EARLY = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  call.startEarlyMedia();
+  call.startPlayback('%s', true);
+  call.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+});
+VoxEngine.addEventListener(AppEvents.HttpRequest, () => VoxEngine.terminate());
+"""
+
+
+def test_a_caller_hears_a_file_before_the_answer(tipring, server, provider, tmp_path):
+    """Shows: 183 with a session, sound before the answer, and a call that is never answered."""
+    sound = audio.voice(1.5, seed=95)
+    server.sound("/music.wav", audio.wav_bytes(sound))
+    box = tipring(scenario(tmp_path, EARLY % server.url("/music.wav")))
+    call = provider.call(box, "100")
+    assert b"m=audio" in call.expect(183).body
+    until(lambda: audio.likeness(sound[2000:], call.rtp.heard()) > 0.9, 10, "the file is heard", 0.1)
+    [session] = running(box)
+    send(box, session, "end")
+    call.refused()
+    assert box.cdr(1)["answered_after_ms"] is None
 
 
 FORWARD = """

@@ -6,6 +6,7 @@
 //! [`DIALECTS`] is the only place that lists them.
 
 pub mod address;
+pub mod application;
 pub mod call_interactive;
 pub mod connect;
 pub mod json;

@@ -161,6 +161,65 @@ fn both_ends_talking_neither_harms_the_filter_nor_the_near_end() {
     }
 }
 
+/// How alike what came out is to what the near end said, in parts of 200 ms in which it spoke.
+fn likeness(near_end: &[f64], out: &[i16]) -> Vec<f64> {
+    let loud = 0.1 * rms(near_end);
+    near_end
+        .chunks_exact(RATE / 5)
+        .zip(out.chunks_exact(RATE / 5))
+        .filter(|(said, _)| rms(said) > loud)
+        .map(|(said, out)| {
+            let out = floats(out);
+            let product: f64 = said.iter().zip(&out).map(|(a, b)| a * b).sum();
+            product / (said.len() as f64 * rms(said) * rms(&out)).max(1.0)
+        })
+        .collect()
+}
+
+/// What it says first is the most important: "yes", or "hello". Both ends are as loud as each other.
+#[test]
+fn the_near_end_is_heard_whole_from_its_first_word() {
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let mut lines = vec![(f64::INFINITY, vec![0.0; TAIL_MS * 8])];
+    lines.extend([6.0, 12.0, 20.0].map(|loss| (loss, path(2.0, &[(0.0, 1.0)], 1.0, loss, 7))));
+    for (line_db, path) in lines {
+        // Both from the start, and after the far end has spoken for so many seconds.
+        for (voice_s, far_first_s) in [(200, 0), (230, 0), (260, 0), (200, 1), (230, 3), (260, 10)] {
+            let far = dense_speech(voice_s / 2, far_first_s + 5);
+            let mut near_end = vec![0.0; far_first_s * RATE];
+            near_end.extend(floats(&dense_speech(voice_s, 5)));
+            let sum: Vec<f64> = echo(&far, &path).iter().zip(&near_end).map(|(a, b)| a + b).collect();
+            let near = Noise(8).over(&sum, LINE_NOISE);
+            let out = cancel(&mut EchoCanceller::default(), &far, &near);
+            let (before, after) = (likeness(&near_end, &near), likeness(&near_end, &out));
+            let (worst, lost) = (after.iter().copied().fold(1.0, f64::min), mean(&before) - mean(&after));
+            let name = format!("{line_db} dB, voice {voice_s}, far {far_first_s} s before");
+            println!("{name}: worst {worst:.2}, lost {lost:.2}: {after:.2?}");
+            match (line_db.is_finite(), far_first_s) {
+                (false, _) => assert!(worst >= 0.85, "{name}: {after:.2?}"),
+                // Nothing is known: what is weaker than an echo could be is hidden.
+                (true, 0) => assert!(lost <= 0.1, "{name}: {after:.2?}"),
+                (true, _) => assert!(worst >= 0.75 && lost <= 0.0, "{name}: {after:.2?}"),
+            }
+        }
+    }
+}
+
+/// A line that has given back nothing begins to: another way, or a telephone beside the box.
+#[test]
+fn an_echo_that_comes_later_is_learned() {
+    let path = &paths()[1].1;
+    for far in [white(12, -16.0, 3), dense_speech(0, 12)] {
+        let mut sum = echo(&far, path);
+        sum[..6 * RATE].fill(0.0);
+        let near = Noise(8).over(&sum, LINE_NOISE);
+        let out = cancel(&mut EchoCanceller::default(), &far, &near);
+        let losses = [(6.0, 7.0), (7.5, 9.0), (10.0, 12.0)].map(|(a, b)| loss_db(&near, &out, a, b));
+        println!("{losses:.1?}");
+        assert!(losses[1] >= 30.0 && losses[2] >= 30.0, "{losses:.1?}");
+    }
+}
+
 #[test]
 fn both_ends_talking_from_the_start_is_never_louder_than_it_came() {
     for (name, path) in paths() {
@@ -242,6 +301,7 @@ fn the_background_goes_on_where_the_echo_was() {
     for second in 6..14 {
         let level = level_db(&floats(&out[second * RATE..(second + 1) * RATE]));
         let off = level - 20.0 * background.log10();
+        println!("second {second}: {off:.1} dB beside the background");
         assert!(off.abs() < 3.5, "second {second}: {off:.1} dB beside the background");
     }
 }

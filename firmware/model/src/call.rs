@@ -1,6 +1,7 @@
 //! Facts about a call: at its start, while it runs, and when it is over.
 
 use core::time::Duration;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -29,11 +30,15 @@ pub struct CallFacts {
     pub started_unix_ms: i64,
     /// Where it came from.
     pub origin: Origin,
-    /// What flows of the same dialect have kept on the box.
-    pub kept: Rc<BTreeMap<String, String>>,
+    /// What flows of the same dialect have kept on the box, as it is now: what others keep while
+    /// this one runs is there as well.
+    pub kept: KeptValues,
     /// Set for a flow that somebody outside can speak to while it runs.
     pub session: Option<Rc<SessionFacts>>,
 }
+
+/// Values that flows keep, by their names.
+pub type KeptValues = Rc<RefCell<BTreeMap<String, String>>>;
 
 /// How a running flow is named and reached from outside.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]

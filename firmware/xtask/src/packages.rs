@@ -31,10 +31,12 @@ const PACKAGES: [&str; 14] = [
 ];
 /// What the tests take from other people's work and Debian does not have: the receiver's side
 /// of webhooks and of TwiML as their authors publish it, a server for WebSockets, one for
-/// resumable uploads with what it needs, a judge of JSON documents, and a mail server.
-const PYTHON_PACKAGES: [&[&str]; 2] = [
+/// resumable uploads with what it needs, a judge of JSON documents, a mail server, and the
+/// vendor's own client of the control API.
+const PYTHON_PACKAGES: [&[&str]; 3] = [
     &["--no-deps", "standardwebhooks==1.1.0", "twilio==9.13.0", "websockets==15.0.1"],
     &["tuspyserver==4.4.3", "uvicorn==0.54.0", "jsonschema==4.17.3", "aiosmtpd==1.4.6"],
+    &["voximplant-apiclient==2.12.0"],
 ];
 
 /// Installs what is missing.

@@ -321,7 +321,7 @@ impl KazooFlow {
     pub(super) fn kept(&self, name: &str) -> Option<String> {
         match self.kept.get(name) {
             Some(value) => value.clone(),
-            None => self.facts.as_ref()?.kept.get(name).cloned(),
+            None => self.facts.as_ref()?.kept.borrow().get(name).cloned(),
         }
     }
 

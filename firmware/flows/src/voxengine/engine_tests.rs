@@ -230,7 +230,7 @@ fn every_name_of_the_surface_is_there_and_what_is_absent_says_so() {
         const must = (ok) => { if (!ok) throw new Error('it is not there'); };";
     let mut script = makes.to_owned();
     let mut checked = 0;
-    let mut absent = Vec::new();
+    let (mut absent, mut missing) = (Vec::new(), Vec::new());
     for line in SURFACE.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         checked += 1;
         let (kind, rest) = line.split_once(' ').unwrap();
@@ -241,6 +241,10 @@ fn every_name_of_the_surface_is_there_and_what_is_absent_says_so() {
             "name" => format!("check({shown}, () => must({path} !== undefined));"),
             "text" => format!("check({shown}, () => must({path} === {}));", json!(text)),
             "member" => format!("check({shown}, () => must({} in made.{path}));", json!(text)),
+            "missing" => {
+                missing.push(rest.to_owned());
+                format!("check({shown}, () => must(typeof {path} === 'undefined'));")
+            }
             "absent" => {
                 absent.push(rest.to_owned());
                 let call = if path.contains('(') { path.to_owned() } else { format!("{path}()") };
@@ -264,12 +268,19 @@ fn every_name_of_the_surface_is_there_and_what_is_absent_says_so() {
         .map(|one| one["text"].as_str().unwrap())
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
-    println!("not available: {}", absent.join(", "));
+    println!("not available: {}; not there: {}", absent.join(", "), missing.join(", "));
     let readme = include_str!("README.md");
-    let documented = readme.split("<!-- absent: compared with surface.txt by a test -->").nth(1).unwrap();
-    let documented: Vec<String> = documented.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    let documented = |mark: &str| -> Vec<String> {
+        let part = readme.split(mark).nth(1).unwrap();
+        part.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
     let listed: Vec<String> = absent.iter().map(|name| name.trim_end_matches(".x").to_owned()).collect();
-    assert_eq!(documented, listed, "README.md lists what is absent");
+    assert_eq!(documented("<!-- absent: compared with surface.txt by a test -->"), listed, "what throws");
+    assert_eq!(
+        documented("<!-- missing: compared with surface.txt by a test -->"),
+        missing,
+        "what is not there"
+    );
 }
 
 #[test]

@@ -2,8 +2,10 @@
 //! scenario on the command line. On the box the two are apart.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::Instant;
 
+use tipring_model::call::KeptValues;
 use tipring_model::flow::{Flow, FlowInput, FlowOutput, Moment, ScriptEnd};
 
 use super::interpreter::{Bounds, CpuClock, Interpreter};
@@ -16,6 +18,8 @@ pub struct InProcess {
     bounds: Bounds,
     seed: u64,
     clock: Option<CpuClock>,
+    /// What the box keeps: here it is kept at once.
+    kept: KeptValues,
     outputs: VecDeque<FlowOutput>,
 }
 
@@ -23,11 +27,26 @@ impl InProcess {
     /// Runs the script of `flow` here, within `bounds`.
     #[must_use]
     pub fn new(flow: Box<dyn Flow>, bounds: Bounds, seed: u64, clock: CpuClock) -> Self {
-        Self { flow, engine: None, bounds, seed, clock: Some(clock), outputs: VecDeque::new() }
+        Self {
+            flow,
+            engine: None,
+            bounds,
+            seed,
+            clock: Some(clock),
+            kept: Rc::default(),
+            outputs: VecDeque::new(),
+        }
     }
 
     fn drain(&mut self, now: Moment) {
         while let Some(output) = self.flow.poll() {
+            if let FlowOutput::Keep { name, value } = &output {
+                let mut kept = self.kept.borrow_mut();
+                match value {
+                    Some(value) => drop(kept.insert(name.clone(), value.clone())),
+                    None => drop(kept.remove(name)),
+                }
+            }
             let FlowOutput::Script(text) = output else {
                 self.outputs.push_back(output);
                 continue;
@@ -44,6 +63,9 @@ impl InProcess {
 
 impl Flow for InProcess {
     fn handle(&mut self, now: Moment, input: FlowInput<'_>) {
+        if let FlowInput::Started(facts) = &input {
+            self.kept = Rc::clone(&facts.kept);
+        }
         self.flow.handle(now, input);
         self.drain(now);
     }

@@ -436,6 +436,7 @@ impl Flow for Session {
             }
             return;
         }
+        self.storage.done();
         match input {
             FlowInput::Started(facts) => self.begin(now, facts),
             FlowInput::Script(said) => self.script_said(now, said),

@@ -39,6 +39,14 @@ impl Settings for Scenario {
             required: false,
         },
         Field {
+            key: "application_id",
+            label: "Application",
+            help: "The number by which clients of the control API name it.",
+            kind: FieldKind::Number { min: 1, max: 9_007_199_254_740_991, unit: "" },
+            default: None,
+            required: false,
+        },
+        Field {
             key: "language",
             label: "Language",
             help: "Of texts that are said in no voice, for example de-DE.",

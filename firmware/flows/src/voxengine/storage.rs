@@ -1,6 +1,6 @@
 //! `ApplicationStorage`: values kept on the box, across sessions and restarts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use tipring_model::flow::{FlowOutput, Moment};
@@ -20,11 +20,18 @@ const VALUE_BYTES_MAX: usize = 4_096;
 /// Changes of one session.
 const CHANGES_MAX: usize = 10_000;
 
-/// What this session has changed; the rest is as it was when the session began.
+/// What this session has changed since it was last told something: the box has not kept it yet.
 #[derive(Default, Debug)]
 pub(super) struct Storage {
     changed: BTreeMap<String, Option<String>>,
     changes: usize,
+}
+
+impl Storage {
+    /// The box has done what it was asked for.
+    pub(super) fn done(&mut self) {
+        self.changed.clear();
+    }
 }
 
 /// A value as it is kept: when it is forgotten (milliseconds since 1970, 0 for never), a blank,
@@ -107,19 +114,20 @@ impl Session {
     }
 
     fn kept(&self, now: Moment, key: &str) -> Option<Value> {
-        let own = self.storage.changed.get(key);
-        let of_others = || self.facts.as_ref()?.kept.get(&format!("{PREFIX}{key}")).map(String::as_str);
-        let kept = own.map_or_else(of_others, |own| own.as_deref())?;
-        let (expires, text) = read(kept)?;
+        let of_box = || self.facts.as_ref()?.kept.borrow().get(&format!("{PREFIX}{key}")).cloned();
+        let kept = self.storage.changed.get(key).cloned().unwrap_or_else(of_box)?;
+        let (expires, text) = read(&kept)?;
         (expires == 0 || expires > now.unix_ms).then(|| shown(key, expires, text))
     }
 
     /// Every key, in order.
-    fn names(&self) -> Vec<String> {
-        let of_others = self.facts.iter().flat_map(|facts| facts.kept.keys());
-        let of_others = of_others.filter_map(|name| name.strip_prefix(PREFIX));
-        let own = self.storage.changed.keys().map(String::as_str);
-        let all: std::collections::BTreeSet<&str> = of_others.chain(own).collect();
-        all.into_iter().map(str::to_owned).collect()
+    fn names(&self) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        if let Some(facts) = &self.facts {
+            let kept = facts.kept.borrow();
+            all.extend(kept.keys().filter_map(|name| name.strip_prefix(PREFIX)).map(str::to_owned));
+        }
+        all.extend(self.storage.changed.keys().cloned());
+        all
     }
 }

@@ -1,6 +1,7 @@
 //! The command line. Exit codes: 0 ok; 1 what was checked is bad; 2 usage; 64 bad
 //! input file; 66 not found; 69 no daemon; 70 internal; 73 cannot write; 75 busy.
 
+mod api_key;
 mod cdr;
 mod check;
 mod dialect;
@@ -107,6 +108,11 @@ enum Command {
         #[arg(value_parser = outage_seconds)]
         length: u64,
     },
+    /// Make keys for clients of the HTTP control API.
+    ApiKey {
+        #[command(subcommand)]
+        command: api_key::ApiKeyCommand,
+    },
     /// Look after webhooks: what waits, is set apart or was sent.
     Spool {
         #[command(subcommand)]
@@ -200,6 +206,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Metrics => metrics::run(&socket),
         Command::Outage { length } => remote::outage(&socket, length),
         Command::Spool { command } => spool::run(&socket, &command),
+        Command::ApiKey { command } => api_key::run(&command),
         Command::Explain { code } => explain::run(code.as_deref()),
         Command::Status { json } => remote::status(&socket, json),
         // It has gone above, before anything that a script's process has no use for.

@@ -55,6 +55,9 @@ pub(super) fn status(socket: &Path, as_json: bool) -> u8 {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     say(&format!("tipring {}", text(&status["version"])));
     say(&format!("SIP on UDP {}, TCP {}", text(&status["sip"]["udp"]), text(&status["sip"]["tcp"])));
+    if !status["web"]["http"].is_null() || !status["web"]["https"].is_null() {
+        say(&format!("HTTP on {}, HTTPS on {}", text(&status["web"]["http"]), text(&status["web"]["https"])));
+    }
     for device in status["devices"].as_array().into_iter().flatten() {
         let stands = match (device["is_present"].as_bool(), device["fault"].as_str()) {
             (Some(true), _) => "there".to_owned(),

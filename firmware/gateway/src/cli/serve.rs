@@ -25,8 +25,10 @@ pub(super) fn run(path: &Path, format: LogFormat, verbose: bool) -> u8 {
             complain_with(error.code(), &format!("{error}{because}"));
             match error {
                 StartError::Control { source, .. } if source.kind() == io::ErrorKind::AddrInUse => BUSY,
-                StartError::Locked { .. } | StartError::Sip(_) => BUSY,
-                StartError::Control { .. } | StartError::Storage { .. } => CANNOT_WRITE,
+                StartError::Locked { .. } | StartError::Sip(_) | StartError::Web(_) => BUSY,
+                StartError::Control { .. } | StartError::Storage { .. } | StartError::Certificate(_) => {
+                    CANNOT_WRITE
+                }
                 StartError::Media(_)
                 | StartError::Devices(_)
                 | StartError::Spool(_)

@@ -138,6 +138,46 @@ pub(super) const SPEECH_FIELDS: &[Field] = &[
     text_field("url", "Where texts are posted to.", 2_048),
 ];
 
+pub(super) const WEB_FIELDS: &[Field] = &[
+    text_field("http", "Address and port for HTTP, or \"off\".", 64),
+    text_field("https", "Address and port for HTTPS, or \"off\".", 64),
+    text_field("host", "Name by which clients reach the box, where they have not said it themselves.", 253),
+];
+
+pub(super) const ACCOUNT_FIELDS: &[Field] = &[
+    usual_field(
+        "id",
+        "Account",
+        "The number that clients of the control API name.",
+        FieldKind::Number { min: 1, max: 9_007_199_254_740_991, unit: "" },
+        "1",
+    ),
+    text_field("name", "The name that they may give instead.", 64),
+    text_field("email", "The address that they may give instead.", 254),
+];
+
+pub(super) const API_KEY_FIELDS: &[Field] = &[
+    needed(text_field("name", "Name in logs.", 64)),
+    text_field("sha256", "SHA-256 of a key that is a text, 64 hexadecimal digits.", 64),
+    text_field("key_id", "The name that tokens give to their key.", 128),
+    text_field("public_key", "The public half of that key, in PEM.", 4_096),
+];
+
+pub(super) const RULE_FIELDS: &[Field] = &[
+    Field {
+        key: "id",
+        label: "id",
+        help: "The number by which clients start it.",
+        kind: FieldKind::Number { min: 1, max: 9_007_199_254_740_991, unit: "" },
+        default: None,
+        required: true,
+    },
+    needed(text_field("name", "Name in logs and pages.", 64)),
+    needed(text_field("flow", "The flow, in the dialect voxengine, that it belongs to.", 64)),
+    text_field("pattern", "Regular expression that the whole dialled number matches.", 256),
+    needed(list_field("scenarios", "Files of scenarios, run in this order.", 16)),
+];
+
 pub(super) const LIMIT_FIELDS: &[Field] = &[Field {
     key: "calls_max",
     label: "Calls at one time",

@@ -8,8 +8,10 @@ mod lines;
 mod mail;
 mod read;
 mod report;
+mod rules;
 mod speech;
 mod text_file;
+mod web;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,7 +27,9 @@ use crate::fetch::copies::Keep;
 use crate::prompts::SpeechEngine;
 pub(crate) use mail::{Mail, MailTls};
 pub(crate) use report::{Fault, render};
+pub(crate) use rules::RuleEntry;
 pub(crate) use text_file::{read_bytes, read_text};
+pub(crate) use web::Web;
 
 /// A checked configuration.
 pub(crate) struct Config {
@@ -39,6 +43,8 @@ pub(crate) struct Config {
     pub webhooks: Webhooks,
     /// Who sends e-mail; none is sent without it.
     pub mail: Option<Mail>,
+    /// Who listens for HTTP, and who may give commands there.
+    pub web: Web,
     /// Who speaks texts.
     pub speech: SpeechEngine,
     /// Calls at one time.
@@ -168,6 +174,10 @@ pub(crate) struct FlowEntry {
     pub fallback_url: Option<String>,
     /// Whether copies of its documents are kept.
     pub keep: Keep,
+    /// The number by which clients of the control API name it.
+    pub application_id: u64,
+    /// Its rules, if it is an application.
+    pub rules: Vec<RuleEntry>,
     /// The program.
     pub program: Rc<dyn Program>,
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tipring_flows::{DIALECTS, Finding};
+use tipring_flows::{DIALECTS, Finding, Program, voxengine};
 use tipring_lines::sip::Networks;
 use tipring_model::directory::Directory;
 use tipring_model::settings::{Field, FieldError, Problem, RawSettings, RawValue};
@@ -16,6 +16,7 @@ use toml_edit::{Document, Item, Table, Value};
 
 use super::fields::{BOX_FIELDS, FETCH_FIELDS, FLOW_FIELDS, LIMIT_FIELDS, SIP_FIELDS, WEBHOOK_FIELDS};
 use super::report::code_of;
+use super::rules;
 use super::text_file::read_bytes;
 use super::{Config, Fault, Fetch, FlowEntry, General, Sip, Uploads, Warnings, Webhooks};
 use crate::fetch::copies::Keep;
@@ -24,7 +25,7 @@ use crate::{countries, fetch};
 pub(super) const LINES_MAX: usize = 256;
 const FLOWS_MAX: usize = 256;
 /// A whole office in one document: callflows, menus, people.
-const DOCUMENT_BYTES_MAX: u64 = 1_048_576;
+pub(super) const DOCUMENT_BYTES_MAX: u64 = 1_048_576;
 
 pub(super) fn config(text: &str, folder: &Path) -> Result<Config, Vec<Fault>> {
     let document = Document::parse(text).map_err(|error| {
@@ -93,7 +94,7 @@ impl Reader<'_> {
         for (key, item) in root.iter() {
             let known = [
                 "schema", "box", "sip", "fetch", "webhooks", "limits", "line", "flow", "user", "group",
-                "mailbox", "speech", "mail", "device",
+                "mailbox", "speech", "mail", "device", "web", "account", "api_key", "rule",
             ];
             if !known.contains(&key) {
                 let span = root.key(key).and_then(toml_edit::Key::span).or(item.span()).unwrap_or(0..0);
@@ -111,12 +112,15 @@ impl Reader<'_> {
         let fetch = self.fetch(root);
         let webhooks = self.webhooks(root);
         let mail = self.mail(root);
+        let web = self.web(root, general.as_ref().map_or("tipring", |general| &general.name));
         let speech = self.speech(root);
         let limits = self.group(root, "limits", LIMIT_FIELDS);
         let calls_max = limits.raw.number("calls_max").and_then(|n| usize::try_from(n).ok()).unwrap_or(64);
         let zone = general.as_ref().map_or_else(|| "UTC".to_owned(), |general| general.timezone.clone());
         let directory = Rc::new(self.directory(root, &zone));
-        let flows = self.flows(root, &zone, &directory);
+        let rules = self.rules(root);
+        let flows = self.flows(root, &zone, &directory, &rules);
+        self.rule_flows(&rules, &flows);
         let mut directory = Rc::unwrap_or_clone(directory);
         let opened = flows.iter().filter_map(|(_, flow)| flow.as_ref());
         directory.mailboxes.extend(opened.flat_map(|flow| flow.program.mailboxes()));
@@ -132,6 +136,7 @@ impl Reader<'_> {
             fetch,
             webhooks,
             mail,
+            web: web?,
             speech,
             calls_max,
             devices,
@@ -190,26 +195,8 @@ impl Reader<'_> {
 
     fn sip(&mut self, root: &Table) -> Option<Sip> {
         let group = self.group(root, "sip", SIP_FIELDS);
-        let mut address = |key: &str, default: Option<&str>| -> Option<Option<SocketAddr>> {
-            let Some(text) = group.raw.text(key).or(default).filter(|text| *text != "off") else {
-                return Some(None);
-            };
-            let parsed = text.parse().ok();
-            if parsed.is_none() {
-                let help =
-                    Some("write an address and a port, such as \"0.0.0.0:5060\", or \"off\"".to_owned());
-                self.value_fault(
-                    &group,
-                    key,
-                    "TR-CFG-MALFORMED",
-                    format!("`{text}` is not an address with a port"),
-                    help,
-                );
-            }
-            parsed.map(Some)
-        };
-        let udp = address("udp", Some("0.0.0.0:5060"));
-        let tcp = address("tcp", Some("0.0.0.0:5060"));
+        let udp = self.listen_address(&group, "udp", "0.0.0.0:5060");
+        let tcp = self.listen_address(&group, "tcp", "0.0.0.0:5060");
         let ports = match group.raw.text("rtp_udp_ports").unwrap_or("16384-16511") {
             "0" => Some(None),
             text => {
@@ -251,6 +238,26 @@ impl Reader<'_> {
             rtp_udp_ports: ports?,
             public_address: public.and_then(Result::ok),
         })
+    }
+
+    /// Where to listen; nothing where that is off, and no answer where it is no address.
+    pub(super) fn listen_address(
+        &mut self,
+        group: &Group,
+        key: &str,
+        usual: &str,
+    ) -> Option<Option<SocketAddr>> {
+        let text = group.raw.text(key).unwrap_or(usual);
+        if text == "off" {
+            return Some(None);
+        }
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            let help = Some("write an address and a port, such as \"0.0.0.0:5060\", or \"off\"".to_owned());
+            let what = format!("`{text}` is not an address with a port");
+            self.value_fault(group, key, "TR-CFG-MALFORMED", what, help);
+        }
+        parsed.map(Some)
     }
 
     fn fetch(&mut self, root: &Table) -> Fetch {
@@ -305,6 +312,7 @@ impl Reader<'_> {
         root: &Table,
         zone: &str,
         directory: &Rc<Directory>,
+        rules: &[Group],
     ) -> Vec<(String, Option<FlowEntry>)> {
         let mut flows: Vec<(String, Option<FlowEntry>)> = Vec::new();
         let mut taken: HashMap<String, String> = HashMap::new();
@@ -382,8 +390,37 @@ impl Reader<'_> {
                 flows.push((name, None));
                 continue;
             }
-            let opened = (dialect.open)(&own, directory);
-            let program = opened.map_err(|errors| self.further_faults(&group, &errors, &fields)).ok();
+            let language = own.text("language").unwrap_or("en-US").to_owned();
+            let own_rules = self.rules_of(rules, &name, &language, directory);
+            let has_rules = dialect.name == voxengine::DIALECT.name
+                && own_rules.as_ref().is_none_or(|rules| !rules.is_empty());
+            let (program, own_rules): (Option<Rc<dyn Program>>, _) = if has_rules {
+                if own.get("document").is_some() {
+                    let what = "a flow has either `file` or rules".to_owned();
+                    self.value_fault(&group, "file", "TR-CFG-CONFLICT", what, None);
+                }
+                files.extend(rules::files_of(rules, &name, |file| self.path(file)));
+                (own_rules.as_deref().map(rules::program_of), own_rules.unwrap_or_default())
+            } else {
+                let opened = (dialect.open)(&own, directory);
+                let opened = opened.map_err(|errors| self.further_faults(&group, &errors, &fields));
+                (opened.ok().map(Rc::from), Vec::new())
+            };
+            let application_id = match group.raw.number("application_id").map(u64::try_from) {
+                Some(Ok(id)) => id,
+                Some(Err(_)) | None => {
+                    u64::try_from(flows.iter().filter(|(_, flow)| is_application(flow.as_ref())).count() + 1)
+                        .unwrap_or(u64::MAX)
+                }
+            };
+            let is_taken = |(_, flow): &(String, Option<FlowEntry>)| {
+                is_application(flow.as_ref())
+                    && flow.as_ref().is_some_and(|flow| flow.application_id == application_id)
+            };
+            if dialect.name == voxengine::DIALECT.name && flows.iter().any(is_taken) {
+                let what = format!("two flows have the application_id {application_id}");
+                self.value_fault(&group, "application_id", "TR-CFG-DUPLICATE", what, None);
+            }
             let numbers = group.raw.list("numbers").to_vec();
             for number in &numbers {
                 if let Some(other) = taken.insert(number.clone(), name.clone()) {
@@ -421,7 +458,9 @@ impl Reader<'_> {
                 numbers,
                 fallback_url,
                 keep,
-                program: Rc::from(program),
+                application_id,
+                rules: own_rules,
+                program,
             });
             flows.push((name, entry));
         }
@@ -574,10 +613,20 @@ impl Reader<'_> {
         self.warnings.file.push(fault);
     }
 
-    fn path(&self, text: &str) -> PathBuf {
+    /// Doubts about a document.
+    pub(super) fn doubts(&mut self, path: &Path, found: Vec<Finding>) {
+        self.warnings.documents.extend(found.into_iter().map(|found| (path.to_owned(), found)));
+    }
+
+    pub(super) fn path(&self, text: &str) -> PathBuf {
         let path = Path::new(text);
         if path.is_absolute() { path.to_owned() } else { self.folder.join(path) }
     }
+}
+
+/// Whether clients of the control API see it.
+fn is_application(flow: Option<&FlowEntry>) -> bool {
+    flow.is_some_and(|flow| flow.dialect == voxengine::DIALECT.name)
 }
 
 /// True for a doubt about a document that the rest of the configuration clears up.

@@ -48,7 +48,7 @@ pub(super) fn options(config: &Config, kept: &Kept) -> AnalogOptions {
         devices: config.devices.clone(),
         plan: country_plan(country, &config.general.emergency_numbers),
         sounds: sound_plan(country),
-        learned_tones: learned_tones(config, &kept.of(KEPT)),
+        learned_tones: learned_tones(config, &kept.of(KEPT).borrow()),
         numbers: numbers.chain(of_flows).map(Number::new).collect(),
         local_time,
     }
@@ -80,7 +80,7 @@ impl Switchboard {
         while let Some(tone) = self.0.lines.analog.try_learned() {
             let line = self.line_name(Some(tone.line));
             tracing::info!(line, %tone, "the line ends calls with a tone of its own");
-            let (name, tones) = with_tone(&self.0.kept.of(KEPT), line, &tone);
+            let (name, tones) = with_tone(&self.0.kept.of(KEPT).borrow(), line, &tone);
             self.0.kept.keep(KEPT, name, Some(tones));
         }
     }
@@ -88,6 +88,7 @@ impl Switchboard {
     /// The tones that a line has learned.
     pub(super) fn learned_by(&self, line: &str) -> Vec<String> {
         let kept = self.0.kept.of(KEPT);
+        let kept = kept.borrow();
         let texts = kept.get(&format!("{TONES}{line}")).map_or("", String::as_str);
         texts.split(' ').filter(|text| !text.is_empty()).map(str::to_owned).collect()
     }

@@ -180,8 +180,10 @@ impl Switchboard {
             }
         };
         let now = moment();
+        let id = new_call_id();
+        let session = self.session_for(id, flow_at, offer.to.as_str());
         let facts = CallFacts {
-            id: new_call_id(),
+            id,
             leg: Some(offer.leg),
             direction: Direction::Inbound,
             from: offer.from,
@@ -195,7 +197,7 @@ impl Switchboard {
                 ..*offer.origin
             },
             kept: self.kept_for(flow_at),
-            session: None,
+            session,
         };
         let number = self.next_number();
         let call = Call::new(number, facts, flow, Limits::default(), now);

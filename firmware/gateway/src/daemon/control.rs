@@ -177,6 +177,10 @@ fn status(board: &Switchboard) -> Value {
             "udp": board.0.lines.sip.udp().map(|address| address.to_string()),
             "tcp": board.0.lines.sip.tcp().map(|address| address.to_string()),
         },
+        "web": {
+            "http": board.0.control_api.listening().0.map(|address| address.to_string()),
+            "https": board.0.control_api.listening().1.map(|address| address.to_string()),
+        },
         "country": board.0.country.name,
         "flows": board.0.flows.iter().map(|flow| json!({ "name": flow.name, "dialect": flow.dialect })).collect::<Vec<_>>(),
         "devices": devices(board),

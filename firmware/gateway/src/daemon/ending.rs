@@ -55,6 +55,7 @@ impl Switchboard {
         self.end_script(number);
         self.session_over(number);
         let Some(entry) = entry else { return };
+        self.session_ended(entry.call.facts().id, "internal_fault");
         tracing::error!(code = "TR-CALL-PANIC", call = %entry.call.facts().id, "internal fault; the call is ended");
         for leg in &entry.legs {
             let line = self.0.state.borrow_mut().legs.remove(leg).and_then(|leg| leg.line);
@@ -89,6 +90,7 @@ impl Switchboard {
     pub(super) fn over(&self, number: u32, cdr: Box<Cdr>) {
         self.end_script(number);
         self.session_over(number);
+        self.session_ended(cdr.id, &cdr.label);
         self.darken_lamps_of(number);
         let entry = {
             let mut state = self.0.state.borrow_mut();

@@ -10,6 +10,8 @@ use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use tipring_model::call::KeptValues;
+
 /// Values of all flows together.
 const VALUES_MAX: usize = 10_000;
 /// Longest name and longest value, in bytes.
@@ -21,7 +23,7 @@ const BYTES_MAX: usize = 8 * 1024 * 1024;
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Values by the name of the dialect and their own.
-type Values = BTreeMap<String, Rc<BTreeMap<String, String>>>;
+type Values = BTreeMap<String, KeptValues>;
 
 /// The values, and the thread that writes them.
 pub(crate) struct Kept {
@@ -93,29 +95,38 @@ impl Kept {
     }
 
     /// What flows of a dialect have kept.
-    pub(crate) fn of(&self, dialect: &str) -> Rc<BTreeMap<String, String>> {
-        self.values.borrow().get(dialect).cloned().unwrap_or_default()
+    pub(crate) fn of(&self, dialect: &str) -> KeptValues {
+        Rc::clone(self.values.borrow_mut().entry(dialect.to_owned()).or_default())
     }
 
     /// What flows of any dialect have kept under names that begin so, without that beginning.
     pub(crate) fn beginning_with(&self, start: &str) -> Vec<(String, String)> {
         let values = self.values.borrow();
-        let all = values.values().flat_map(|own| own.iter());
-        all.filter_map(|(name, value)| Some((name.strip_prefix(start)?.to_owned(), value.clone()))).collect()
+        let mut found = Vec::new();
+        for own in values.values() {
+            let own = own.borrow();
+            let named = own.iter().filter_map(|(name, value)| Some((name.strip_prefix(start)?, value)));
+            found.extend(named.map(|(name, value)| (name.to_owned(), value.clone())));
+        }
+        found
     }
 
     /// Keeps a value, or forgets it.
     pub(crate) fn keep(&self, dialect: &str, name: String, value: Option<String>) {
         let mut values = self.values.borrow_mut();
-        let all = || values.values().flat_map(|own| own.iter());
-        let bytes: usize = all().map(|(name, value)| name.len() + value.len()).sum();
+        let (mut count, mut bytes) = (0, 0);
+        for own in values.values() {
+            let own = own.borrow();
+            count += own.len();
+            bytes += own.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        }
         let more = value.as_ref().map_or(0, |value| name.len() + value.len());
         let is_heavy = bytes + more > BYTES_MAX;
-        let full = all().count() >= VALUES_MAX;
+        let full = count >= VALUES_MAX;
         let too_long =
             name.len() > NAME_BYTES_MAX || value.as_ref().is_some_and(|v| v.len() > VALUE_BYTES_MAX);
-        let own = Rc::make_mut(values.entry(dialect.to_owned()).or_default());
-        if too_long || (value.is_some() && (is_heavy || (full && !own.contains_key(&name)))) {
+        let own = Rc::clone(values.entry(dialect.to_owned()).or_default());
+        if too_long || (value.is_some() && (is_heavy || (full && !own.borrow().contains_key(&name)))) {
             tracing::warn!(
                 code = "TR-DAEMON-KEPT",
                 dialect,
@@ -124,11 +135,11 @@ impl Kept {
             return;
         }
         match value {
-            Some(value) => drop(own.insert(name, value)),
-            None => drop(own.remove(&name)),
+            Some(value) => drop(own.borrow_mut().insert(name, value)),
+            None => drop(own.borrow_mut().remove(&name)),
         }
-        let text =
-            serde_json::to_vec(&values.iter().map(|(k, v)| (k, v.as_ref())).collect::<BTreeMap<_, _>>());
+        let held: Vec<_> = values.iter().map(|(dialect, own)| (dialect, own.borrow())).collect();
+        let text = serde_json::to_vec(&held.iter().map(|(k, v)| (*k, &**v)).collect::<BTreeMap<_, _>>());
         if let Ok(text) = text {
             self.newest.put(|newest| newest.0 = Some(text));
         }
@@ -142,7 +153,7 @@ fn read(path: &Path) -> io::Result<Values> {
     }
     let values: BTreeMap<String, BTreeMap<String, String>> =
         serde_json::from_reader(io::BufReader::new(file))?;
-    Ok(values.into_iter().map(|(dialect, own)| (dialect, Rc::new(own))).collect())
+    Ok(values.into_iter().map(|(dialect, own)| (dialect, Rc::new(RefCell::new(own)))).collect())
 }
 
 /// Writes a file whole or not at all.
@@ -167,14 +178,18 @@ mod tests {
         kept.keep("kazoo", "long".to_owned(), Some("x".repeat(VALUE_BYTES_MAX + 1)));
         kept.keep("twiml", "a".to_owned(), Some("1".to_owned()));
         kept.keep("twiml", "a".to_owned(), None);
-        assert_eq!(kept.of("kazoo").len(), 1);
-        assert!(kept.of("twiml").is_empty());
+        let seen = kept.of("kazoo");
+        assert_eq!(seen.borrow().len(), 1);
+        assert!(kept.of("twiml").borrow().is_empty());
+        kept.keep("kazoo", "later".to_owned(), Some("1".to_owned()));
+        assert!(seen.borrow().contains_key("later"), "who has asked before sees it");
+        kept.keep("kazoo", "later".to_owned(), None);
         drop(kept);
         let path = folder.path().join("kept.json");
         let again = Kept::open(folder.path()).unwrap();
-        assert_eq!(again.of("kazoo").get("dnd/u-ann").map(String::as_str), Some("on"));
+        assert_eq!(again.of("kazoo").borrow().get("dnd/u-ann").map(String::as_str), Some("on"));
         std::fs::write(&path, b"{").unwrap();
-        assert!(Kept::open(folder.path()).unwrap().of("kazoo").is_empty());
+        assert!(Kept::open(folder.path()).unwrap().of("kazoo").borrow().is_empty());
         assert!(path.with_extension("unreadable").exists());
     }
 }

@@ -4,6 +4,7 @@ mod analog;
 mod arrivals;
 mod audio;
 mod control;
+mod control_api;
 mod ending;
 mod fetching;
 mod kept;
@@ -40,6 +41,10 @@ use tipring_lines::{LineSettings, MediaPort};
 use tipring_media::{Engine, EventReceiver, Granted, Limits, MediaThread, SpawnError, ThreadOptions};
 use tipring_model::LineId;
 use tipring_spool::StoreError;
+use tipring_web::asks::ASKS_MAX;
+use tipring_web::certificate::{self, CertificateFault};
+use tipring_web::listen::{BindFault, Listeners};
+use tipring_web::platform_api;
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -50,6 +55,7 @@ use crate::config::{Config, STOP_GRACE};
 use crate::fetch::documents::Documents;
 use crate::fetch::{AllowList, FetchSettings, Fetcher, Outage};
 use crate::prompts::{PromptSettings, PromptStore};
+use control_api::ControlApi;
 use kept::Kept;
 use lines::Lines;
 use mail::Mailer;
@@ -91,6 +97,12 @@ pub(crate) enum StartError {
     /// The SIP sockets cannot be opened.
     #[error(transparent)]
     Sip(#[from] SipError),
+    /// The HTTP sockets cannot be opened.
+    #[error(transparent)]
+    Web(#[from] BindFault),
+    /// There is no certificate for HTTPS.
+    #[error(transparent)]
+    Certificate(#[from] CertificateFault),
     /// The system has no thread for a device.
     #[error("the devices of analog lines cannot be served")]
     Devices(#[source] io::Error),
@@ -113,7 +125,8 @@ impl StartError {
             Self::Locked { .. } => "TR-DAEMON-LOCKED",
             Self::Control { .. } => "TR-DAEMON-CONTROL",
             Self::Storage { .. } => "TR-DAEMON-STORAGE",
-            Self::Sip(_) => "TR-DAEMON-BIND",
+            Self::Sip(_) | Self::Web(_) => "TR-DAEMON-BIND",
+            Self::Certificate(_) => "TR-WEB-CERTIFICATE",
             Self::Media(_) | Self::Devices(_) | Self::Spool(_) | Self::Runtime(_) => "TR-DAEMON-SYSTEM",
         }
     }
@@ -179,7 +192,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
     // Checked with the file; here it cannot fail.
     let allow = AllowList::parse(&config.fetch.allow).unwrap_or_default();
     // Requests go over TCP: what has a UDP socket's number there is somebody else.
-    let own: Vec<SocketAddr> = lines.sip.tcp().into_iter().collect();
+    let web = listen_for_http(&config).await?;
+    let own: Vec<SocketAddr> = [lines.sip.tcp(), web.http(), web.https()].into_iter().flatten().collect();
     let outage = Outage::default();
     let fetcher = Fetcher::new(FetchSettings {
         allow: allow.clone(),
@@ -232,6 +246,10 @@ async fn serve(config: Config) -> Result<(), StartError> {
         Mailboxes::new(&data_dir, recordings_dir(&data_dir), std::rc::Rc::clone(&config.directory));
     let mail = Mailer::open(config.mail.clone(), &config.general.name, &config.general.timezone)
         .map_err(storage(data_dir.clone()))?;
+    let (asks, asked) = mpsc::channel(ASKS_MAX);
+    let control_api = ControlApi::open(&config, &web, &data_dir).map_err(storage(data_dir.clone()))?;
+    let router = platform_api::router(control_api::platform(&config, &web, asks).into());
+    let (http, https) = (web.http(), web.https());
     let control_path = config.general.control_socket.clone();
     let plan = plan(&config);
     let prewarm = config.fetch.prewarm;
@@ -249,6 +267,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         kept,
         mailboxes,
         mail,
+        control_api,
     };
     let board = Switchboard::new(config, plan, parts);
     board.light_all();
@@ -269,6 +288,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
     if let Some(control) = control {
         spawn_local(control::serve(board.clone(), control));
     }
+    spawn_local(web.serve(router));
+    spawn_local(board.clone().serve_asks(asked));
     spawn_local(serve_media(board.clone(), events, media));
     spawn_local(board.clone().keep_mailing());
     spawn_local(board.clone().watch_servers());
@@ -288,6 +309,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
     tracing::info!(
         sip_udp = lines.sip.udp().map(tracing::field::display),
         sip_tcp = lines.sip.tcp().map(tracing::field::display),
+        http = http.map(tracing::field::display),
+        https = https.map(tracing::field::display),
         control = %control_path.display(),
         "ready"
     );
@@ -305,6 +328,27 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let _ = std::fs::remove_file(&control_path);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Opens the HTTP sockets of the configuration.
+async fn listen_for_http(config: &Config) -> Result<Listeners, StartError> {
+    let web = &config.web;
+    let secure = match web.https {
+        None => None,
+        Some(address) => {
+            let mut names: Vec<String> = web.host.iter().cloned().collect();
+            names.push(config.general.name.clone());
+            if !address.ip().is_unspecified() {
+                names.push(address.ip().to_string());
+            }
+            let (tls, unkept) = certificate::open(&config.general.data_dir.join("web"), &names)?;
+            if let Some(fault) = unkept {
+                tracing::error!(code = "TR-WEB-CERTIFICATE", %fault, "the certificate for HTTPS is good until the next start");
+            }
+            Some((address, tls))
+        }
+    };
+    Ok(Listeners::open(web.http, secure).await?)
 }
 
 /// Makes the data folder and holds it for this process alone. A disk that is full or failing

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 use tipring_calls::{Call, CallInput, Limits};
+use tipring_flows::Program;
 use tipring_model::call::{CallFacts, Direction, Origin, SessionFacts};
 use tipring_model::flow::{Message, Reply};
 use tipring_model::{CallId, CallerId, MessageId, Number};
@@ -38,6 +39,21 @@ impl Switchboard {
     /// # Errors
     /// There are as many calls as there may be, the daemon is going down, or there is no such flow.
     pub(super) fn start_session(&self, flow: &str, session: SessionFacts) -> Result<CallId, NotPlaced> {
+        let at = self.0.flows.iter().position(|entry| entry.name == flow).ok_or(NotPlaced::NoFlow)?;
+        let program = self.0.flows.get(at).map(|entry| Rc::clone(&entry.program)).ok_or(NotPlaced::NoFlow)?;
+        self.begin_session(at, &program, session)
+    }
+
+    /// Begins a program of the flow at this position without a call.
+    ///
+    /// # Errors
+    /// There are as many calls as there may be, or the daemon is going down.
+    pub(super) fn begin_session(
+        &self,
+        at: usize,
+        program: &Rc<dyn Program>,
+        session: SessionFacts,
+    ) -> Result<CallId, NotPlaced> {
         let (full, stopping) = {
             let state = self.0.state.borrow();
             (state.calls.len() >= self.0.calls_max, state.stopping)
@@ -48,8 +64,6 @@ impl Switchboard {
         if full {
             return Err(NotPlaced::Full);
         }
-        let at = self.0.flows.iter().position(|entry| entry.name == flow).ok_or(NotPlaced::NoFlow)?;
-        let entry = self.0.flows.get(at).ok_or(NotPlaced::NoFlow)?;
         let now = moment();
         let id = new_call_id();
         let facts = CallFacts {
@@ -66,7 +80,7 @@ impl Switchboard {
             session: Some(Rc::new(session)),
         };
         let number = self.next_number();
-        let call = Call::new(number, facts, entry.program.start(), Limits::default(), now);
+        let call = Call::new(number, facts, program.start(), Limits::default(), now);
         self.begin(number, call, None, (Some(at), None), None);
         Ok(id)
     }
@@ -87,7 +101,8 @@ impl Switchboard {
         Some(receiver)
     }
 
-    fn number_of(&self, call: CallId) -> Option<u32> {
+    /// Which call has this name, while it runs.
+    pub(super) fn number_of(&self, call: CallId) -> Option<u32> {
         let state = self.0.state.borrow();
         state.calls.iter().find(|(_, entry)| entry.call.facts().id == call).map(|(number, _)| *number)
     }

@@ -2,7 +2,7 @@
 //! main thread; nothing here waits.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,12 +13,13 @@ use tipring_lines::MediaPort;
 use tipring_lines::analog::contract::Note;
 use tipring_lines::port::PortDriver;
 use tipring_media::{Event, LegStats};
-use tipring_model::call::{Cdr, EndedBy};
+use tipring_model::call::{Cdr, EndedBy, KeptValues};
 use tipring_model::flow::Moment;
 use tipring_model::line::LineCommand;
 use tipring_model::{CallId, Cause, Digit, LegId, LineId, RecordId};
 use tokio::sync::Notify;
 
+use super::control_api::ControlApi;
 use super::kept::Kept;
 use super::lamps::Lamps;
 use super::lines::Lines;
@@ -81,6 +82,7 @@ pub(super) struct Board {
     pub(super) mailboxes: Mailboxes,
     pub(super) lamps: Lamps,
     pub(super) mail: Mailer,
+    pub(super) control_api: ControlApi,
     pub(super) exchange: RefCell<Exchange>,
     pub(super) streams: RefCell<Streams>,
     pub(super) scripts: Scripts,
@@ -183,6 +185,8 @@ pub(crate) struct Parts {
     pub(super) mailboxes: Mailboxes,
     /// Who tells of them by e-mail.
     pub(super) mail: Mailer,
+    /// Who starts sessions over HTTP.
+    pub(super) control_api: ControlApi,
 }
 
 /// Both clocks, now.
@@ -218,6 +222,7 @@ impl Switchboard {
             kept,
             mailboxes,
             mail,
+            control_api,
         } = parts;
         Self(Rc::new(Board {
             plan,
@@ -247,6 +252,7 @@ impl Switchboard {
             mailboxes,
             lamps: Lamps::default(),
             mail,
+            control_api,
             exchange: RefCell::default(),
             streams: RefCell::default(),
             scripts: Scripts::default(),
@@ -548,7 +554,7 @@ impl Switchboard {
     }
 
     /// What flows of the same dialect have kept.
-    pub(super) fn kept_for(&self, flow: Option<usize>) -> Rc<BTreeMap<String, String>> {
+    pub(super) fn kept_for(&self, flow: Option<usize>) -> KeptValues {
         let entry = flow.and_then(|at| self.0.flows.get(at));
         entry.map_or_else(Rc::default, |entry| self.0.kept.of(entry.dialect))
     }

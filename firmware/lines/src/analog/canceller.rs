@@ -15,23 +15,23 @@ const CARD_PERIODS: usize = 2;
 const PERIODS_MAX: usize = 8;
 /// Samples that one period and what was left of the last can be, in whole blocks.
 const SPAN: usize = 3 * BLOCK_SAMPLES;
+/// The loudest echo, as a ratio of powers (6 dB).
+const ECHO_MAX: f32 = 0.25;
 /// Samples by which what passes is late.
 const LATE: usize = PERIOD_FRAMES % BLOCK_SAMPLES;
 
-/// What becomes of the rest of the echo that the filter cannot take away.
+/// 10 ms without the echo of what was played.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Residue {
-    /// Noise takes its place: for legs.
-    Hidden,
-    /// It stays, and so does a key that is pressed while dial tone is played and that is weaker
-    /// than it: for the detector of keys.
-    Kept,
+pub(super) struct Cleaned {
+    /// Noise is in the place of what the filter could not take away: for legs.
+    pub(super) hidden: [i16; PERIOD_FRAMES],
+    /// It is left in, and so is a weak tone or key under what is played: for detectors.
+    pub(super) kept: [i16; PERIOD_FRAMES],
 }
 
 /// See the [module](self).
 pub(super) struct Canceller {
-    hiding: EchoCanceller,
-    keeping: EchoCanceller,
+    canceller: EchoCanceller,
     /// What was played, oldest first.
     played: [[i16; PERIOD_FRAMES]; PERIODS_MAX],
     /// So many periods ago it was played what may be heard now.
@@ -40,20 +40,19 @@ pub(super) struct Canceller {
     left: [[i16; SPAN]; 2],
     filled: usize,
     /// What is done and was not given yet.
-    done: [i16; SPAN],
+    done: [[i16; SPAN]; 2],
     ready: usize,
 }
 
 impl Default for Canceller {
     fn default() -> Self {
         Self {
-            hiding: EchoCanceller::default(),
-            keeping: EchoCanceller::linear(),
+            canceller: EchoCanceller::default(),
             played: [[0; PERIOD_FRAMES]; PERIODS_MAX],
             periods: CARD_PERIODS,
             left: [[0; SPAN]; 2],
             filled: 0,
-            done: [0; SPAN],
+            done: [[0; SPAN]; 2],
             ready: LATE,
         }
     }
@@ -70,7 +69,7 @@ impl Canceller {
 
     /// By how much less came out than came in while something was played, in dB.
     pub(super) fn loss_db(&self) -> f32 {
-        self.hiding.loss_db()
+        self.canceller.loss_db()
     }
 
     /// What is played comes back after so many periods at least: 1 to 8.
@@ -85,29 +84,36 @@ impl Canceller {
     }
 
     /// Takes the echo out of 10 ms. To be called before [`played`](Self::played).
-    pub(super) fn process(&mut self, heard: &[i16; PERIOD_FRAMES], residue: Residue) -> [i16; PERIOD_FRAMES] {
+    pub(super) fn process(&mut self, heard: &[i16; PERIOD_FRAMES]) -> Cleaned {
         let played = *self.far();
         let [far, near] = &mut self.left;
         far[self.filled..self.filled + PERIOD_FRAMES].copy_from_slice(&played);
         near[self.filled..self.filled + PERIOD_FRAMES].copy_from_slice(heard);
         self.filled += PERIOD_FRAMES;
         let whole = self.filled / BLOCK_SAMPLES * BLOCK_SAMPLES;
-        let canceller = match residue {
-            Residue::Hidden => &mut self.hiding,
-            Residue::Kept => &mut self.keeping,
-        };
-        canceller.process(&far[..whole], &mut near[..whole]);
-        let mut out = [0; PERIOD_FRAMES];
-        let (before, after) = out.split_at_mut(self.ready);
-        before.copy_from_slice(&self.done[..self.ready]);
-        let now = after.len();
-        after.copy_from_slice(&near[..now]);
+        let mut kept = [0; SPAN];
+        self.canceller.process_for_both(&far[..whole], &mut near[..whole], &mut kept[..whole]);
+        let mut out = [[0; PERIOD_FRAMES]; 2];
+        let now = PERIOD_FRAMES - self.ready;
+        for ((out, done), clean) in out.iter_mut().zip(&mut self.done).zip([&near[..whole], &kept[..whole]]) {
+            let (before, after) = out.split_at_mut(self.ready);
+            before.copy_from_slice(&done[..self.ready]);
+            after.copy_from_slice(&clean[..now]);
+            done[..whole - now].copy_from_slice(&clean[now..]);
+        }
         self.ready = whole - now;
-        self.done[..self.ready].copy_from_slice(&near[now..whole]);
         far.copy_within(whole..self.filled, 0);
         near.copy_within(whole..self.filled, 0);
         self.filled -= whole;
-        out
+        let [hidden, kept] = out;
+        Cleaned { hidden, kept }
+    }
+
+    /// What of [`far`](Self::far) may be left in what [`process`](Self::process) gave: as much
+    /// weaker that 6 dB below it is the loudest.
+    pub(super) fn left(&self) -> [i16; PERIOD_FRAMES] {
+        let gain = (self.canceller.residue_max() / ECHO_MAX).sqrt().min(1.0);
+        self.far().map(|sample| (gain * f32::from(sample)) as i16)
     }
 }
 
@@ -126,7 +132,7 @@ mod tests {
         let (said, mut canceller) = (voice::speech_like(1, 1_000), Canceller::default());
         let mut heard = Vec::new();
         for period in periods(&said) {
-            heard.extend(canceller.process(period, Residue::Hidden));
+            heard.extend(canceller.process(period).hidden);
             canceller.played(&[0; PERIOD_FRAMES]);
         }
         assert_eq!(heard[LATE..], said[..said.len() - LATE]);
@@ -152,7 +158,7 @@ mod tests {
         let echo: Vec<i16> = vec![0; delay].into_iter().chain(said.iter().map(|s| s / 4)).collect();
         let mut left = Vec::new();
         for (heard, played) in periods(&echo).zip(periods(&said)) {
-            left.extend(canceller.process(heard, Residue::Hidden));
+            left.extend(canceller.process(heard).hidden);
             canceller.played(played);
         }
         let (before, after) = (energy(&echo[24_000..left.len()]), energy(&left[24_000..]));

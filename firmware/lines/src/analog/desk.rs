@@ -13,7 +13,7 @@ use tipring_media::dsp::gain::Gain;
 use tipring_media::dsp::level_meter::LevelMeter;
 use tipring_model::LegId;
 
-use super::canceller::{Canceller, Residue};
+use super::canceller::{Canceller, Cleaned};
 use super::contract::Listen;
 use super::ears::{self, EarPlan, Ears, LearnedDetector};
 use super::endpoint::LegSound;
@@ -399,20 +399,21 @@ impl Port {
         let listen = self.ears.listens();
         let is_joined = self.legs.iter().flatten().any(|leg| leg.joined);
         // On hook there is nothing to hear but who calls, and that as it is.
-        let mut near = if self.leaves_echo && is_joined {
-            *raw
-        } else if is_joined || listen.tones {
-            self.canceller.process(raw, Residue::Hidden)
-        } else if listen.digits {
-            self.canceller.process(raw, Residue::Kept)
+        let Cleaned { hidden: mut near, kept: mut ears_near } = if self.leaves_echo && is_joined {
+            Cleaned { hidden: *raw, kept: *raw }
+        } else if is_joined || listen.tones || listen.digits {
+            self.canceller.process(raw)
         } else {
-            *raw
+            Cleaned { hidden: *raw, kept: *raw }
         };
-        self.heard_gain.apply(&mut near);
-        let (played, local) = (self.canceller.far(), &self.local);
-        self.ears.hear(&ears::Period { raw, near: &near, played, local }, told);
+        let mut left = self.canceller.left();
+        for samples in [&mut near, &mut ears_near, &mut left] {
+            self.heard_gain.apply(samples);
+        }
+        let heard = ears::Period { raw, near: &ears_near, played: &left, local: &self.local };
+        self.ears.hear(&heard, told);
         let mut said = [0; PERIOD_FRAMES];
-        let spoken = self.voice.period(&near, &mut said);
+        let spoken = self.voice.period(&ears_near, &mut said);
         if spoken.ended {
             self.ended = Some(self.number);
         }

@@ -138,9 +138,10 @@ impl Fact {
 pub struct Period<'a> {
     /// From the wire, as it came.
     pub raw: &'a [i16; PERIOD_FRAMES],
-    /// From the wire, without the echo of what was played.
+    /// From the wire, without the echo of what was played, as far as a filter takes it away.
     pub near: &'a [i16; PERIOD_FRAMES],
-    /// What was played in the same time.
+    /// What was played in the same time, as much weaker as what may be left of it: from 6 dB below
+    /// it on, sound of the wire is more than that.
     pub played: &'a [i16; PERIOD_FRAMES],
     /// What the legs said of it.
     pub local: &'a [i16; PERIOD_FRAMES],
@@ -402,7 +403,8 @@ impl Voice {
     fn near_level(&mut self, level: f32, told: &mut impl FnMut(Fact)) {
         const SECOND_MS: u32 = 1_000;
         const LEVEL_MS: u32 = 10 * LEVEL_PERIODS;
-        if level < SILENCE_DBM0 {
+        let is_echo = self.local_hang > 0 && level < self.local_loudest - ECHO_LOSS_DB;
+        if level < if is_echo { VOICE_DBM0 } else { SILENCE_DBM0 } {
             let before = self.quiet_ms / SECOND_MS;
             self.quiet_ms = self.quiet_ms.saturating_add(LEVEL_MS);
             let seconds = self.quiet_ms / SECOND_MS;
@@ -412,7 +414,6 @@ impl Voice {
         } else {
             self.quiet_ms = 0;
         }
-        let is_echo = self.local_hang > 0 && level < self.local_loudest - ECHO_LOSS_DB;
         let loud = (level >= VOICE_DBM0 && !is_echo).then_some(level);
         // Only between levels that lie within the sound: the edges of a tone are steps, too.
         let step = match (self.levels, loud) {

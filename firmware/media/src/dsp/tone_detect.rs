@@ -10,8 +10,8 @@
 //! several sounds, one of ring-back and of an interrupted dial tone. A tone without pauses must
 //! go on for longer than any other's sound of the same frequencies; dial tone may follow other sound
 //! without a pause.
-//! What our own side plays comes back as an echo at most 6 dB weaker than it was: sound of the
-//! line that is weaker than that, while we speak, is no tone.
+//! What our own side plays comes back as an echo at most 6 dB weaker than it was: a tone that is
+//! weaker than what we play at its frequencies, less 6 dB, is none.
 //!
 //! Limits: 8 kHz; 12 tones, 4 sounds a round; frequencies ±20 Hz, from ±50 Hz on rejected (SIT
 //! ±50 Hz); sounds and pauses ±10 % or 20 ms, from 75 ms on; −30 to 0 dBm0; noise 12 dB
@@ -62,6 +62,10 @@ const BAND_SHARE_MIN: f32 = 0.06;
 const ECHO_MAX: f32 = 0.25;
 /// Blocks for which what we said may still come back: 100 ms.
 const ECHO_BLOCKS: usize = 20;
+/// Samples of ours that are kept, and from where on spectra of them are looked at: 0, 32 and 64 ms
+/// before the line's.
+const LOCAL: usize = 2 * SPAN;
+const LOCAL_FROM: [usize; 3] = [SPAN, SPAN / 2, 0];
 
 /// Rounds of a tone with one sound a round, and with several.
 const ROUNDS: usize = 3;
@@ -175,6 +179,11 @@ impl Frequencies {
         self.count > 0 && sum >= SHARE_MIN * total
     }
 
+    /// Power at these frequencies.
+    fn power(&self, powers: &[f32]) -> f32 {
+        self.bands[..self.count].iter().filter_map(|band| powers.get(band.first..=band.last)).flatten().sum()
+    }
+
     /// Whether sound of these frequencies may be taken for the other's.
     fn resembles(&self, other: &Self) -> bool {
         self.count == other.count
@@ -250,6 +259,9 @@ pub struct ToneDetector {
     /// Power of what we said, block by block.
     local: [f32; ECHO_BLOCKS],
     local_place: usize,
+    /// The last samples of it, oldest at `said_place`.
+    said: Box<[f32; LOCAL]>,
+    said_place: usize,
     /// Spectra of the running sound, and how many of them each set held.
     looks: u32,
     held: [u32; SETS_MAX],
@@ -303,6 +315,8 @@ impl ToneDetector {
             segments: Segments::new(),
             local: [0.0; ECHO_BLOCKS],
             local_place: 0,
+            said: Box::new([0.0; LOCAL]),
+            said_place: 0,
             looks: 0,
             held: [0; SETS_MAX],
             row: [0; SETS_MAX],
@@ -320,6 +334,7 @@ impl ToneDetector {
         (self.place, self.power, self.local_power, self.filled) = (0, 0.0, 0.0, 0);
         self.segments = Segments::new();
         self.local = [0.0; ECHO_BLOCKS];
+        self.said.fill(0.0);
         (self.looks, self.next_look, self.known, self.active) = (0, 0, 0, None);
         self.held = [0; SETS_MAX];
         self.row = [0; SETS_MAX];
@@ -334,6 +349,8 @@ impl ToneDetector {
             let (sample, said) = (f32::from(*sample), f32::from(*said));
             self.samples[self.place] = sample;
             self.place = (self.place + 1) % SPAN;
+            self.said[self.said_place] = said;
+            self.said_place = (self.said_place + 1) % LOCAL;
             self.power += sample * sample;
             self.local_power += said * said;
             self.filled += 1;
@@ -387,14 +404,20 @@ impl ToneDetector {
         let total: f32 = powers.iter().take(BIN_MAX + 1).skip(BIN_MIN).sum();
         self.looks += 1;
         let said = self.local.iter().fold(0.0, |most: f32, power| most.max(*power));
-        if self.segments.level() < ECHO_MAX * said {
-            self.row = [0; SETS_MAX];
-            return;
+        let may_be_echo = self.segments.level() < ECHO_MAX * said;
+        let mut found = [0.0; SETS_MAX];
+        for (set, found) in self.sets.iter().zip(&mut found) {
+            if set.hold(powers, total) {
+                *found = set.power(powers);
+            }
+        }
+        if may_be_echo {
+            self.leave_out_echo(&mut found);
         }
         let mut sit = false;
         let counts = self.held.iter_mut().zip(&mut self.row);
-        for (n, (set, (held, row))) in self.sets.iter().zip(counts).enumerate() {
-            if set.hold(powers, total) {
+        for (n, (found, (held, row))) in found.iter().zip(counts).enumerate() {
+            if *found > 0.0 {
                 *held += 1;
                 *row += 1;
                 sit |= n == SET_SIT + self.sit.0;
@@ -415,6 +438,23 @@ impl ToneDetector {
             }
         } else if self.sit.2 > SIT_GAP_MS || self.sit.1 > 0 {
             self.sit = (0, 0, 0);
+        }
+    }
+
+    /// Of the powers that were found leaves out those that what we said explains.
+    fn leave_out_echo(&mut self, found: &mut [f32; SETS_MAX]) {
+        if found.iter().all(|power| *power == 0.0) {
+            return;
+        }
+        for from in LOCAL_FROM {
+            let ordered: [f32; SPAN] =
+                core::array::from_fn(|n| self.said[(self.said_place + from + n) % LOCAL]);
+            let powers = self.spectrum.of(ordered.iter(), &self.window);
+            for (set, found) in self.sets.iter().zip(found.iter_mut()) {
+                if *found < ECHO_MAX * set.power(powers) {
+                    *found = 0.0;
+                }
+            }
         }
     }
 
@@ -762,6 +802,16 @@ mod tests {
         assert_eq!(heard(&mut germany(), &echo, &tone), []);
         let quiet: Vec<i16> = tone.iter().map(|x| x / 10).collect();
         assert_eq!(heard(&mut germany(), &tone, &quiet)[..1], [ToneEvent::Began(ToneKind::Busy)]);
+    }
+
+    #[test]
+    fn what_we_say_at_other_frequencies_hides_no_tone() {
+        let tone = sound(&[(425.0, -15.0)], &[(480, 480); 5]);
+        let mut other = vec![0; tone.len()];
+        Oscillator::new(Rate::Narrow, &[(300.0, -8.0), (900.0, -8.0)]).fill(&mut other);
+        assert_eq!(heard(&mut germany(), &tone, &other)[..1], [ToneEvent::Began(ToneKind::Busy)]);
+        Oscillator::new(Rate::Narrow, &[(425.0, -5.0), (900.0, -8.0)]).fill(&mut other);
+        assert_eq!(heard(&mut germany(), &tone, &other), []);
     }
 
     #[test]

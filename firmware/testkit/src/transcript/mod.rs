@@ -15,6 +15,7 @@ pub use input::{Input, Start};
 pub use output::{outcome_text, write_output};
 pub use parse_output::parse_output;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -193,7 +194,7 @@ fn deliver(
                 codec: "PCMU",
                 started_unix_ms: clock.now().unix_ms,
                 origin,
-                kept: Rc::new(kept.clone()),
+                kept: Rc::new(RefCell::new(kept.clone())),
                 session: session.map(Rc::new),
             };
             flow.handle(clock.now(), FlowInput::Started(&facts));

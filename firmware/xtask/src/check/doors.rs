@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Heavy or dangerous crates, and the only members that may name them.
-const DOORS: [(&str, &[&str]); 19] = [
+const DOORS: [(&str, &[&str]); 24] = [
     ("sled", &["tipring-spool"]),
     ("quick-xml", &["tipring-flows"]),
     ("audiopus", &["tipring-media"]),
@@ -11,8 +11,14 @@ const DOORS: [(&str, &[&str]); 19] = [
     ("alsa", &["tipring-lines"]),
     ("serialport", &["tipring-lines"]),
     ("ureq", &["tipring-gateway", "tipring-spool", "tipring-update"]),
-    ("rustls", &["tipring-gateway", "tipring-spool", "tipring-update"]),
+    ("rustls", &["tipring-gateway", "tipring-spool", "tipring-update", "tipring-web"]),
     ("tokio", &["tipring-lines", "tipring-gateway", "tipring-spool", "tipring-update", "tipring-web"]),
+    ("axum", &["tipring-web"]),
+    ("hyper", &["tipring-web"]),
+    ("rcgen", &["tipring-web"]),
+    ("ring", &["tipring-web"]),
+    // It makes keys. Its signatures and decryptions take times that tell (RUSTSEC-2023-0071).
+    ("rsa", &["tipring-gateway"]),
     ("toml_edit", &["tipring-gateway"]),
     ("tracing-subscriber", &["tipring-gateway"]),
     ("clap", &["tipring-gateway", "xtask"]),
@@ -26,13 +32,14 @@ const DOORS: [(&str, &[&str]); 19] = [
     ("rtrb", &["tipring-media", "tipring-lines", "tipring-gateway"]),
 ];
 
-/// Crates that nothing here may need, however deep: a second TLS, a second HTTP client, and
-/// what nobody maintains.
-const BANNED: [&str; 13] = [
+/// Crates that nothing here may need, however deep: a second TLS, a second HTTP client (hyper
+/// serves, and does no more), and what nobody maintains.
+const BANNED: [&str; 14] = [
     "openssl",
     "openssl-sys",
     "native-tls",
-    "hyper",
+    "hyper-rustls",
+    "hyper-tls",
     "reqwest",
     "curl",
     "curl-sys",

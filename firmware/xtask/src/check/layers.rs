@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Crates of the box.
-const PRODUCT: [&str; 7] = [
+const PRODUCT: [&str; 8] = [
     "tipring-model",
     "tipring-media",
     "tipring-sip",
@@ -11,17 +11,19 @@ const PRODUCT: [&str; 7] = [
     "tipring-flows",
     "tipring-calls",
     "tipring-spool",
+    "tipring-web",
 ];
 
 /// Arrows beside those of the daemon: who, and what it sees. The testkit is not to see `media`:
 /// xtask, which installs the C library that `media` needs, is built with the testkit before it.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("tipring-model", &[]),
     ("tipring-sip", &[]),
     ("tipring-media", &["tipring-model"]),
     ("tipring-flows", &["tipring-model"]),
     ("tipring-calls", &["tipring-model"]),
     ("tipring-spool", &["tipring-model"]),
+    ("tipring-web", &["tipring-model"]),
     ("tipring-lines", &["tipring-model", "tipring-media", "tipring-sip"]),
     ("tipring-testkit", &["tipring-model", "tipring-sip"]),
     ("xtask", &["tipring-testkit"]),

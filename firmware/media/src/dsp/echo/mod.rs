@@ -13,8 +13,11 @@
 //! Limits (after ITU-T G.168): 8 kHz; echo up to 64 ms late and at most as loud as 6 dB below
 //! what was sent; 30 dB less echo within a second of noise or speech, and after five 30 dB before
 //! the rest is hidden, as far as the line's own noise leaves room; what the near end says while
-//! both speak passes with errors 20 dB below it, but while a path is new (3 s of far speech) what
-//! is 5 dB weaker than the far end is hidden, too. Samples come in multiples of 32; no delay.
+//! both speak passes with errors 20 dB below it. While nothing is known of the line, what is 4.5 dB
+//! weaker than the far end may be its echo and is hidden; the loudest echo that is possible is
+//! learned from where the line was quietest under the far end. A line whose echo is 39 dB weaker
+//! passes as it is, and an echo that comes there later is heard for up to a second and a half.
+//! Samples come in multiples of 32; no delay.
 
 mod filter;
 
@@ -66,16 +69,28 @@ const FINE: f32 = 0.003;
 const RESIDUE: f32 = 8.0;
 const RESIDUE_MIN: f32 = 0.02;
 const RESIDUE_MAX: f32 = 0.15;
-/// Blocks of far speech in which the path is still new: 3 s. Until then more counts as residue, and
-/// whatever is weaker than an echo of 4.5 dB loss.
+/// Blocks of far speech in which the path is still new: 3 s. Until then more counts as residue.
 const YOUNG_BLOCKS: u32 = 750;
 const RESIDUE_YOUNG: f32 = 0.4;
-const ECHO_YOUNG: f32 = 0.35;
+/// The loudest echo of a line of which nothing is known: 6 dB of loss, and what speech of few
+/// frequencies is above that.
+const PATH_MAX: f32 = 0.35;
+/// How much louder than where it was weakest an echo may be: frequencies come back unlike (9 dB).
+const PATH_MARGIN: f32 = 8.0;
+/// A louder path is believed again by so much in a block: 1 dB in four seconds.
+const PATH_GROWS: f32 = 1.000_23;
+/// Below it a line has no echo (39 dB of loss, and the margin).
+const PATH_ABSENT: f32 = 0.001;
+/// Part of the echo of which nothing was learned, beside what is left of it; and the least while
+/// the path is new (−14 dB): some sounds were not said yet.
+const UNLEARNED: f32 = 8.0;
+const UNLEARNED_YOUNG: f32 = 0.04;
 /// Blocks of more than residue that are near speech.
 const NEAR_BLOCKS: u32 = 3;
-/// Blocks for which near speech goes on after it was heard: 60 ms, and 20 ms while young.
+/// Blocks for which near speech goes on after it was heard: 60 ms.
 const HANG_BLOCKS: u32 = 15;
-const HANG_BLOCKS_YOUNG: u32 = 5;
+/// The same while nothing is known of the path: 100 ms.
+const HANG_BLOCKS_UNKNOWN: u32 = 25;
 /// Change of the gain of the residue in a block.
 const FADE: f32 = 0.25;
 
@@ -102,7 +117,14 @@ pub struct EchoCanceller {
     paths: TwoPath,
     /// Power of the far end, block by block.
     far_powers: [f32; FAR_BLOCKS],
+    /// The same, averaged over 16 ms.
+    far_means: [f32; FAR_BLOCKS],
     far_place: usize,
+    far: Averages,
+    /// The echo is at most this part of the far end's power.
+    path_max: f32,
+    /// What may be left of it in this block.
+    residue_max: f32,
     /// What came in, and what each filter leaves of it.
     heard: Averages,
     left: Averages,
@@ -113,6 +135,8 @@ pub struct EchoCanceller {
     /// Least part of the echo that was left, and whether it is much more now.
     leak: f32,
     doubtful: bool,
+    /// The path was known once.
+    known: bool,
     /// Blocks in which the far end spoke on this path.
     age: u32,
     /// Blocks in a row with more than residue, and since the near end spoke.
@@ -139,10 +163,15 @@ impl Default for EchoCanceller {
             worse: 0,
             leak: 1.0,
             doubtful: false,
+            known: false,
             age: 0,
             near_run: 0,
             far_powers: [0.0; FAR_BLOCKS],
+            far_means: [0.0; FAR_BLOCKS],
             far_place: 0,
+            far: Averages::default(),
+            path_max: PATH_MAX,
+            residue_max: 0.0,
             near_quiet: u32::MAX,
             gain: 1.0,
             noise: ComfortNoise::default(),
@@ -174,11 +203,25 @@ impl EchoCanceller {
         10.0 * ratio.log10()
     }
 
+    /// What of the far end's power may be left at most now, as a ratio: from 0 to 0.35.
+    #[must_use]
+    pub fn residue_max(&self) -> f32 {
+        let far = self.far_means.iter().fold(1.0, |most: f32, power| most.max(*power));
+        (self.residue_max / far).min(PATH_MAX)
+    }
+
     /// Takes the echo out of `near`, which came from the line while `far` was sent to it. Both
     /// have the same number of samples, a multiple of [`BLOCK_SAMPLES`]; what is beyond that
     /// passes as it is.
     pub fn process(&mut self, far: &[i16], near: &mut [i16]) {
+        self.process_for_both(far, near, &mut []);
+    }
+
+    /// The same, and gives what came out before the residue was hidden: for detectors. `kept` is as
+    /// long as the others.
+    pub fn process_for_both(&mut self, far: &[i16], near: &mut [i16], kept: &mut [i16]) {
         debug_assert!(far.len() == near.len() && far.len().is_multiple_of(BLOCK), "whole blocks");
+        let mut kept = kept.chunks_exact_mut(BLOCK);
         let [sent, received] = &mut self.answer_tones;
         sent.push(far);
         received.push(near);
@@ -190,13 +233,20 @@ impl EchoCanceller {
             let mut heard = [0.0; BLOCK];
             said.iter_mut().zip(far).for_each(|(to, from)| *to = f32::from(*from));
             heard.iter_mut().zip(near.iter()).for_each(|(to, from)| *to = f32::from(*from));
+            let kept = kept.next();
             if self.off.is_some() {
+                if let Some(kept) = kept {
+                    kept.copy_from_slice(near);
+                }
                 self.wait_for_quiet(&said, &heard);
                 continue;
             }
-            let clean = self.block(&said, &heard);
-            // The cast holds the value at full scale.
-            near.iter_mut().zip(clean).for_each(|(to, from)| *to = from.round() as i16);
+            let (mut clean, gain) = self.block(&said, &heard);
+            if let Some(kept) = kept {
+                write(&clean, kept);
+            }
+            self.fade(&mut clean, gain);
+            write(&clean, near);
         }
     }
 
@@ -210,9 +260,13 @@ impl EchoCanceller {
         };
     }
 
-    fn block(&mut self, said: &[f32; BLOCK], heard: &[f32; BLOCK]) -> [f32; BLOCK] {
+    /// What is left of the echo is taken away; gives what remains, and how much of that is to be
+    /// heard.
+    fn block(&mut self, said: &[f32; BLOCK], heard: &[f32; BLOCK]) -> ([f32; BLOCK], f32) {
         self.paths.far(said);
         self.far_powers[self.far_place] = power(said);
+        self.far.push(power(said));
+        self.far_means[self.far_place] = self.far.short;
         self.far_place = (self.far_place + 1) % FAR_BLOCKS;
         let echo = self.paths.echo(false);
         let mut left = difference(heard, &echo);
@@ -220,8 +274,8 @@ impl EchoCanceller {
             // Nothing is on its way that could come back.
             self.noise.learn(heard);
             self.near_quiet = 0;
-            self.fade(&mut left, 1.0);
-            return left;
+            self.residue_max = 0.0;
+            return (left, 1.0);
         }
         let learned = self.paths.echo(true);
         let learning = difference(heard, &learned);
@@ -236,27 +290,49 @@ impl EchoCanceller {
             let learned = self.paths.echo(true);
             self.paths.learn(&difference(heard, &learned), fine);
         }
+        let most = self.measure_path();
         self.choose();
         self.age = self.age.saturating_add(1);
-        let hide = self.residue_is_hidden && self.only_far_speaks();
-        if self.leak > LEAK_KNOWN && self.left.short > self.heard.short {
+        let hide = self.only_far_speaks(most) && self.residue_is_hidden;
+        let too_much = self.left.short > self.heard.short || self.echo.short > self.path_max * most;
+        if !self.known && (too_much || self.has_no_echo()) {
             // Two that talk before anything is known: better an echo than two.
             left = *heard;
+            self.residue_max = self.path_max * most;
         }
-        self.fade(&mut left, if hide { 0.0 } else { 1.0 });
-        left
+        (left, if hide { 0.0 } else { 1.0 })
     }
 
-    /// Whether what is left is the residue of an echo and nothing else.
-    fn only_far_speaks(&mut self) -> bool {
+    /// Whether the line is known to give back nothing.
+    fn has_no_echo(&self) -> bool {
+        !self.known && self.path_max < PATH_ABSENT
+    }
+
+    /// Sees how loud an echo can be at most. Whatever its delay, it is some of what the far end
+    /// said within the tail; and what the near end says only adds to it. Gives the loudest that the
+    /// far end was in that time.
+    fn measure_path(&mut self) -> f32 {
+        let least = self.far_means.iter().fold(f32::MAX, |least, power| least.min(*power));
+        self.path_max = (self.path_max * PATH_GROWS).min(PATH_MAX);
+        if least > mean_square(FAR_MIN_DBM0) {
+            self.path_max = self.path_max.min(PATH_MARGIN * self.heard.short / least);
+        }
+        self.far_means.iter().fold(0.0, |most: f32, power| most.max(*power))
+    }
+
+    /// Whether what is left is the residue of an echo and nothing else. The far end was at most
+    /// this loud.
+    fn only_far_speaks(&mut self, most: f32) -> bool {
         let young = self.age < YOUNG_BLOCKS;
         let limit = if young { RESIDUE_YOUNG } else { (RESIDUE * self.leak).clamp(RESIDUE_MIN, RESIDUE_MAX) };
-        let far = self.far_powers.iter().fold(0.0, |most: f32, power| most.max(*power));
-        let residue =
-            self.left.short < limit * self.echo.short || young && self.heard.short < ECHO_YOUNG * far;
+        let unlearned_min = if young { UNLEARNED_YOUNG } else { 0.0 };
+        let unlearned = (UNLEARNED * (self.leak - LEAK_KNOWN)).clamp(unlearned_min, 1.0);
+        let path = self.path_max * most;
+        self.residue_max = limit * self.echo.short + unlearned * path;
+        let residue = !self.has_no_echo() && self.left.short < self.residue_max;
         self.near_run = if residue { 0 } else { self.near_run.saturating_add(1) };
         self.near_quiet = if self.near_run >= NEAR_BLOCKS { 0 } else { self.near_quiet.saturating_add(1) };
-        self.near_quiet > if young { HANG_BLOCKS_YOUNG } else { HANG_BLOCKS }
+        self.near_quiet > if self.known { HANG_BLOCKS } else { HANG_BLOCKS_UNKNOWN }
     }
 
     /// Whether the filter that learns takes over, or begins again.
@@ -264,6 +340,7 @@ impl EchoCanceller {
         // What is left of the echo when it was least, and a little more each block.
         let ratio = self.left.long / self.echo.long.max(1.0);
         self.leak = (self.leak * LEAK_GROWS).min(ratio.max(LEAK_MIN)).min(1.0);
+        self.known |= self.leak < LEAK_KNOWN;
         // More is left than the path as it is known explains: the near end speaks, or the path is
         // another one.
         let doubtful = self.leak < LEAK_KNOWN && self.left.short > DOUBTFUL * self.leak * self.echo.short;
@@ -273,7 +350,7 @@ impl EchoCanceller {
         self.doubtful = doubtful;
         let clearly =
             self.learning.short < BETTER_SOON * self.left.short && self.learning.long < self.left.long;
-        let (better, needed) = if doubtful {
+        let (better, needed) = if doubtful || self.has_no_echo() {
             (self.learning.long < BETTER_IN_DOUBT * self.left.long, BETTER_BLOCKS_IN_DOUBT)
         } else if self.leak > LEAK_KNOWN {
             (self.learning.short < self.left.short && self.learning.long < self.left.long, 1)
@@ -289,8 +366,10 @@ impl EchoCanceller {
             self.paths.adopt();
             self.left = self.learning;
             self.better = 0;
-            if doubtful {
+            if doubtful || self.has_no_echo() {
                 // Another path.
+                self.path_max = PATH_MAX;
+                self.known = false;
                 self.leak = 1.0;
                 self.age = 0;
             }
@@ -322,6 +401,11 @@ impl EchoCanceller {
             *sample = gain * *sample + (1.0 - gain) * noise;
         }
     }
+}
+
+/// The cast holds the value at full scale.
+fn write(samples: &[f32; BLOCK], to: &mut [i16]) {
+    to.iter_mut().zip(samples).for_each(|(to, from)| *to = from.round() as i16);
 }
 
 fn power(block: &[f32; BLOCK]) -> f32 {
