@@ -29,7 +29,7 @@ def office(tipring, card, *more, ports="P", code="us", number="201", tables=(), 
 # ------------------------------------------------------------------ it calls
 
 
-@pytest.mark.parametrize("code, by", [("us", "press"), ("gb", "press"), ("us", "pulse"), ("de", "pulse")])
+@pytest.mark.parametrize("code, by", [("us", "press"), ("gb", "press"), ("de", "pulse")])
 def test_a_telephone_dials_and_talks(tipring, card, desk, code, by):
     """Shows: the country's dial tone, a number by tones or pulses, ring-back, clean sound both ways, the end when it is put down."""
     here = country(code)
