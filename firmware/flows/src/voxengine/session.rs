@@ -32,6 +32,10 @@ const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// What may wait to be told.
 const WAITING_MAX: usize = 1_000;
 const WAITING_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
+/// Messages that the script may have one upon the other, and how long until one more: a script that
+/// asks for what is answered at once would otherwise go round as fast as it can.
+const BURST_MAX: u32 = 500;
+const PACE: Duration = Duration::from_millis(5);
 /// Longest log, and longest line of it in characters.
 const LOG_BYTES_MAX: usize = 1024 * 1024;
 const LOG_LINE_MAX: usize = 15_000;
@@ -84,6 +88,10 @@ pub(super) struct Session {
     /// Told when the script has answered.
     waiting: VecDeque<Vec<u8>>,
     waiting_bytes: usize,
+    /// Messages that it may have now, since when that is counted, and when the next may go.
+    allowance: u32,
+    counted: Option<Instant>,
+    held_until: Option<Instant>,
     /// Since when the script owes an answer.
     busy: Option<Instant>,
     /// It says nothing more.
@@ -116,6 +124,9 @@ impl Session {
             stage: Stage::Running,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            allowance: BURST_MAX,
+            counted: None,
+            held_until: None,
             busy: None,
             script_gone: false,
             system_error: false,
@@ -200,14 +211,28 @@ impl Session {
     }
 
     fn hand_over(&mut self, now: Moment) {
-        if self.busy.is_some() || self.script_gone {
+        if self.busy.is_some() || self.script_gone || self.waiting.is_empty() || !self.may_go(now.instant) {
             return;
         }
         if let Some(text) = self.waiting.pop_front() {
+            self.allowance -= 1;
             self.waiting_bytes -= text.len();
             self.busy = Some(now.instant);
             self.push(FlowOutput::Script(text));
         }
+    }
+
+    /// Whether one more message may go now. If not, it goes when [`Self::held_until`] has come.
+    fn may_go(&mut self, now: Instant) -> bool {
+        let counted = *self.counted.get_or_insert(now);
+        let paces = now.saturating_duration_since(counted).as_millis() / PACE.as_millis();
+        let paces = u32::try_from(paces).unwrap_or(u32::MAX).min(BURST_MAX);
+        if paces > 0 {
+            self.allowance = (self.allowance + paces).min(BURST_MAX);
+            self.counted = Some(now);
+        }
+        self.held_until = (self.allowance == 0).then(|| now + PACE);
+        self.allowance > 0
     }
 
     /// Nothing is left to be told.
@@ -297,16 +322,21 @@ impl Session {
             }
             Command::Terminate => self.end(now),
             Command::Fetch(fetch) => self.fetch(now, *fetch),
-            Command::Store { id, op, key, value, ttl_s, count } => {
+            Command::Store { id, op, key, value, ttl_s, count } if !self.is_over_for_calls() => {
                 self.store(now, id, (op, key, value), ttl_s.unwrap_or(0), count.unwrap_or(1_000));
             }
             Command::Reply { id, status, media_type, body } => self.reply(id, status, media_type, body),
             Command::HideTones { .. } => {}
             // A session that ends begins nothing new.
-            _ if !matches!(self.stage, Stage::Running | Stage::Ending { .. }) => {}
+            _ if self.is_over_for_calls() => {}
             Command::Call { .. } if self.stage != Stage::Running => self.not_called(now, &command),
             other => self.party_command(now, other),
         }
+    }
+
+    /// The script is only told its end.
+    const fn is_over_for_calls(&self) -> bool {
+        !matches!(self.stage, Stage::Running | Stage::Ending { .. })
     }
 
     // --- The end.
@@ -322,6 +352,8 @@ impl Session {
 
     fn terminating(&mut self, now: Moment) {
         self.due = None;
+        self.waiting.clear();
+        self.waiting_bytes = 0;
         self.stage = Stage::Terminating { until: now.instant + REQUESTS_MAX };
         self.tell(now, Told::Terminating { system_error: self.system_error });
     }
@@ -366,15 +398,19 @@ impl Session {
             }
             Stage::Ending { calls, requests } => {
                 let has_calls = self.parties.has_live() || self.recorders.has_open();
-                let waits_for_calls = has_calls && calls > now.instant;
+                // A script that always finds something to do has had its time by then.
+                let is_late = calls <= now.instant;
+                let waits_for_calls = (has_calls || !self.is_settled()) && !is_late;
                 let waits_for_requests = self.requests.has_active() && requests > now.instant;
-                if self.is_settled() && !waits_for_calls && !waits_for_requests {
+                if !waits_for_calls && !waits_for_requests {
                     self.terminating(now);
+                } else if is_late {
+                    self.stage = Stage::Ending { calls: requests, requests };
                 }
             }
             Stage::Terminating { until } => {
-                let waits = self.requests.has_active() && until > now.instant;
-                if self.is_settled() && !waits {
+                let waits = (self.requests.has_active() || !self.is_settled()) && until > now.instant;
+                if !waits {
                     self.terminated(now);
                 }
             }
@@ -423,6 +459,9 @@ impl Session {
             self.due = None;
             self.tell(now, Told::Tick);
         }
+        if self.held_until.is_some_and(|until| until <= now.instant) {
+            self.hand_over(now);
+        }
         self.parties_due(now);
         self.controls_due(now);
     }
@@ -459,9 +498,7 @@ impl Flow for Session {
         }
         let of_stage = match self.stage {
             Stage::Running => self.idle_until,
-            Stage::Ending { calls, requests } => {
-                Some(if self.parties.has_live() || self.recorders.has_open() { calls } else { requests })
-            }
+            Stage::Ending { calls, .. } => Some(calls),
             Stage::Terminating { until } => Some(until),
             Stage::Terminated | Stage::Over => None,
         };
@@ -469,7 +506,8 @@ impl Flow for Session {
             Some(since) => Some(since + ANSWER_MAX),
             None => self.due,
         };
-        let others = [self.parties.next_due(), self.controls.next_due()];
+        let held = self.held_until.filter(|_| self.busy.is_none());
+        let others = [held, self.parties.next_due(), self.controls.next_due()];
         of_script.into_iter().chain(of_stage).chain(others.into_iter().flatten()).min()
     }
 }

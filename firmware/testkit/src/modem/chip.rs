@@ -200,6 +200,8 @@ impl Modem {
     /// A modem that has just got its power.
     #[must_use]
     pub fn new(settings: ModemSettings) -> Self {
+        // Its table takes a while, and a stream cannot wait for it.
+        let _ = settings.law.encode(0);
         let mut modem = Self {
             line: LinePort::new(1),
             ms: 0,
