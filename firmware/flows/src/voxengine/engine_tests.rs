@@ -72,6 +72,13 @@ fn small_things_do_what_they_are_named_for() {
 }
 
 #[test]
+fn half_of_a_pair_is_told_as_one_strange_sign() {
+    assert_eq!(logged("Logger.write('to \\u{1f600}!'.substring(0, 4))"), ["to \u{fffd}"]);
+    let breaks = "String.prototype.toWellFormed = () => 'x'; ";
+    assert_eq!(logged(&format!("{breaks}Logger.write('a\\ud800' + 'b')")), ["a\u{fffd}b"]);
+}
+
+#[test]
 fn a_syntax_error_has_its_file_and_line() {
     let said = begin(&mut engine(), "let a = 1;\nlet b = ;\n");
     assert_eq!((&said["fault"]["kind"], &said["fault"]["file"]), (&json!("syntax"), &json!("a.js")));

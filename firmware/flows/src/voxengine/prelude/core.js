@@ -2,6 +2,10 @@
 (function (host, box) {
   'use strict';
   const { stringify } = JSON;
+  const { apply } = Reflect;
+  const { toWellFormed } = String.prototype;
+  // Half of a pair is a text to a script, and none to the box.
+  const whole = (name, value) => (typeof value === 'string' ? apply(toWellFormed, value, []) : value);
   const RealDate = Date;
   const TEXT_MAX = 15000;
   const TIMERS_MAX = 100;
@@ -12,7 +16,7 @@
   box.plain = (fields) => Object.assign(Object.create(null), fields);
   box.send = (command) => {
     if (box.phase === 'terminated' && command.t !== 'log' && command.t !== 'finished') return;
-    host.send(stringify(command));
+    host.send(stringify(command, whole));
   };
 
   let nextId = 0;
