@@ -144,6 +144,8 @@ pub enum EndedBy {
     Caller,
     /// The program.
     Flow,
+    /// Whoever was called, or his network: in a call without a flow.
+    Callee,
     /// A limit of the box.
     Limit,
     /// Somebody at the box: command line, page, shutdown.
@@ -151,12 +153,13 @@ pub enum EndedBy {
 }
 
 impl EndedBy {
-    /// `caller`, `flow`, `limit` or `operator`.
+    /// `caller`, `flow`, `callee`, `limit` or `operator`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Caller => "caller",
             Self::Flow => "flow",
+            Self::Callee => "callee",
             Self::Limit => "limit",
             Self::Operator => "operator",
         }

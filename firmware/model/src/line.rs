@@ -242,4 +242,9 @@ pub enum DownReason {
     InUse,
     /// The device with the port is gone, or does not answer.
     NoDevice,
+    /// The device has no such port.
+    NoPort,
+    /// The port is one for the other end of a wire: a phone port for a line, or a line port for a
+    /// telephone.
+    WrongPort,
 }

@@ -161,8 +161,14 @@ impl Interpreter {
             }
             // To read the message may run code of the script's own, which may reject more.
             let error = Exception::from_value(reason.clone()).ok();
-            let said = error
-                .and_then(|error| error.message())
+            let said = error.map(|error| {
+                let message = error.message().unwrap_or_default();
+                let name = error.get::<_, Option<String>>("name").ok().flatten();
+                let (file, line, _) = place(&error.stack().unwrap_or_default());
+                let what = name.map_or_else(|| message.clone(), |name| format!("{name}: {message}"));
+                if line == 0 { what } else { format!("{what} ({file}:{line})") }
+            });
+            let said = said
                 .or_else(|| reason.as_string()?.to_string().ok())
                 .unwrap_or_else(|| "a value that is no error".to_owned());
             let mut rejected = shared.rejected.borrow_mut();

@@ -252,10 +252,16 @@ fn story(record: &Value) -> String {
         let line = shown(leg["line"].as_str().unwrap_or("-"));
         let to = shown(leg["to"].as_str().unwrap_or(""));
         let whom = if to.is_empty() { "arrives".to_owned() } else { format!("to {to}") };
-        events.push((began, format!("leg {name}  {whom} on {line}")));
+        let told = leg["wire"]["caller_id"].as_str();
+        let told = told.map_or_else(String::new, |told| format!(", caller told by {}", shown(told)));
+        let rang = leg["wire"]["ring"].as_str();
+        let rang = rang.map_or_else(String::new, |ring| format!(", rang {}", shown(ring)));
+        events.push((began, format!("leg {name}  {whom} on {line}{told}{rang}")));
         if let Some(after) = leg["answered_after_ms"].as_u64() {
             let codec = shown(leg["codec"].as_str().unwrap_or("-"));
             let how = leg["supervision"].as_str().unwrap_or("-");
+            let sign = leg["wire"]["answer_by"].as_str();
+            let how = sign.map_or_else(|| how.to_owned(), |sign| format!("{how}: {}", shown(sign)));
             events.push((began + after, format!("leg {name}  answered ({how}), {codec}")));
         }
         let lasted = leg["lasted_ms"].as_u64().unwrap_or(0);
@@ -266,7 +272,11 @@ fn story(record: &Value) -> String {
         } else {
             String::new()
         };
-        events.push((began + lasted, format!("leg {name}  gone: {cause}{heard}")));
+        let wire = &leg["wire"];
+        let signs: Vec<String> =
+            wire["end_by"].as_array().into_iter().flatten().filter_map(Value::as_str).map(shown).collect();
+        let known = if signs.is_empty() { String::new() } else { format!(", known by {}", signs.join(", ")) };
+        events.push((began + lasted, format!("leg {name}  gone: {cause}{known}{heard}")));
     }
     for request in each("requests") {
         let part = |key: &str| shown(request[key].as_str().unwrap_or(""));
@@ -305,7 +315,7 @@ fn story(record: &Value) -> String {
 }
 
 /// The columns of a spreadsheet.
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 18] = [
     "id",
     "started",
     "direction",
@@ -321,7 +331,26 @@ const COLUMNS: [&str; 15] = [
     "q850",
     "ended_by",
     "edge_fetch",
+    "caller_id",
+    "answer_by",
+    "end_by",
 ];
+
+/// What is written in a column: of the record itself, or how it was known over two wires, of
+/// whichever leg has it.
+fn column(record: &Value, name: &str) -> Value {
+    if !matches!(name, "caller_id" | "answer_by" | "end_by") {
+        return record[name].clone();
+    }
+    let known = record["legs"].as_array().into_iter().flatten().map(|leg| &leg["wire"][name]);
+    let words = known.flat_map(|known| {
+        let signs = known.as_array().into_iter().flatten().filter_map(Value::as_str);
+        known.as_str().into_iter().chain(signs).collect::<Vec<_>>()
+    });
+    // That the box hung up on one leg is so of every call that somebody else ended.
+    let words: Vec<&str> = words.filter(|word| *word != "own-release").collect();
+    if words.is_empty() { Value::Null } else { words.join(" ").into() }
+}
 
 fn export(folder: &Path, filter: &Filter, format: Format, file: &Path) -> u8 {
     let mut records = match records(folder, filter, usize::MAX) {
@@ -340,7 +369,7 @@ fn export(folder: &Path, filter: &Filter, format: Format, file: &Path) -> u8 {
                 let _ = writeln!(text, "{record}");
             }
             Format::Csv => {
-                let cells: Vec<String> = COLUMNS.iter().map(|column| cell(&record[*column])).collect();
+                let cells: Vec<String> = COLUMNS.iter().map(|name| cell(&column(record, name))).collect();
                 text.push_str(&cells.join(","));
                 text.push_str("\r\n");
             }

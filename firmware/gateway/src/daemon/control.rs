@@ -258,6 +258,8 @@ pub(super) const fn down_detail(reason: DownReason) -> &'static str {
         DownReason::Unplugged => "TR-LINE-NOVOLT",
         DownReason::InUse => "TR-LINE-INUSE",
         DownReason::NoDevice => "TR-LINE-NODEVICE",
+        DownReason::NoPort => "TR-LINE-NOPORT",
+        DownReason::WrongPort => "TR-LINE-WRONGPORT",
         DownReason::Status(403) => "TR-SIP-403",
         DownReason::Status(404) => "TR-SIP-404",
         DownReason::Status(_) => "TR-SIP-503",

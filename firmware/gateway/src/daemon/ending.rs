@@ -129,6 +129,12 @@ impl Switchboard {
     fn write_record(&self, entry: &Entry, cdr: &Cdr) {
         let line = entry.line.map(|line| self.line_name(Some(line)).to_owned());
         let flow = entry.flow.and_then(|at| self.0.flows.get(at)).map(|entry| entry.name.clone());
+        let mut cdr = cdr.clone();
+        if entry.flow.is_none() && cdr.ended_by == EndedBy::Flow {
+            // The flow that only joins two ends with the conversation.
+            cdr.ended_by = EndedBy::Callee;
+        }
+        let cdr = &cdr;
         let record = Record::new(cdr, line, flow, entry.trail.clone(), |leg| LegFacts {
             line: entry.lines.get(&leg).map(|line| self.line_name(Some(*line)).to_owned()),
             codec: entry.codecs.get(&leg).copied(),

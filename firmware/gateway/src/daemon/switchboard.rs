@@ -535,9 +535,11 @@ impl Switchboard {
         let Some(entry) = state.calls.get_mut(&number) else { return };
         // A flow may show a part of a document, with addresses in it.
         let reason = masking::text(&step.reason);
+        // The path of the built-in flow is the number that was dialled.
+        let path = if entry.flow.is_none() { masked(&step.path) } else { step.path.clone() };
         tracing::debug!(
             call = %entry.call.facts().id,
-            path = step.path,
+            path,
             success = step.success,
             reason,
             "flow step"

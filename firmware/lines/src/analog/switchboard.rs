@@ -384,7 +384,8 @@ impl Switchboard {
     pub(super) fn save(&mut self, line: LineId, answer: oneshot::Sender<Box<LineRecord>>) {
         let Some(line) = self.lines.iter_mut().find(|known| known.id == line) else { return };
         let Some((card, port)) = line.place else { return };
-        if let Some(link) = self.cards.get_mut(card).filter(|link| link.is_present) {
+        // Also of a device that is gone: what was heard last may say why.
+        if let Some(link) = self.cards.get_mut(card) {
             line.record = Some(answer);
             link.tell(DeskCommand::Save { port, record: Box::default() });
         }
@@ -453,7 +454,8 @@ impl Switchboard {
                 }
             }
             CardEvent::Refused { port, signal, refusal } => {
-                tracing::warn!(card = link.name, port = port + 1, ?signal, ?refusal, "the card refused");
+                // A receiver that was lifted meanwhile, for one, cannot be rung.
+                tracing::debug!(card = link.name, port = port + 1, ?signal, ?refusal, "the card refused");
                 if let Some(at) = self.line_at(card, port) {
                     if signal.is_none() {
                         self.measurements += 1;
@@ -487,8 +489,11 @@ impl Switchboard {
                     self.give(now, at, Input::Present);
                 }
                 other => {
-                    let is = other.map(|capabilities| capabilities.kind);
-                    tracing::warn!(line = line.id.0, port = port + 1, ?is, "not the port of this line");
+                    let reason = if other.is_some() { DownReason::WrongPort } else { DownReason::NoPort };
+                    if line.state != Err(reason) {
+                        line.state = Err(reason);
+                        self.events.push_back((line.id, LineEvent::Down(reason)));
+                    }
                 }
             }
         }
@@ -638,7 +643,7 @@ impl Switchboard {
                     }
                 }
                 Output::Note(leg, note) => {
-                    tracing::info!(line = line.id.0, %leg, ?note, "noted");
+                    tracing::debug!(line = line.id.0, %leg, ?note, "noted");
                     if self.notes.len() >= NOTES_MAX {
                         self.notes.pop_front();
                     }

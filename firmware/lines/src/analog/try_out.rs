@@ -78,8 +78,8 @@ pub enum TryOutRefusal {
     /// Its device is not there.
     #[error("the device of the line is not there")]
     NoDevice,
-    /// A call has the line, it rings, or the receiver is up.
-    #[error("the line is busy: a call has it, it rings, or the receiver is up")]
+    /// A call has the line, it rings, the receiver is up, or it rests after a call or a try-out.
+    #[error("the line is busy: a call has it, it rings, the receiver is up, or it rests for a moment")]
     Busy,
     /// A telephone that is to hear a tone has its receiver down.
     #[error("the receiver is down: lift it, and try again while dial tone is heard")]
@@ -170,6 +170,9 @@ impl fmt::Display for TryOutReport {
         }
         if let Some(after) = self.dial_tone {
             write!(f, ", dial tone after {} ms", after.as_millis())?;
+        }
+        if self.dial_tone.is_none() && self.noise_dbm0.is_some() {
+            f.write_str(", no dial tone")?;
         }
         if let Some(noise) = self.noise_dbm0 {
             write!(f, ", noise {noise:.1} dBm0")?;

@@ -361,6 +361,8 @@ const fn down(reason: DownReason) -> &'static str {
         DownReason::Unplugged => "cannot carry calls: no battery, nothing is plugged in",
         DownReason::InUse => "cannot carry calls: another telephone on the line is off hook",
         DownReason::NoDevice => "cannot carry calls: the device is not there",
+        DownReason::NoPort => "cannot carry calls: the device has no such port",
+        DownReason::WrongPort => "cannot carry calls: the port is one of the other kind",
         DownReason::NotRegistered
         | DownReason::CredentialsRefused
         | DownReason::Unreachable

@@ -9,7 +9,7 @@ use tipring_testkit::phone::{SAMPLES_PER_SECOND, compare};
 use super::wav;
 
 /// Least likeness of a sound with what was to be heard.
-pub(super) const ALIKE_MIN: f64 = 0.99;
+const ALIKE_MIN: f64 = 0.99;
 /// Most likeness of a sound with another one.
 pub(super) const OTHER_MAX: f64 = 0.6;
 /// Least likeness of each of two voices with a recording of both at once: of two equally loud

@@ -11,7 +11,7 @@ use super::Sounds;
 use super::daemon::{Daemon, pause};
 use super::story::LIMIT;
 use super::timeline::Timeline;
-use super::verdict::{ALIKE_MIN, Finding, OTHER_MAX, SLIP, finding};
+use super::verdict::{Finding, OTHER_MAX, SLIP, finding};
 
 /// Ports of the card: the line of the exchange, and the telephone.
 const LINE: usize = 1;
@@ -21,6 +21,9 @@ const CALLER: &str = "5550147";
 /// Parts in which sound is compared: the card's clock and the box's are kept together by a sample
 /// now and then, each of which spoils the likeness of its part a little.
 const PART: usize = SAMPLES_PER_SECOND / 10;
+/// Least likeness of a sound with what was to be heard: a busy machine may be late for a hundredth
+/// of a second now and then, which a true card would not be.
+const ALIKE_MIN: f64 = 0.9;
 /// Time between two looks at something.
 const LOOK: Duration = Duration::from_millis(200);
 

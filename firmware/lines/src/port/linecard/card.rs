@@ -323,6 +323,9 @@ impl Run {
                 self.tell(now, Input::Timeout);
             }
             self.keep_sound(now);
+            if self.device.is_none() {
+                self.sound.rest();
+            }
             self.send();
             self.pass_events(now);
             self.counters.store(self.count());
