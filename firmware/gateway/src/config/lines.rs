@@ -43,15 +43,28 @@ impl Reader<'_> {
             fields.extend(driver.fields.iter());
             self.check(&group, &fields);
             match (driver.parse)(&own_settings(&group, driver.fields)) {
-                Ok(settings) => devices.push((name, settings)),
+                Ok(settings) => {
+                    let mut known = devices.iter().map(|(_, other): &(String, DeviceSettings)| other);
+                    if known.any(|other| other.serial_path() == settings.serial_path()) {
+                        let what = "another device is at this serial port".to_owned();
+                        self.value_fault(&group, "serial", "TR-CFG-DUPLICATE", what, None);
+                    }
+                    devices.push((name, settings));
+                }
                 Err(errors) => self.further_faults(&group, &errors, &fields),
             }
         }
         devices
     }
 
-    pub(super) fn lines(&mut self, root: &Table, flows: &[(String, Option<FlowEntry>)]) -> Option<Vec<Line>> {
-        let devices = self.device_names(root);
+    pub(super) fn lines(
+        &mut self,
+        root: &Table,
+        flows: &[(String, Option<FlowEntry>)],
+        devices: &[(String, DeviceSettings)],
+        emergency: &[String],
+    ) -> Option<Vec<Line>> {
+        let names_of_devices = self.device_names(root);
         let tables = self.tables(root, "line", LINES_MAX);
         let mut groups: Vec<Group> = tables.into_iter().map(|table| self.read(table)).collect();
         for group in &mut groups {
@@ -77,9 +90,13 @@ impl Reader<'_> {
             // A number of the exchange may lead to a flow, and reach the box over several lines.
             if settings.as_ref().is_none_or(|(_, settings)| settings.is_phone()) {
                 self.phone_number(group, at, &mut numbers, flows);
+                if number.as_ref().is_some_and(|number| emergency.contains(number)) {
+                    let what = "an emergency number always leaves: nobody can call this telephone".to_owned();
+                    self.odd(group, "number", what, "give it another number");
+                }
             }
             if let Some((_, LineSettings::Analog(settings))) = &settings {
-                self.port(group, &name, settings, &devices, &mut ports);
+                self.port(group, &name, settings, (&names_of_devices, devices), &mut ports);
             }
             let flow = self.reference(group, "flow", &flow_names);
             let dial_out = self.dial_out(group, &names);
@@ -135,14 +152,24 @@ impl Reader<'_> {
         group: &Group,
         name: &str,
         settings: &AnalogSettings,
-        devices: &[String],
+        (names, devices): (&[String], &[(String, DeviceSettings)]),
         ports: &mut HashMap<PortName, String>,
     ) {
         let port = settings.port();
-        if !devices.contains(&port.device) {
+        if !names.contains(&port.device) {
             let what = format!("the device `{}` is not defined", port.device);
-            let help = Some(format!("defined here: {}", devices.join(", ")));
+            let help = Some(format!("defined here: {}", names.join(", ")));
             self.value_fault(group, "port", "TR-CFG-REFERENCE", what, help);
+        }
+        if let Some((_, device)) = devices.iter().find(|(known, _)| *known == port.device) {
+            let (kind, most) = (device.driver().kind, device.ports_max());
+            if usize::from(port.number) > most {
+                let what = format!("a {kind} has no port {}: it has {most} at most", port.number);
+                self.value_fault(group, "port", "TR-CFG-RANGE", what, None);
+            } else if matches!(settings, AnalogSettings::Phone(_)) && !device.has_phone_ports() {
+                let what = format!("a {kind} has no port for a telephone");
+                self.value_fault(group, "port", "TR-CFG-REFERENCE", what, None);
+            }
         }
         if let Some(other) = ports.insert(port.clone(), name.to_owned()) {
             let what = format!("the port {port} belongs to the line `{other}` already");

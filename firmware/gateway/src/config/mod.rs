@@ -369,6 +369,65 @@ last_good = \"always\"
     }
 
     #[test]
+    fn lines_on_two_wires_have_a_port_of_their_own_that_there_is() {
+        let text = "\
+schema = 1
+[box]
+country = \"gb\"
+[[device]]
+name = \"card1\"
+kind = \"linecard\"
+serial = \"/dev/a\"
+audio = \"hw:0\"
+[[device]]
+name = \"modem1\"
+kind = \"v253\"
+serial = \"/dev/a\"
+[[line]]
+name = \"a\"
+kind = \"fxo\"
+port = \"card1/25\"
+[[line]]
+name = \"b\"
+kind = \"fxs\"
+port = \"modem1/1\"
+number = \"201\"
+[[line]]
+name = \"c\"
+kind = \"fxo\"
+port = \"modem1/1\"
+dial_out = [\"a\", \"x\"]
+[[line]]
+name = \"d\"
+kind = \"fxo\"
+port = \"card2/1\"
+";
+        let faults = faults(text);
+        for expected in [
+            "TR-CFG-DUPLICATE 12:10 another device",
+            "TR-CFG-RANGE 16:8 a linecard has no port 25",
+            "TR-CFG-REFERENCE 20:8 a v253 has no port for a telephone",
+            "TR-CFG-DUPLICATE 25:8 the port modem1/1 belongs to the line `b`",
+            "TR-CFG-REFERENCE 26:12 `x` is not defined",
+            "TR-CFG-REFERENCE 30:8 the device `card2` is not defined",
+        ] {
+            assert!(faults.iter().any(|fault| fault.starts_with(expected)), "{expected} not in {faults:#?}");
+        }
+    }
+
+    #[test]
+    fn a_telephone_that_nobody_can_call_is_odd() {
+        let phone = |number: &str| {
+            format!(
+                "schema = 1\n[box]\ncountry = \"gb\"\n[[line]]\nname = \"p\"\nkind = \"sip-phone\"\nnumber = \"{number}\"\npassword = \"a-long-one\"\n"
+            )
+        };
+        let odd =
+            |number: &str| Config::parse(&phone(number), Path::new(".")).ok().unwrap().warnings.file.len();
+        assert_eq!((odd("999"), odd("201")), (1, 0));
+    }
+
+    #[test]
     fn webhooks_have_an_address_and_a_pace_within_limits() {
         let of = |keys: &str| {
             faults(&format!("schema = 1\n[webhooks]\n{keys}\n"))

@@ -126,7 +126,8 @@ impl Reader<'_> {
         directory.mailboxes.extend(opened.flat_map(|flow| flow.program.mailboxes()));
         let directory = Rc::new(directory);
         let devices = self.devices(root);
-        let lines = self.lines(root, &flows);
+        let emergency = general.as_ref().map_or(&[][..], |general| &general.emergency_numbers);
+        let lines = self.lines(root, &flows, &devices, emergency);
         let mut warnings = std::mem::take(&mut self.warnings);
         warnings.documents.retain(|(_, finding)| !is_settled(finding, &fetch.allow, &directory));
         Some(Config {
@@ -603,6 +604,13 @@ impl Reader<'_> {
     ) {
         let place = group.values.get(key).unwrap_or(&group.span).clone();
         self.faults.add(&place, code, what, help);
+    }
+
+    /// Something that works and helps nobody.
+    pub(super) fn odd(&mut self, group: &Group, key: &str, what: String, help: &str) {
+        let place = group.values.get(key).unwrap_or(&group.span).clone();
+        let fault = self.faults.at(&place, "TR-CFG-NO-EFFECT", what, Some(help.to_owned()));
+        self.warnings.file.push(fault);
     }
 
     /// A key that is known and does nothing here.

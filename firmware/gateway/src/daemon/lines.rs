@@ -7,7 +7,7 @@ use tipring_lines::analog::{AnalogLines, AnalogOptions, AnalogSettings};
 use tipring_lines::sip::{SipLines, SipOptions, SipSettings};
 use tipring_lines::{LineSettings, LineStatus, MediaPort};
 use tipring_model::lamp::MessagesWaiting;
-use tipring_model::line::{LineCommand, LineEvent};
+use tipring_model::line::{DownReason, LineCommand, LineEvent};
 use tipring_model::{LegId, LineId};
 
 use super::StartError;
@@ -98,12 +98,15 @@ impl Lines {
         }
     }
 
-    /// Whether a line could carry a further call now.
-    pub(super) fn is_free(&self, line: LineId) -> bool {
-        if self.is_two_wire(line) {
-            self.analog.is_free(line)
-        } else {
-            self.sip.status().iter().any(|status| status.line == line && status.state.is_ok())
+    /// How little hope there is that a line could carry a further call now: 0 where it is free, 1
+    /// where a call has it, 2 where another telephone beside the box has it, 3 where it is down.
+    pub(super) fn hope(&self, line: LineId) -> u8 {
+        let state = self.status().iter().find(|status| status.line == line).map(|status| status.state);
+        match state {
+            Some(Ok(())) if !self.is_two_wire(line) || self.analog.is_free(line) => 0,
+            Some(Ok(())) => 1,
+            Some(Err(DownReason::InUse)) => 2,
+            Some(Err(_)) | None => 3,
         }
     }
 

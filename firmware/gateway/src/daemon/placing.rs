@@ -175,7 +175,7 @@ impl Switchboard {
             Departure::Line(line, to) => (vec![line], to),
             Departure::AnyOf(mut lines, to) => {
                 // One that is not free may still carry it: better to try than to refuse.
-                lines.sort_by_key(|line| !self.0.lines.is_free(*line));
+                lines.sort_by_cached_key(|line| self.0.lines.hope(*line));
                 (lines, to)
             }
             Departure::Refuse(cause) => {

@@ -32,6 +32,33 @@ pub enum DeviceSettings {
 }
 
 impl DeviceSettings {
+    /// Ports that such a device has at most.
+    #[must_use]
+    pub const fn ports_max(&self) -> usize {
+        match self {
+            Self::LineCard(_) => linecard::PORTS_MAX,
+            Self::Modem(_) => 1,
+        }
+    }
+
+    /// Whether telephones can be plugged into it.
+    #[must_use]
+    pub const fn has_phone_ports(&self) -> bool {
+        match self {
+            Self::LineCard(_) => true,
+            Self::Modem(_) => false,
+        }
+    }
+
+    /// Its serial port.
+    #[must_use]
+    pub fn serial_path(&self) -> &str {
+        match self {
+            Self::LineCard(settings) => &settings.serial_path,
+            Self::Modem(settings) => &settings.serial_path,
+        }
+    }
+
     /// The row of its kind.
     #[must_use]
     pub const fn driver(&self) -> &'static PortDriver {

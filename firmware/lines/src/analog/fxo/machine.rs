@@ -624,7 +624,9 @@ impl Fxo {
             }
             Timer::Dial => match self.stage {
                 Stage::Clearing(leg) => self.cleared(now, leg),
-                Stage::Seized(leg) if self.settings.dials_without_tone => self.begin_dialling(now, leg),
+                Stage::Seized(leg) if self.settings.dials_without_tone || self.is_emergency => {
+                    self.begin_dialling(now, leg);
+                }
                 Stage::Seized(leg) => self.hang_up(now, leg, Cause::NoCircuit),
                 Stage::Rest
                 | Stage::Ringing { .. }

@@ -1,7 +1,7 @@
 //! A call is placed: the line is looked at, taken and dialled.
 //!
 //! Ringing wins over a call that is about to be placed, but an emergency call wins over
-//! everything that is no emergency call.
+//! everything that is no emergency call, and over whatever the line looks like.
 
 use std::time::{Duration, Instant};
 
@@ -40,10 +40,13 @@ impl Fxo {
         if self.leg() == Some(id) {
             return; // The same name twice: the leg that has it keeps it.
         }
-        if !self.is_usable() {
+        let is_emergency = self.plan.emergency.iter().any(|number| number == to.as_str());
+        // An emergency call is tried whatever the line looks like: what sees no battery, or another
+        // telephone, may be wrong, and whoever is on that one may hear and make room.
+        let is_worth_a_try = self.is_usable() || is_emergency && self.is_present;
+        if !is_worth_a_try {
             return self.refuse(id);
         }
-        let is_emergency = self.plan.emergency.iter().any(|number| number == to.as_str());
         if !self.is_free() && (!is_emergency || self.is_emergency) {
             return self.refuse(id);
         }
@@ -118,7 +121,7 @@ impl Fxo {
         if self.ring.is_active() {
             return self.timers.set(Timer::Look, now + LOOK);
         }
-        if self.caller.is_some() && !self.is_emergency || self.in_use || !self.has_battery {
+        if !self.is_emergency && (self.caller.is_some() || self.in_use || !self.has_battery) {
             return self.give_up_look(leg);
         }
         self.timers.stop(Timer::LookMax);

@@ -264,6 +264,23 @@ fn an_emergency_call_takes_the_line_from_every_other_one() {
 }
 
 #[test]
+fn an_emergency_call_is_tried_whatever_the_line_looks_like() {
+    for (signal, told) in [(RxSignal::InUse(true), "down InUse"), (RxSignal::BatteryLost, "down Unplugged")] {
+        let mut t = line(&[("dials_without_tone", RawValue::Toggle(false))]);
+        t.signal(signal);
+        t.wait_ms(1_000);
+        t.says(&[told]);
+        t.dial("5550100");
+        t.says(&["released p1.1 no-circuit"]);
+        t.dial("911");
+        t.wait_ms(300);
+        t.says(&["signal off-hook", "listen tones"]);
+        t.wait_ms(3_000);
+        t.says(&["sound digits 911", "listen nothing"]);
+    }
+}
+
+#[test]
 fn an_emergency_call_clears_a_call_that_rings_out_of_its_way() {
     let mut t = line(&[("caller_id_rings", RawValue::Number(0))]);
     t.ring("2000-1000");
