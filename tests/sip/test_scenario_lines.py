@@ -1,5 +1,6 @@
 """Scenario sessions begun and steered over HTTP, with one party on a line of the exchange: call-back, survey, conference, transfer."""
 import json
+import re
 
 import pytest
 
@@ -59,7 +60,7 @@ VoxEngine.addEventListener(AppEvents.Started, () => {
 
 
 def test_one_request_calls_a_telephone_and_a_line_and_joins_them(office, desk):
-    """Shows: StartScenarios makes both calls; each hears the other; the exchange's hang-up ends both."""
+    """Shows: StartScenarios makes both calls; each hears the other; `scenario ls` has them; the exchange's hang-up ends both."""
     box, exchange = office(CALL_BACK)
     first = desk(box, "201")
     begin(box, f"201:{NUMBER}")
@@ -67,9 +68,14 @@ def test_one_request_calls_a_telephone_and_a_line_and_joins_them(office, desk):
     inside.ring().answer()
     taken(exchange)
     both_ways(inside, exchange)
+    [call], [session] = box.calls(), json.loads(box.run("scenario", "ls", "--json", check=0).stdout)
+    assert (session["id"], session["flow"], sorted(session["calls"])) == (call["id"], "office", ["desk201", "wall"]), session
+    count, line = box.run("scenario", "ls", check=0).stdout.splitlines()
+    assert count == "1 sessions" and re.fullmatch(rf"{call['id']} office +20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ (desk201 wall|wall desk201)", line), line
     exchange.ends(US)
     exchange.released()
     inside.hung_up()
+    until(lambda: box.run("scenario", "ls", check=0).stdout == "0 sessions\n", what="no session is left")
     record = box.cdr()
     assert record["label"] == "script_end" and sorted(leg["line"] for leg in record["legs"]) == ["desk201", "wall"], record
 
