@@ -385,7 +385,7 @@ impl Session {
         if self.stage == Stage::Over {
             return;
         }
-        self.answer_all(404, "");
+        self.answer_all(404, GONE);
         self.stage = Stage::Over;
         self.due = None;
         self.busy = None;
@@ -530,9 +530,12 @@ impl Flow for Session {
     }
 }
 
+/// As of an address that leads nowhere: which of both it is, nobody can tell.
+const GONE: &str = "there is nothing here";
+
 /// The answer to whoever speaks to a session that is over.
 pub(super) fn gone() -> Reply {
-    Reply { status: 404, media_type: "text/plain; charset=utf-8".to_owned(), body: Vec::new() }
+    plain(404, GONE)
 }
 
 pub(super) fn plain(status: u16, body: &str) -> Reply {
