@@ -12,7 +12,7 @@ import time
 import box as boxes
 import programs
 import pytest
-from box import _table as table
+from box import table
 from waiting import until
 
 KEY = "a key that is long enough"

@@ -9,7 +9,7 @@ import urllib.request
 
 import programs
 import pytest
-from box import _table as table
+from box import table
 from box import phone, trunk
 from test_control_api import LOGIN, address, call, made_key, text_key, web
 from test_transfer import talk

@@ -129,6 +129,7 @@ VoxEngine.addEventListener(AppEvents.HttpRequest, (e) => {
   return 'unknown';
 });
 VoxEngine.addEventListener(AppEvents.Terminating, (e) => Logger.write('terminating ' + e.systemError));
+VoxEngine.addEventListener(AppEvents.Terminated, (e) => Logger.write('terminated ' + e.systemError));
 """
 
 
@@ -148,6 +149,22 @@ def test_a_running_session_is_spoken_to(tipring, desk, tmp_path):
     called.hung_up()
     until(lambda: box.run("scenario", "send", session, "state").returncode == 66, what="the session is gone")
     assert "terminating false" in log(box, session)
+
+
+def test_a_session_that_the_operator_ends_hears_of_its_end(tipring, desk, tmp_path):
+    """Shows: its telephone is let go, the script is told Terminating and Terminated, the record says who ended it."""
+    box = tipring(*OFFICE, scenario(tmp_path, CONTROLLED))
+    first = desk(box, "201")
+    session = begin(box)
+    assert send(box, session, "call 201") == "calling"
+    called = first.expect_call()
+    called.ring().answer()
+    until(lambda: "CONNECTED" in send(box, session, "state"), what="the call is connected")
+    box.run("call", "hangup", session, check=0)
+    called.hung_up()
+    record = box.cdr(1)
+    assert (record["label"], record["ended_by"]) == ("operator", "operator"), record
+    assert log(box, session)[-2:] == ["terminating false", "terminated false"]
 
 
 def test_a_loop_a_bomb_and_a_killed_process_end_their_own_session_alone(tipring, server, provider, desk, tmp_path):

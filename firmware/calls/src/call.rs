@@ -43,6 +43,8 @@ pub struct Call {
     pub(crate) records: u32,
     /// Recordings that the engine has not reported as over.
     pub(crate) records_open: usize,
+    /// A flow that began with no leg and is ended by the box has until then.
+    stops_by: Option<Instant>,
     /// Transfers that far ends asked for.
     pub(crate) transfers: Vec<Transfer>,
     /// Legs that are released at that time.
@@ -66,6 +68,8 @@ pub struct Call {
 
 /// Longest wait for recordings after the last leg is gone.
 const CLOSING_MAX: Duration = Duration::from_secs(10);
+/// Longest wait for the flow's own end after [`FlowInput::Stopped`].
+const STOPPING_MAX: Duration = Duration::from_secs(1);
 /// What a flow may ask for in answer to one input; beyond it is in a circle.
 const OUTPUTS_PER_INPUT_MAX: usize = 10_000;
 
@@ -91,6 +95,7 @@ impl Call {
             recorded: Vec::new(),
             records: 0,
             records_open: 0,
+            stops_by: None,
             transfers: Vec::new(),
             parting: Vec::new(),
             flow,
@@ -207,8 +212,9 @@ impl Call {
         let of_actions = self.running.iter().filter_map(|running| running.due);
         let of_flow = if self.flow_over { None } else { self.flow.poll_timeout() };
         let longest = self.end.is_none().then(|| self.began + self.limits.length_max);
+        let of_stopped = self.stops_by.filter(|_| !self.flow_over);
         let of_parting = self.parting.iter().map(|(at, _)| *at);
-        of_actions.chain(of_flow).chain(of_parting).chain(self.closes).chain(longest).min()
+        of_actions.chain(of_flow).chain(of_parting).chain(self.closes).chain(of_stopped).chain(longest).min()
     }
 
     // --- Beginning.
@@ -379,7 +385,13 @@ impl Call {
     fn finish_by_box(&mut self, now: Moment, cause: Cause, by: EndedBy, label: String) {
         let first = self.legs.first().filter(|leg| leg.purpose == Purpose::First && leg.is_live());
         let first = first.map(|leg| leg.id).filter(|_| self.end.is_none() && self.flow_began);
+        let has_no_first =
+            self.facts.leg.is_none() && self.end.is_none() && self.flow_began && !self.flow_over;
         self.let_all_go(cause, by, label);
+        if has_no_first {
+            self.stops_by = Some(now.instant + STOPPING_MAX);
+            self.tell(now, FlowInput::Stopped);
+        }
         if let Some(first) = first {
             if let Some(leg) = self.leg_mut(first) {
                 leg.is_told_gone = true;
@@ -402,6 +414,9 @@ impl Call {
 
     fn close(&mut self, now: Moment) {
         if self.is_over || self.end.is_none() || self.legs.iter().any(|leg| leg.state != LegState::Gone) {
+            return;
+        }
+        if !self.flow_over && self.stops_by.is_some() {
             return;
         }
         if self.records_open > 0 {
@@ -435,6 +450,9 @@ impl Call {
     fn timeout(&mut self, now: Moment) {
         if now.instant >= self.began + self.limits.length_max {
             self.finish_by_box(now, Cause::RecoveryOnTimer, EndedBy::Limit, "call_length".to_owned());
+        }
+        if self.stops_by.is_some_and(|at| at <= now.instant) {
+            self.flow_over = true;
         }
         self.actions_timeout(now);
         self.part(now);

@@ -69,6 +69,7 @@ fn input_text(input: &FlowInput<'_>) -> String {
         FlowInput::Fetched(id, Err(error)) => format!("fetched {id} error {error}"),
         FlowInput::Message(id, message) => format!("message {id} {} {}", message.method, message.path),
         FlowInput::Script(said) => format!("script {}", said.is_ok()),
+        FlowInput::Stopped => "stopped".to_owned(),
         FlowInput::Timeout => "timeout".to_owned(),
     }
 }

@@ -249,7 +249,11 @@ impl Flow for Whim {
                 }
             }
             FlowInput::Timeout => self.due = None,
-            FlowInput::Leg(..) | FlowInput::Fetched(..) | FlowInput::Message(..) | FlowInput::Script(_) => {}
+            FlowInput::Leg(..)
+            | FlowInput::Fetched(..)
+            | FlowInput::Message(..)
+            | FlowInput::Script(_)
+            | FlowInput::Stopped => {}
         }
         for _ in 0..self.random.below(3) {
             self.whim(now);
@@ -512,6 +516,12 @@ impl World {
         }
         while !self.records.is_empty() {
             self.record_ended(0, true);
+        }
+        // A flow that began with no leg has a second for its own end.
+        let last = self.clock.now().instant + Duration::from_secs(1);
+        while let Some(due) = self.call.poll_timeout().filter(|due| *due <= last) {
+            self.clock.advance_to(due);
+            self.give(CallInput::Timeout);
         }
     }
 }

@@ -80,6 +80,7 @@ impl Flow for Connect {
             | FlowInput::Fetched(..)
             | FlowInput::Message(..)
             | FlowInput::Script(_)
+            | FlowInput::Stopped
             | FlowInput::Timeout => {}
         }
     }

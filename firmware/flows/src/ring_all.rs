@@ -86,6 +86,7 @@ impl Flow for RingAll {
             | FlowInput::Fetched(..)
             | FlowInput::Message(..)
             | FlowInput::Script(_)
+            | FlowInput::Stopped
             | FlowInput::Timeout => {}
         }
     }

@@ -140,6 +140,7 @@ impl Flow for WithStandIn {
                 | FlowInput::Fetched(..)
                 | FlowInput::Message(..)
                 | FlowInput::Script(_)
+                | FlowInput::Stopped
                 | FlowInput::Timeout => false,
             };
             flow.handle(now, input);
@@ -157,6 +158,7 @@ impl Flow for WithStandIn {
                 | FlowInput::Fetched(..)
                 | FlowInput::Message(..)
                 | FlowInput::Script(_)
+                | FlowInput::Stopped
                 | FlowInput::Timeout,
                 _,
             ) => {}

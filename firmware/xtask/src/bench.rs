@@ -1,4 +1,5 @@
-//! Measurements: of the whole daemon by `tests/bench/bench.py`, of the spool by an example of its
+//! Measurements: of the whole daemon by `tests/bench/bench.py`, of the processes of scripts by
+//! `tests/bench/scripts.py`, of the spool by an example of its
 //! crate, of the dialects and of the signal processing by one of theirs.
 
 use std::process::Command;
@@ -20,6 +21,16 @@ pub(crate) fn calls(quick: bool) -> Result<bool> {
     if quick {
         command.arg("--quick");
     }
+    Ok(run::step(&mut command).is_ok())
+}
+
+/// Measures what the process of a script costs: memory, start, messages, and as many as there may be.
+pub(crate) fn scripts() -> Result<bool> {
+    let script = workspace::root().join("tests/bench/scripts.py");
+    ensure!(script.is_file(), "{} is not there", script.display());
+    let daemon = run::release_daemon()?;
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(script).env("TIPRING_BIN", daemon).current_dir(workspace::root());
     Ok(run::step(&mut command).is_ok())
 }
 

@@ -81,6 +81,8 @@ enum Bench {
     Documents,
     /// What each piece of signal processing costs.
     Dsp,
+    /// What the process of a script costs: memory, start, messages.
+    Scripts,
     /// What it costs to keep webhooks on the disk.
     Spool,
 }
@@ -96,6 +98,7 @@ fn main() -> ExitCode {
         Command::Bench { what: Bench::Calls { quick } } => bench::calls(quick),
         Command::Bench { what: Bench::Documents } => bench::documents(),
         Command::Bench { what: Bench::Dsp } => bench::dsp(),
+        Command::Bench { what: Bench::Scripts } => bench::scripts(),
         Command::Bench { what: Bench::Spool } => bench::spool(),
     };
     match done {

@@ -56,6 +56,33 @@ fn a_flow_that_says_that_it_is_over_is_told_nothing_more_and_does_not_change_who
 }
 
 #[test]
+fn a_flow_that_began_with_no_leg_hears_that_the_box_ends_it_and_has_a_second_for_its_own_end() {
+    let mut stage = Stage::without_a_leg();
+    hang_up(&mut stage);
+    hang_up(&mut stage);
+    assert_eq!((stage.stopped(), stage.said()), (1, Vec::new()));
+    stage.notify("told");
+    stage.end();
+    assert_eq!(stage.said(), ["notify told", "over normal-clearing by operator"]);
+    // One that does not end is ended.
+    let mut stage = Stage::without_a_leg();
+    hang_up(&mut stage);
+    stage.wait(S - Duration::from_millis(1));
+    assert_eq!(stage.said(), Vec::<String>::new());
+    stage.wait(Duration::from_millis(1));
+    assert_eq!((stage.stopped(), stage.said()), (1, vec!["over normal-clearing by operator".to_owned()]));
+    // One that has ended is told nothing.
+    let mut stage = Stage::without_a_leg();
+    stage.end();
+    hang_up(&mut stage);
+    assert_eq!((stage.stopped(), stage.said()), (0, vec!["over normal-clearing by flow".to_owned()]));
+    // One that began with a leg hears that this is gone, and no more.
+    let mut stage = Stage::answered(pause());
+    hang_up(&mut stage);
+    assert_eq!((stage.stopped(), stage.events.len()), (0, 1));
+}
+
+#[test]
 fn a_call_of_a_day_ends_in_the_same_way_and_its_timer_does_not_ring_again() {
     let mut stage = Stage::answered(Action::Echo(200 * 3_600 * S));
     stage.said();

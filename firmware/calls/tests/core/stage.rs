@@ -27,6 +27,7 @@ struct Script {
     ended: Vec<(ActionId, Outcome)>,
     not_fetched: Vec<u32>,
     events: Vec<(LegId, LegEvent)>,
+    stopped: usize,
 }
 
 /// A flow that asks for what the test has put down.
@@ -41,6 +42,8 @@ impl Flow for Puppet {
             script.events.push((leg, event));
         } else if let FlowInput::Fetched(id, Err(_)) = input {
             script.not_fetched.push(id.0);
+        } else if let FlowInput::Stopped = input {
+            script.stopped += 1;
         }
     }
 
@@ -93,19 +96,24 @@ impl Stage {
 
     /// A call, answered, at the time of `clock`.
     pub(crate) fn new(number: u32, clock: Clock) -> Self {
-        Self::begun(number, clock, true)
+        Self::begun(number, clock, true, Some(LegId::offered(LineId(0), number)))
     }
 
     /// A call that is not answered.
     pub(crate) fn offered(number: u32, clock: Clock) -> Self {
-        Self::begun(number, clock, false)
+        Self::begun(number, clock, false, Some(LegId::offered(LineId(0), number)))
     }
 
-    fn begun(number: u32, clock: Clock, answered: bool) -> Self {
+    /// Call 1 of a flow that begins with no leg.
+    pub(crate) fn without_a_leg() -> Self {
+        Self::begun(1, Clock::new(), false, None)
+    }
+
+    fn begun(number: u32, clock: Clock, answered: bool, leg: Option<LegId>) -> Self {
         let script = Rc::new(RefCell::new(Script::default()));
         let facts = CallFacts {
             id: CALL,
-            leg: Some(LegId::offered(LineId(0), number)),
+            leg,
             direction: Direction::Inbound,
             from: CallerId::of("15550100"),
             to: Number::new("15550199"),
@@ -147,6 +155,11 @@ impl Stage {
     /// Fetches that could not be done.
     pub(crate) fn not_fetched(&self) -> Vec<u32> {
         self.script.borrow().not_fetched.clone()
+    }
+
+    /// How often the flow was told that the box ends its call.
+    pub(crate) fn stopped(&self) -> usize {
+        self.script.borrow().stopped
     }
 
     pub(crate) fn notify(&mut self, topic: &'static str) {

@@ -723,7 +723,7 @@ impl Flow for Ivr {
                     self.run(now);
                 }
             }
-            FlowInput::Leg(..) | FlowInput::Message(..) | FlowInput::Script(_) => {}
+            FlowInput::Leg(..) | FlowInput::Message(..) | FlowInput::Script(_) | FlowInput::Stopped => {}
         }
     }
 

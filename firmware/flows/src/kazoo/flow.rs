@@ -683,6 +683,7 @@ impl KazooFlow {
             | FlowInput::Fetched(..)
             | FlowInput::Message(..)
             | FlowInput::Script(_)
+            | FlowInput::Stopped
             | FlowInput::Timeout => false,
         };
         if let FlowInput::Leg(leg, LegEvent::Answered(_)) = &input
@@ -725,7 +726,7 @@ impl Flow for KazooFlow {
             FlowInput::Leg(leg, event) => self.target_event(leg, &event),
             FlowInput::Fetched(id, answer) => self.fetched(now, id, answer),
             FlowInput::Message(id, message) => self.message(id, message),
-            FlowInput::Script(_) => {}
+            FlowInput::Script(_) | FlowInput::Stopped => {}
             FlowInput::Timeout => self.timer(now),
         }
     }

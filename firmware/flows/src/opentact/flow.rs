@@ -591,7 +591,7 @@ impl Flow for OpentactFlow {
                 self.end(now, cause, "caller")
             }
             FlowInput::Leg(leg, LegEvent::Answered(_)) if leg == self.leg => self.now_answered(now),
-            FlowInput::Leg(..) | FlowInput::Script(_) => {}
+            FlowInput::Leg(..) | FlowInput::Script(_) | FlowInput::Stopped => {}
             FlowInput::Fetched(id, answer) => self.fetched(now, id, answer),
             FlowInput::Message(id, _) => self.push(FlowOutput::Reply(id, not_offered())),
             FlowInput::Timeout => self.timer(now),

@@ -580,7 +580,7 @@ impl Flow for TwimlFlow {
                 }
             }
             FlowInput::Message(id, message) => self.update(now, id, message),
-            FlowInput::Script(_) => {}
+            FlowInput::Script(_) | FlowInput::Stopped => {}
             FlowInput::Timeout => self.timer(now),
         }
     }

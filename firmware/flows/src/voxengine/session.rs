@@ -27,6 +27,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const REQUESTS_MAX: Duration = Duration::from_secs(90);
 /// Longest wait for calls and recordings to be over at the end.
 const CALLS_MAX: Duration = Duration::from_secs(5);
+/// Longest wait for what is under way when the box ends it, of the second that there is.
+const STOPPED_MAX: Duration = Duration::from_millis(500);
 /// Longest wait for a script, whose own bound is one second of CPU time: others may be at work.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// What may wait to be told.
@@ -358,6 +360,21 @@ impl Session {
         self.tell(now, Told::Terminating { system_error: self.system_error });
     }
 
+    /// The box ends it: the script is told its end at once, and what it asks of servers has no answer.
+    fn stopped(&mut self, now: Moment) {
+        match self.stage {
+            Stage::Running | Stage::Ending { .. } => {
+                self.answer_all(503, "the session is ended by the box");
+                self.terminating(now);
+                // Requests that were made before are not waited for any longer.
+                if let Stage::Terminating { until } = &mut self.stage {
+                    *until = now.instant + STOPPED_MAX;
+                }
+            }
+            Stage::Terminating { .. } | Stage::Terminated | Stage::Over => {}
+        }
+    }
+
     fn terminated(&mut self, now: Moment) {
         self.due = None;
         self.stage = Stage::Terminated;
@@ -368,7 +385,7 @@ impl Session {
         if self.stage == Stage::Over {
             return;
         }
-        self.answer_all(404, "");
+        self.answer_all(404, GONE);
         self.stage = Stage::Over;
         self.due = None;
         self.busy = None;
@@ -483,6 +500,7 @@ impl Flow for Session {
             FlowInput::Leg(leg, event) => self.leg_event(now, leg, event),
             FlowInput::Fetched(id, answer) => self.fetched(now, id, answer),
             FlowInput::Message(id, message) => self.control(now, id, message),
+            FlowInput::Stopped => self.stopped(now),
             FlowInput::Timeout => self.timer(now),
         }
         self.settle(now);
@@ -512,9 +530,12 @@ impl Flow for Session {
     }
 }
 
+/// As of an address that leads nowhere: which of both it is, nobody can tell.
+const GONE: &str = "there is nothing here";
+
 /// The answer to whoever speaks to a session that is over.
 pub(super) fn gone() -> Reply {
-    Reply { status: 404, media_type: "text/plain; charset=utf-8".to_owned(), body: Vec::new() }
+    plain(404, GONE)
 }
 
 pub(super) fn plain(status: u16, body: &str) -> Reply {

@@ -8,13 +8,14 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 use tipring_calls::{Call, CallInput, Limits};
 use tipring_flows::Program;
+use tipring_flows::voxengine::DIALECT;
 use tipring_model::call::{CallFacts, Direction, Origin, SessionFacts};
 use tipring_model::flow::{Message, Reply};
 use tipring_model::{CallId, CallerId, MessageId, Number};
 use tokio::sync::oneshot;
 
 use super::placing::NotPlaced;
-use super::switchboard::{Switchboard, moment, new_call_id};
+use super::switchboard::{Entry, Switchboard, moment, new_call_id};
 
 /// Logs that are kept of sessions that are over.
 const LOGS_MAX: usize = 64;
@@ -83,6 +84,33 @@ impl Switchboard {
         let call = Call::new(number, facts, program.start(), Limits::default(), now);
         self.begin(number, call, None, (Some(at), None), None);
         Ok(id)
+    }
+
+    /// The sessions of scenarios that run, those that a call has begun too, the oldest first.
+    fn sessions(&self) -> Vec<Value> {
+        let state = self.0.state.borrow();
+        let mut sessions: Vec<_> = state
+            .calls
+            .values()
+            .filter_map(|entry| {
+                let flow = self.0.flows.get(entry.flow?)?;
+                (flow.dialect == DIALECT.name).then_some((entry, flow))
+            })
+            .collect();
+        sessions.sort_by_key(|(entry, _)| (entry.began, entry.call.facts().id.to_string()));
+        let lines = |entry: &Entry| -> Vec<String> {
+            let line = |leg| self.line_name(entry.lines.get(&leg).copied().or(entry.line)).to_owned();
+            entry.call.live_legs().map(line).collect()
+        };
+        let shown = sessions.iter().map(|(entry, flow)| {
+            json!({
+                "id": entry.call.facts().id.to_string(),
+                "flow": flow.name,
+                "since_unix_ms": entry.call.facts().started_unix_ms,
+                "calls": lines(entry),
+            })
+        });
+        shown.collect()
     }
 
     /// Speaks to a running flow. Its answer comes once; if the flow ends before, nothing comes.
@@ -178,6 +206,7 @@ pub(super) async fn answer(board: &Switchboard, request: &Value) -> Value {
                 Err(why) => fault(why.code()),
             }
         }
+        (Some("session-list"), _) => json!({ "sessions": board.sessions() }),
         (Some("session-send"), Some(call)) => {
             let message = Message {
                 method: "POST".to_owned(),

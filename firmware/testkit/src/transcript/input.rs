@@ -25,6 +25,7 @@ pub enum Input {
     Leg(LegId, LegEvent),
     Fetched(FetchId, Result<HttpResponse, FetchError>),
     Message(MessageId, Message),
+    Stopped,
 }
 
 /// How the call of a transcript begins.
@@ -65,6 +66,7 @@ impl Input {
                     body: body().into_bytes(),
                 },
             ),
+            "stopped" => Self::Stopped,
             _ => panic!("not an input: {line}"),
         }
     }

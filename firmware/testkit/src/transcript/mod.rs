@@ -206,6 +206,7 @@ fn deliver(
             flow.handle(clock.now(), FlowInput::Fetched(id, answer));
         }
         Input::Message(id, message) => flow.handle(clock.now(), FlowInput::Message(id, &message)),
+        Input::Stopped => flow.handle(clock.now(), FlowInput::Stopped),
     }
     drain(flow, record);
 }
