@@ -96,6 +96,19 @@ impl Reader<'_> {
                 }
             }
             if let Some((_, LineSettings::Analog(settings))) = &settings {
+                if let AnalogSettings::Phone(phone) = settings
+                    && let Some((number, after)) = &phone.hotline
+                    && after.is_zero()
+                    && !emergency.contains(&number.to_string())
+                {
+                    let what = "with this hotline nobody can dial an emergency number here".to_owned();
+                    self.odd(
+                        group,
+                        "hotline",
+                        what,
+                        "write hotline_after = \"4s\", or leave it if that is meant",
+                    );
+                }
                 self.port(group, &name, settings, (&names_of_devices, devices), &mut ports);
             }
             let flow = self.reference(group, "flow", &flow_names);

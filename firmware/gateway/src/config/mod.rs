@@ -416,6 +416,24 @@ port = \"card2/1\"
     }
 
     #[test]
+    fn a_hotline_that_leaves_no_time_for_emergency_numbers_is_odd() {
+        let phone = |keys: &str| {
+            format!(
+                "schema = 1\n[[device]]\nname = \"c\"\nkind = \"linecard\"\nserial = \"/dev/a\"\naudio = \"hw:0\"\n[[line]]\nname = \"p\"\nkind = \"fxs\"\nport = \"c/1\"\nnumber = \"201\"\n{keys}\n"
+            )
+        };
+        for (keys, odd) in [
+            ("hotline = \"202\"", 1),
+            ("hotline = \"202\"\nhotline_after = \"4s\"", 0),
+            ("hotline = \"911\"", 0),
+            ("", 0),
+        ] {
+            let config = Config::parse(&phone(keys), Path::new(".")).ok().unwrap();
+            assert_eq!(config.warnings.file.len(), odd, "{keys}");
+        }
+    }
+
+    #[test]
     fn a_telephone_that_nobody_can_call_is_odd() {
         let phone = |number: &str| {
             format!(

@@ -233,8 +233,9 @@ fn may_try(line: &Line, what: TryOut) -> Result<TrialPlan, TryOutRefusal> {
         WireState::OffHook => true,
         WireState::OnHook | WireState::Ringing | WireState::Seized => false,
     };
-    // A lamp that is being told is told to its end.
-    let is_free = standing.is_free && (is_up || line.wanted.1 == Sound::Quiet);
+    // A lamp that is being told is told to its end; a line of the exchange has none.
+    let tells_nothing = is_up || kind == PortKind::Line || line.wanted.1 == Sound::Quiet;
+    let is_free = standing.is_free && tells_nothing;
     match (what, kind, is_up) {
         (_, _, _) if !is_free => return Err(TryOutRefusal::Busy),
         (TryOut::Ring { .. }, _, true) => return Err(TryOutRefusal::Busy),

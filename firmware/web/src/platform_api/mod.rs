@@ -16,6 +16,7 @@ mod fixtures;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
@@ -56,13 +57,39 @@ pub struct Platform {
     /// The way to the daemon.
     pub asks: mpsc::Sender<Ask>,
     at_once: Semaphore,
+    refusals: Refusals,
+}
+
+/// Refused logins for the log: one a second at most is told, with the count of those before it.
+#[derive(Default, Debug)]
+struct Refusals {
+    told_s: AtomicI64,
+    untold: AtomicU64,
+}
+
+impl Refusals {
+    /// Those that were not told, if this one is.
+    fn tell(&self, now_s: i64) -> Option<u64> {
+        if self.told_s.swap(now_s, Ordering::Relaxed) == now_s {
+            self.untold.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(self.untold.swap(0, Ordering::Relaxed))
+    }
 }
 
 impl Platform {
     /// An API for these applications.
     #[must_use]
     pub fn new(login: Login, applications: Vec<Application>, ports: Ports, asks: mpsc::Sender<Ask>) -> Self {
-        Self { login, applications, ports, asks, at_once: Semaphore::new(COMMANDS_MAX) }
+        Self {
+            login,
+            applications,
+            ports,
+            asks,
+            at_once: Semaphore::new(COMMANDS_MAX),
+            refusals: Refusals::default(),
+        }
     }
 
     /// Asks the daemon. No answer where it is too busy to take the question or takes longer than
@@ -153,7 +180,9 @@ async fn answer(platform: &Platform, command: Option<String>, request: Request) 
     let via = parts.extensions.get::<Via>().copied();
     let peer = via.map(|via| via.peer.ip());
     let key = platform.login.admit(authorization, &params, now_s()).inspect_err(|fault| {
-        tracing::warn!(code = "TR-API-LOGIN", peer = peer.map(tracing::field::display), %fault, "a command is refused");
+        if let Some(before) = platform.refusals.tell(now_s()) {
+            tracing::warn!(code = "TR-API-LOGIN", peer = peer.map(tracing::field::display), %fault, before, "a command is refused");
+        }
     })?;
     let command = command.or_else(|| params.get("cmd").map(str::to_owned)).unwrap_or_default();
     match wanted(&command, &params, &platform.applications)? {

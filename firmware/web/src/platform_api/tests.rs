@@ -203,3 +203,12 @@ async fn what_is_no_http_or_too_much_of_it_is_refused() {
     }
     assert_eq!(get(address, "/request/a/b").await.0, 200);
 }
+
+#[test]
+fn of_many_refused_logins_one_a_second_is_told() {
+    let refusals = super::Refusals::default();
+    assert_eq!(refusals.tell(7), Some(0));
+    assert_eq!((refusals.tell(7), refusals.tell(7)), (None, None));
+    assert_eq!(refusals.tell(8), Some(2));
+    assert_eq!(refusals.tell(10), Some(0));
+}

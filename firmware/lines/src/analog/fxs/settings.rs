@@ -139,7 +139,7 @@ impl Settings for FxsSettings {
         settings::toggle(
             "transfer",
             "Transfer",
-            "Whoever has called a second party with the recall key and hangs up joins the two.",
+            "Whoever has called a second party with the recall key, was answered and hangs up joins the two.",
             "true",
         ),
         settings::toggle("caller_id", "Caller shown", "It is told who calls.", "true"),
