@@ -101,7 +101,8 @@ impl Reader<'_> {
                     && after.is_zero()
                     && !emergency.contains(&number.to_string())
                 {
-                    let what = "with this hotline nobody can dial an emergency number here".to_owned();
+                    let what =
+                        "emergency numbers can be dialled here only until the hotline answers".to_owned();
                     self.odd(
                         group,
                         "hotline",

@@ -94,6 +94,9 @@ pub struct Fxs {
     pub(super) flashed: Option<Instant>,
     offered: u32,
     offers: (Option<Instant>, u32),
+    /// What was dialled while a hotline that leaves no time to dial calls: an emergency number
+    /// takes its place, until somebody answers.
+    breakthrough: Option<Digits>,
     // What the wire was told last.
     pub(super) rings: bool,
     pub(super) reverses: bool,
@@ -146,6 +149,7 @@ impl Fxs {
             flashed: None,
             offered: 0,
             offers: (None, 0),
+            breakthrough: None,
             rings: false,
             reverses: false,
             sound: Sound::Quiet,
@@ -331,7 +335,7 @@ impl Fxs {
 
     fn heard(&mut self, now: Instant, digit: Digit) {
         let listens = matches!(self.stage, Stage::Dialling(_) | Stage::Recall(_));
-        if listens && self.settings.dialling != Dialling::Pulse {
+        if (listens || self.breakthrough.is_some()) && self.settings.dialling != Dialling::Pulse {
             self.dialled(now, digit);
         }
     }
@@ -341,7 +345,13 @@ impl Fxs {
         self.enter(Stage::Dialling(Digits::new()));
         let is_further = !self.legs.all().is_empty();
         match self.settings.hotline.clone() {
-            Some((number, after)) if !is_further && after.is_zero() => return self.offer(now, &number),
+            Some((number, after)) if !is_further && after.is_zero() => {
+                self.offer(now, &number);
+                if self.legs.calling().is_some() && self.map.verdict(&number) != Verdict::Emergency {
+                    self.breakthrough = Some(Digits::new());
+                }
+                return;
+            }
             Some((_, after)) if !is_further => self.timers.set(Timer::Hotline, now + after),
             Some(_) | None => {}
         }
@@ -357,6 +367,9 @@ impl Fxs {
     }
 
     fn dialled(&mut self, now: Instant, digit: Digit) {
+        if let Some(digits) = self.breakthrough.take() {
+            return self.breaks_through(now, digits, digit);
+        }
         match &mut self.stage {
             Stage::Recall(_) => self.recall_digit(now, digit),
             Stage::Call => {
@@ -383,6 +396,29 @@ impl Fxs {
             }
             Stage::Rest | Stage::Ringing(_) | Stage::Over(_) | Stage::HandsOver { .. } => {}
         }
+    }
+
+    /// A key while a hotline calls: the last one of an emergency number calls that instead.
+    fn breaks_through(&mut self, now: Instant, mut digits: Digits, digit: Digit) {
+        digits.push(digit);
+        if self.map.verdict(&digits) == Verdict::Emergency {
+            for id in self.legs.calling() {
+                self.end_leg(id, Cause::NormalClearing);
+            }
+            return self.offer(now, &digits);
+        }
+        let begins = |digits: &Digits| {
+            let text = digits.to_string();
+            self.plan.emergency.iter().any(|number| number.starts_with(&text))
+        };
+        if !begins(&digits) {
+            digits = Digits::new();
+            digits.push(digit);
+            if !begins(&digits) {
+                digits = Digits::new();
+            }
+        }
+        self.breakthrough = Some(digits);
     }
 
     /// Dials what is complete, and waits for what is not.
@@ -675,6 +711,7 @@ impl Fxs {
             self.timers.stop(Timer::Beep);
         }
         self.stage = stage;
+        self.breakthrough = None;
     }
 
     pub(super) fn recall(&self) -> Recall {
@@ -691,7 +728,9 @@ impl Fxs {
     /// Tells the wire what follows from the stage alone.
     fn settle(&mut self) {
         let listen = Listen {
-            digits: self.is_up && matches!(self.stage, Stage::Dialling(_) | Stage::Recall(_)),
+            digits: self.is_up
+                && (matches!(self.stage, Stage::Dialling(_) | Stage::Recall(_))
+                    || self.breakthrough.is_some()),
             ..Listen::default()
         };
         if listen != self.listen {

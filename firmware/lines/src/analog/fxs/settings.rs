@@ -113,7 +113,7 @@ impl Settings for FxsSettings {
         settings::time(
             "hotline_after",
             "Hotline after",
-            "So long it can still dial by itself; emergency numbers need that time.",
+            "So long it can still dial by itself; with 0s only emergency numbers, and until the hotline answers.",
             (0, 60_000),
             Some("0s"),
         ),

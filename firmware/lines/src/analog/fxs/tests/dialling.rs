@@ -1,5 +1,6 @@
 //! Dial tone and digits.
 
+use tipring_model::line::LineCommand;
 use tipring_model::settings::RawValue;
 
 use super::{telephone, text, wire};
@@ -142,10 +143,46 @@ fn an_emergency_call_leaves_at_once_from_every_dial_tone() {
 }
 
 #[test]
+fn an_emergency_number_takes_the_place_of_a_hotline_that_has_not_answered() {
+    let mut t = telephone(&[("hotline", text("203"))]);
+    for keys in ["911", "29911", "99911"] {
+        t.lift();
+        t.said();
+        t.press(keys);
+        let said = t.said();
+        assert!(said.iter().any(|said| said.ends_with("cancelled")), "{keys}: {said:?}");
+        assert!(said.iter().any(|said| said.ends_with("to 911")), "{keys}: {said:?}");
+        t.end();
+    }
+    // Pulses do it, too; other numbers do not, and nothing does once somebody has answered.
+    t.lift();
+    for pulses in [9, 1, 1] {
+        t.signal(RxSignal::Pulses(pulses));
+    }
+    assert!(t.said().iter().any(|said| said.ends_with("to 911")));
+    t.end();
+    t.lift();
+    t.said();
+    t.press("202#");
+    t.says(&[]);
+    let leg = t.legs()[0];
+    t.give(Input::Command(LineCommand::Answer { leg }));
+    t.said();
+    t.press("911");
+    t.says(&[]);
+    t.end();
+    // An emergency number as the hotline is left alone.
+    let mut t = telephone(&[("hotline", text("911"))]);
+    t.lift();
+    t.says(&["offered o3.1 from 201 to 911"]);
+    t.end();
+}
+
+#[test]
 fn a_hotline_dials_by_itself_at_once_or_after_a_while() {
     let mut t = telephone(&[("hotline", text("203"))]);
     t.lift();
-    t.says(&["offered o3.1 from 201 to 203"]);
+    t.says(&["offered o3.1 from 201 to 203", "listen digits"]);
     t.end();
     let mut t = telephone(&[("hotline", text("203")), ("hotline_after", text("5s"))]);
     t.lift();
