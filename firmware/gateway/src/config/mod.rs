@@ -416,12 +416,16 @@ port = \"card2/1\"
     }
 
     #[test]
-    fn a_hotline_that_leaves_no_time_for_emergency_numbers_is_odd() {
+    fn wires_without_a_country_and_hotlines_without_time_are_odd() {
         let phone = |keys: &str| {
             format!(
-                "schema = 1\n[[device]]\nname = \"c\"\nkind = \"linecard\"\nserial = \"/dev/a\"\naudio = \"hw:0\"\n[[line]]\nname = \"p\"\nkind = \"fxs\"\nport = \"c/1\"\nnumber = \"201\"\n{keys}\n"
+                "schema = 1\n[box]\ncountry = \"us\"\n[[device]]\nname = \"c\"\nkind = \"linecard\"\nserial = \"/dev/a\"\naudio = \"hw:0\"\n[[line]]\nname = \"p\"\nkind = \"fxs\"\nport = \"c/1\"\nnumber = \"201\"\n{keys}\n"
             )
         };
+        let without_country = phone("").replace("country = \"us\"", "");
+        let config = Config::parse(&without_country, Path::new(".")).ok().unwrap();
+        let codes: Vec<&str> = config.warnings.file.iter().map(|warning| warning.code).collect();
+        assert_eq!(codes, ["TR-CFG-COUNTRY"]);
         for (keys, odd) in [
             ("hotline = \"202\"", 1),
             ("hotline = \"202\"\nhotline_after = \"4s\"", 0),

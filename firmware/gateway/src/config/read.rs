@@ -126,6 +126,7 @@ impl Reader<'_> {
         directory.mailboxes.extend(opened.flat_map(|flow| flow.program.mailboxes()));
         let directory = Rc::new(directory);
         let devices = self.devices(root);
+        self.warn_of_country(root, !devices.is_empty());
         let emergency = general.as_ref().map_or(&[][..], |general| &general.emergency_numbers);
         let lines = self.lines(root, &flows, &devices, emergency);
         let mut warnings = std::mem::take(&mut self.warnings);
@@ -145,6 +146,19 @@ impl Reader<'_> {
             directory,
             flows: flows.into_iter().map(|(_, flow)| flow).collect::<Option<_>>()?,
         })
+    }
+
+    /// Wires are another thing in each country, and so are emergency numbers.
+    fn warn_of_country(&mut self, root: &Table, has_devices: bool) {
+        let own = root.get("box").and_then(Item::as_table);
+        if !has_devices || own.is_some_and(|own| own.contains_key("country")) {
+            return;
+        }
+        let span = own.and_then(Table::span).unwrap_or(0..0);
+        let help = Some("write country = \"gb\", or wherever it is, under [box]".to_owned());
+        let what = "without `country` its telephones and lines are those of the United States".to_owned();
+        let fault = self.faults.at(&span, "TR-CFG-COUNTRY", what, help);
+        self.warnings.file.push(fault);
     }
 
     fn schema(&mut self, root: &Table) {
