@@ -47,7 +47,7 @@ pub(super) fn finding(good: bool, what: String) -> Finding {
 /// Looks at everything.
 pub(super) fn judge(evidence: &Evidence) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let welcome = compare::find(&evidence.welcome, &evidence.caller_heard);
+    let welcome = compare::find_in_parts(&evidence.welcome, &evidence.caller_heard, PART, SLIP);
     findings.push(finding(
         welcome.correlation >= ALIKE_MIN,
         format!(

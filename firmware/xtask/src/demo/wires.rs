@@ -88,7 +88,7 @@ pub(super) fn tell(
         let found = compare::find_in_parts(voice, heard, PART, SLIP);
         findings.push(finding(
             found.correlation >= ALIKE_MIN,
-            format!("{what}: likeness {:.4}, level {:.2}", found.correlation, found.gain),
+            format!("{what}: likeness {:.4}", found.correlation),
         ));
         let echo = compare::find(own, heard).correlation;
         findings.push(finding(echo <= OTHER_MAX, format!("and not itself: likeness {echo:.4}")));
