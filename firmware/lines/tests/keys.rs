@@ -29,7 +29,8 @@ fn rows(fields: &[Field]) -> String {
             None => String::new(),
         };
         let Field { key, help, .. } = field;
-        writeln!(rows, "| `{key}` | {help} | {value} | {default} |").unwrap();
+        // Writing into a String cannot fail.
+        let _ = writeln!(rows, "| `{key}` | {help} | {value} | {default} |");
     }
     rows
 }

@@ -14,7 +14,7 @@ use crate::run;
 use crate::workspace;
 
 /// How long each target runs, in seconds.
-pub(crate) const SECONDS: u64 = 40;
+pub(crate) const SECONDS: u64 = 30;
 
 /// Longest time for one input, in seconds: what takes longer hangs.
 const INPUT_SECONDS_MAX: u64 = 10;

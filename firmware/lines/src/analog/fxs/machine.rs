@@ -402,7 +402,7 @@ impl Fxs {
     fn breaks_through(&mut self, now: Instant, mut digits: Digits, digit: Digit) {
         digits.push(digit);
         if self.map.verdict(&digits) == Verdict::Emergency {
-            for id in self.legs.calling() {
+            if let Some(id) = self.legs.calling() {
                 self.end_leg(id, Cause::NormalClearing);
             }
             return self.offer(now, &digits);
