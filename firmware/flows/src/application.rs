@@ -5,9 +5,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use tipring_model::Cause;
-use tipring_model::fetch::{DocumentKey, HttpRequest, HttpResponse};
 use tipring_model::flow::{Flow, FlowInput, FlowOutput, Moment};
-use tipring_model::prompt::PromptSource;
 
 use crate::Program;
 
@@ -37,18 +35,6 @@ struct Application {
 impl Program for Application {
     fn start(&self) -> Box<dyn Flow> {
         Box::new(Choosing { rules: Rc::clone(&self.rules), chosen: None, outputs: VecDeque::new() })
-    }
-
-    fn entry(&self, _: &str, _: &str) -> Option<(HttpRequest, DocumentKey)> {
-        None
-    }
-
-    fn judge(&self, _: &HttpResponse) -> Result<(), &'static str> {
-        Ok(())
-    }
-
-    fn sounds(&self, _: &HttpResponse) -> Vec<PromptSource> {
-        Vec::new()
     }
 
     fn takes_copies(&self) -> bool {
@@ -129,18 +115,6 @@ mod tests {
     impl Program for Says {
         fn start(&self) -> Box<dyn Flow> {
             Box::new(Word(self.0, false))
-        }
-
-        fn entry(&self, _: &str, _: &str) -> Option<(HttpRequest, DocumentKey)> {
-            None
-        }
-
-        fn judge(&self, _: &HttpResponse) -> Result<(), &'static str> {
-            Ok(())
-        }
-
-        fn sounds(&self, _: &HttpResponse) -> Vec<PromptSource> {
-            Vec::new()
         }
 
         fn is_on_box(&self) -> bool {

@@ -53,17 +53,23 @@ pub trait Program {
 
     /// The request with which a call from `from` to `to` would begin; `None` if there is
     /// none, or none that may be made without a call.
-    fn entry(&self, from: &str, to: &str) -> Option<(HttpRequest, DocumentKey)>;
+    fn entry(&self, _from: &str, _to: &str) -> Option<(HttpRequest, DocumentKey)> {
+        None
+    }
 
     /// Whether a flow would run the document in `answer`.
     ///
     /// # Errors
     /// The catalogue code of what is wrong with it.
-    fn judge(&self, answer: &HttpResponse) -> Result<(), &'static str>;
+    fn judge(&self, _answer: &HttpResponse) -> Result<(), &'static str> {
+        Ok(())
+    }
 
     /// The files and texts that the document in `answer` would play, as far as they are
     /// known before it runs.
-    fn sounds(&self, answer: &HttpResponse) -> Vec<PromptSource>;
+    fn sounds(&self, _answer: &HttpResponse) -> Vec<PromptSource> {
+        Vec::new()
+    }
 
     /// How the flow's own document claims a number; `None` if it names it nowhere.
     fn claims(&self, _number: &str) -> Option<Claim> {

@@ -25,9 +25,7 @@ mod engine_tests;
 use std::rc::Rc;
 
 use tipring_model::directory::Directory;
-use tipring_model::fetch::{DocumentKey, HttpRequest, HttpResponse};
 use tipring_model::flow::Flow;
-use tipring_model::prompt::PromptSource;
 use tipring_model::settings::{RawSettings, Settings};
 
 use crate::{Dialect, Opened, Program};
@@ -60,18 +58,6 @@ struct VoxEngine {
 impl Program for VoxEngine {
     fn start(&self) -> Box<dyn Flow> {
         Box::new(session::Session::new(Rc::clone(&self.scenario), Rc::clone(&self.directory)))
-    }
-
-    fn entry(&self, _: &str, _: &str) -> Option<(HttpRequest, DocumentKey)> {
-        None
-    }
-
-    fn judge(&self, _: &HttpResponse) -> Result<(), &'static str> {
-        Ok(())
-    }
-
-    fn sounds(&self, _: &HttpResponse) -> Vec<PromptSource> {
-        Vec::new()
     }
 
     fn takes_copies(&self) -> bool {
