@@ -334,14 +334,8 @@ def test_a_telephone_that_vanishes_is_forgotten(office, desk, provider):
 def test_baresip_shows_messages_that_wait(office, provider, baresip):
     """Shows: its module mwi subscribes, and prints what it was told."""
     box = office(phone("201", md5=True, message_waiting="subscribed"), mailbox())
-    subscribes = lambda: ann.log().count("mwi: subscribing")
-    for _ in range(8):
-        ann = baresip("201", "opensesame", box, more_modules=("mwi.so",), account=";mwi=yes")
-        ann.wait_registered()
-        until(lambda: "Messages-Waiting: no" in ann.log() or subscribes() > 1, 10, ann.log, 0.05)
-        if subscribes() == 1:
-            break
-        ann.stop()          # a box that answers in its first hundredth of a second sends this version into a loop
+    ann = baresip("201", "opensesame", box, more_modules=("mwi.so",), account=";mwi=yes")
+    until(lambda: "Messages-Waiting: no" in ann.log(), 10, ann.log, 0.05)
     leave_message(box, provider)
     until(lambda: "Messages-Waiting: yes" in ann.log() and "Voice-Message: 1/0" in ann.log(), 10, ann.log, 0.2)
 
