@@ -90,6 +90,7 @@ const fn needs(action: &Action) -> Needs {
         | Action::Place(_)
         | Action::Hear(_)
         | Action::EarlyMedia
+        | Action::Signal(_)
         | Action::Pause(_)
         | Action::Release(_) => Needs::Live,
         Action::Prompt(_) => Needs::Audible,
@@ -223,6 +224,7 @@ impl Call {
                 self.run(id, on, None, Work::Detect);
                 self.outputs.push_back(CallOutput::Detect(id, on, detect));
             }
+            Action::Signal(signal) => self.begin_signal(id, on, signal),
             Action::Refer(to) => self.begin_refer(now, id, on, to),
             Action::SendDigits(digits) => {
                 let play = self.play(on);

@@ -27,6 +27,7 @@ use tipring_model::line::{
     LineCommand, LineEvent, PlaceExtras, ReferReply, Referral, Supervision, TransferStage,
 };
 use tipring_model::prompt::{Prompt, PromptSource};
+use tipring_model::signal::{FarSignal, LegSignal};
 use tipring_model::{
     ActionId, CallerId, Cause, Digit, DigitSet, Digits, FetchId, LegId, LineId, Number, PlayId, RecordId,
 };
@@ -73,7 +74,7 @@ impl Whim {
         let short = Duration::from_millis(self.random.next() % 4_000);
         let keys = [DigitSet::NONE, DigitSet::ALL, DigitSet::of("#")][self.random.below(3)];
         let prompt = Prompt { barge_in: keys, ..Prompt::once(PromptSource::Library("p".to_owned())) };
-        match self.random.below(21) {
+        match self.random.below(22) {
             0 | 1 => Action::Answer,
             2 => Action::Prompt(prompt),
             3 | 4 => Action::Collect(Collect {
@@ -139,6 +140,7 @@ impl Whim {
             13 => Action::Accept,
             14 => Action::Echo(short),
             18 => Action::Refer(self.target()),
+            19 => Action::Signal(Box::new(LegSignal::Ringing)),
             _ => Action::Pause(Pause { length: short, finish: keys, keeps_key: self.random.below(2) == 0 }),
         }
     }
@@ -368,6 +370,7 @@ impl World {
                 LineCommand::Place { .. }
                 | LineCommand::SendDigits { .. }
                 | LineCommand::Flash { .. }
+                | LineCommand::Signal { .. }
                 | LineCommand::EndTransfer { .. },
             )
             | CallOutput::Keep { .. }
@@ -408,7 +411,7 @@ impl World {
     fn step(&mut self, random: &mut Random) {
         let legs: Vec<LegId> = self.legs.keys().copied().collect();
         let leg = legs.get(random.below(legs.len().max(1))).copied();
-        match (random.below(16), leg) {
+        match (random.below(17), leg) {
             (0 | 1, Some(leg)) if !self.released.contains(&leg) => {
                 self.legs.insert(leg, true);
                 let supervision = Supervision::Signalled;
@@ -469,6 +472,10 @@ impl World {
             (14, Some(leg)) => {
                 let held = random.below(2) == 0;
                 self.give(CallInput::Line(LineEvent::Held { leg, held }));
+            }
+            (16, Some(leg)) => {
+                let signal = Box::new(FarSignal::Headers(vec![("X-A".to_owned(), "1".to_owned())]));
+                self.give(CallInput::Line(LineEvent::Signalled { leg, signal }));
             }
             (15, _) => {
                 let at = vec!["201".to_owned()];

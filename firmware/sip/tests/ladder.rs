@@ -8,6 +8,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Pair, SDP};
+use tipring_sip::message::Message;
 use tipring_sip::ua::{CommandError, EndReason, Event};
 
 fn ended(event: Option<Event>) -> EndReason {
@@ -30,6 +31,48 @@ fn an_application_that_takes_its_time_is_covered_by_a_100() {
     p.run_for(Duration::from_secs(40));
     assert_eq!(ended(p.b.events.pop_front()), EndReason::Local);
     assert_eq!(p.log.iter().filter(|(_, line)| line.contains("100 Trying")).count(), 1);
+}
+
+/// The header fields that the application adds go out once, with what it says next.
+#[test]
+fn what_is_added_goes_out_with_the_next_message() {
+    let mut p = Pair::new();
+    let (caller, callee) = p.place();
+    let add = |text: &str| vec![("X-Said".to_owned(), text.to_owned())];
+    let said = |message: &Message| {
+        message.header_text("X-Said").map(|text| String::from_utf8_lossy(text).into_owned())
+    };
+    p.b.ua.add_headers(callee, add("rings")).unwrap();
+    p.b.ua.ring(p.now, callee, None).unwrap();
+    p.b.ua.ring(p.now, callee, Some(SDP)).unwrap();
+    p.run_ms(50);
+    for wanted in [Some("rings"), None] {
+        let Some(Event::Progress { response, .. }) = p.a.events.pop_front() else { panic!("no progress") };
+        assert_eq!(said(&response).as_deref(), wanted);
+    }
+    p.b.ua.add_headers(callee, add("answers")).unwrap();
+    p.b.ua.accept(p.now, callee, SDP).unwrap();
+    p.run_ms(50);
+    let Some(Event::Answered { response, .. }) = p.a.events.pop_front() else { panic!("no answer") };
+    assert_eq!(said(&response).as_deref(), Some("answers"));
+    p.b.events.clear();
+    p.a.ua.add_headers(caller, add("goes")).unwrap();
+    p.a.ua.hang_up(p.now, caller, None).unwrap();
+    p.run_ms(50);
+    let Some(Event::Ended { message: Some(bye), .. }) = p.b.events.pop_front() else { panic!("no BYE") };
+    assert_eq!(said(&bye).as_deref(), Some("goes"));
+    p.a.events.clear();
+    let (_, callee) = p.place();
+    p.b.ua.add_headers(callee, add("refuses")).unwrap();
+    p.b.ua.reject(p.now, callee, 433, "", &[("X-More", "1")]).unwrap();
+    p.run_ms(50);
+    let Some(Event::Ended { message: Some(refusal), .. }) = p.a.events.pop_front() else {
+        panic!("no refusal")
+    };
+    assert_eq!((refusal.status(), said(&refusal).as_deref()), (Some(433), Some("refuses")));
+    assert!(refusal.header_text("X-More").is_some());
+    p.run_for(Duration::from_secs(40));
+    p.nothing_left();
 }
 
 #[test]

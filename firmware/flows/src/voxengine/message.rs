@@ -111,11 +111,13 @@ pub(super) struct CallTold {
     pub(super) tone: Option<String>,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub(super) kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) headers: Vec<(String, String)>,
 }
 
 impl CallTold {
     pub(super) const fn new(call: u32, event: &'static str) -> Self {
-        Self { call, event, code: None, reason: None, tone: None, kind: None }
+        Self { call, event, code: None, reason: None, tone: None, kind: None, headers: Vec::new() }
     }
 }
 
@@ -191,6 +193,9 @@ impl FaultKind {
     }
 }
 
+/// Header fields, by name.
+pub(super) type Headers = Vec<(String, String)>;
+
 /// One thing that the script wants.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug)]
 #[serde(tag = "t", rename_all = "snake_case", deny_unknown_fields)]
@@ -208,19 +213,31 @@ pub(super) enum Command {
     },
     Answer {
         call: u32,
+        #[serde(default)]
+        headers: Headers,
+        #[serde(default)]
+        name: Option<String>,
     },
     Reject {
         call: u32,
         code: u16,
+        #[serde(default)]
+        headers: Headers,
     },
     Ring {
         call: u32,
+        #[serde(default)]
+        headers: Headers,
     },
     Early {
         call: u32,
+        #[serde(default)]
+        headers: Headers,
     },
     Hangup {
         call: u32,
+        #[serde(default)]
+        headers: Headers,
     },
     Tones {
         call: u32,

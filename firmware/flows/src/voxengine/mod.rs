@@ -13,6 +13,7 @@ mod parties;
 mod requests;
 mod session;
 mod settings;
+mod signals;
 mod sound;
 mod storage;
 mod tape;

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use tipring_model::call::CallFacts;
 use tipring_model::flow::{Action, ActionFailure, LegEvent, Moment, Outcome, Pause, Place, Referred, Target};
 use tipring_model::line::PlaceExtras;
+use tipring_model::signal::SignalExtras;
 use tipring_model::{ActionId, CallerId, Cause, DigitSet, Digits, LegId, Number};
 
-use super::message::{CallKind, CallTold, Command, Told};
+use super::message::{CallKind, CallTold, Command, Headers, Told};
 use super::session::{Session, Work};
 
 /// The call with which a session begins has this number; the script counts its own from 1.
@@ -24,9 +25,8 @@ const CALLS_MAX: usize = 1_000;
 const PHONES_MAX: usize = 8;
 /// Transfers of one call.
 const REFERS_MAX: u32 = 10;
-/// Header fields of a placed call.
-const HEADERS_MAX: usize = 32;
-const HEADER_BYTES_MAX: usize = 1_024;
+/// Longest name or password of a placed call, in bytes.
+const NAME_BYTES_MAX: usize = 1_024;
 /// Digits that wait to be sent on one call.
 const DIGITS_MAX: usize = 1_024;
 
@@ -65,9 +65,13 @@ pub(super) struct Party {
     digits: VecDeque<Piece>,
     sends: bool,
     refers: u32,
+    /// What was said beside the refusal that counts.
+    refused_saying: Headers,
+    /// The header fields of the last message of each leg.
+    pub(super) said: Vec<(LegId, Headers)>,
     is_answering: bool,
     /// It was let go from here.
-    is_let_go: bool,
+    pub(super) is_let_go: bool,
 }
 
 impl Party {
@@ -84,6 +88,8 @@ impl Party {
             digits: VecDeque::new(),
             sends: false,
             refers: 0,
+            refused_saying: Headers::new(),
+            said: Vec::new(),
             is_answering: false,
             is_let_go: false,
         }
@@ -166,7 +172,7 @@ impl Session {
         }
     }
 
-    fn call_event(&mut self, now: Moment, told: CallTold) {
+    pub(super) fn call_event(&mut self, now: Moment, told: CallTold) {
         self.tell(now, Told::Call(told));
     }
 
@@ -174,16 +180,11 @@ impl Session {
     pub(super) fn party_command(&mut self, now: Moment, command: Command) {
         match command {
             Command::Call { .. } => self.place(now, command),
-            Command::Answer { call } => self.answer(call),
-            Command::Reject { call, code } => {
-                if self.parties.get(call).is_some_and(|party| party.standing == Standing::Offered) {
-                    self.let_go(call, Action::Reject(Cause::from_sip_status(code)));
-                }
-            }
-            Command::Hangup { call } => self.hang_up(call),
-            // The box tells a caller by itself that it rings.
-            Command::Ring { .. } => {}
-            Command::Early { call } => self.early_media(call),
+            Command::Answer { call, headers, name } => self.answer(call, headers, name),
+            Command::Reject { call, code, headers } => self.reject(call, code, headers),
+            Command::Hangup { call, headers } => self.hang_up_saying(call, headers),
+            Command::Ring { call, headers } => self.ring(call, headers),
+            Command::Early { call, headers } => self.early_media(call, headers),
             Command::Tones { call, on } => {
                 if let Some(party) = self.parties.get_mut(call) {
                     party.wants_keys = on;
@@ -226,16 +227,8 @@ impl Session {
             Ok(targets) => targets,
             Err((code, reason)) => return self.failed(now, call, code, reason),
         };
-        let fits = |text: &str| text.len() <= HEADER_BYTES_MAX && !text.contains(char::is_control);
-        let headers: Vec<(String, String)> = headers
-            .into_iter()
-            .filter(|(name, value)| {
-                let is_extra = name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("x-"));
-                let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-                is_extra && is_name && fits(name) && fits(value)
-            })
-            .take(HEADERS_MAX)
-            .collect();
+        let fits = |text: &str| text.len() <= NAME_BYTES_MAX && !text.contains(char::is_control);
+        let headers = self.sendable(headers);
         let credentials = user.zip(password).filter(|(user, password)| fits(user) && fits(password));
         let caller_id = CallerId {
             number: Some(Number::new(&callerid)).filter(|number| !number.is_empty()),
@@ -297,21 +290,39 @@ impl Session {
 
     // --- What a script does with a call.
 
-    fn answer(&mut self, call: u32) {
+    fn answer(&mut self, call: u32, headers: Headers, name: Option<String>) {
         let Some(leg) = self.parties.leg(call) else { return };
         let Some(party) = self.parties.get_mut(call).filter(|party| party.standing == Standing::Offered)
         else {
             return;
         };
         if !std::mem::replace(&mut party.is_answering, true) {
+            let name = name.filter(|name| name.len() <= NAME_BYTES_MAX && !name.contains(char::is_control));
+            let headers = self.sendable(headers);
+            self.extras(leg, SignalExtras { headers, display_name: name, status: None });
             self.act(Some(leg), Action::Answer, Work::Answer(call));
         }
     }
 
-    fn early_media(&mut self, call: u32) {
+    /// Refuses an incoming call with the code that the script says.
+    fn reject(&mut self, call: u32, code: u16, headers: Headers) {
+        let Some(leg) = self.parties.leg(call) else { return };
+        let is_offered = |party: &Party| party.standing == Standing::Offered && !party.is_let_go;
+        if self.parties.get(call).is_some_and(is_offered) {
+            let cause = Cause::from_sip_status(code);
+            let status = Some(code).filter(|code| *code != cause.sip_status());
+            let headers = self.sendable(headers);
+            self.extras(leg, SignalExtras { headers, display_name: None, status });
+            self.let_go(call, Action::Reject(cause));
+        }
+    }
+
+    fn early_media(&mut self, call: u32, headers: Headers) {
         let Some(leg) = self.parties.leg(call) else { return };
         let Some(party) = self.parties.get_mut(call) else { return };
         if party.standing == Standing::Offered && !std::mem::replace(&mut party.is_early, true) {
+            let headers = self.sendable(headers);
+            self.extras(leg, SignalExtras { headers, ..SignalExtras::default() });
             self.act(Some(leg), Action::EarlyMedia, Work::Silent);
         }
     }
@@ -320,7 +331,7 @@ impl Session {
         self.let_go(call, Action::Release(Cause::NormalClearing));
     }
 
-    fn let_go(&mut self, call: u32, how: Action) {
+    pub(super) fn let_go(&mut self, call: u32, how: Action) {
         let Some(party) = self.parties.get_mut(call) else { return };
         if std::mem::replace(&mut party.is_let_go, true) {
             return;
@@ -421,13 +432,15 @@ impl Session {
             LegEvent::Alerting => {
                 let Some(party) = self.parties.get_mut(call) else { return };
                 if !std::mem::replace(&mut party.is_ringing, true) {
-                    self.call_event(now, CallTold::new(call, "ringing"));
+                    let headers = party.said_by(leg);
+                    self.call_event(now, CallTold { headers, ..CallTold::new(call, "ringing") });
                 }
             }
             LegEvent::EarlyMedia => {
                 let Some(party) = self.parties.get_mut(call) else { return };
                 if !std::mem::replace(&mut party.is_early, true) {
-                    self.call_event(now, CallTold::new(call, "audio"));
+                    let headers = party.said_by(leg);
+                    self.call_event(now, CallTold { headers, ..CallTold::new(call, "audio") });
                 }
             }
             LegEvent::Answered(_) => self.connected(now, call, leg),
@@ -440,6 +453,7 @@ impl Session {
             LegEvent::Held(held) => {
                 self.call_event(now, CallTold::new(call, if held { "hold" } else { "unhold" }));
             }
+            LegEvent::Signalled(signal) => self.signalled(now, call, leg, *signal),
             LegEvent::Released(cause) => self.leg_gone(now, call, leg, cause),
             LegEvent::Placed { .. } | LegEvent::Room(_) | LegEvent::Queue(_) | LegEvent::Streaming(_) => {}
         }
@@ -464,12 +478,13 @@ impl Session {
         party.due = None;
         let others: Vec<LegId> = party.legs.iter().copied().filter(|one| *one != leg).collect();
         party.legs = vec![leg];
+        let headers = party.said_by(leg);
         for other in others {
             self.act(Some(other), Action::Release(Cause::AnsweredElsewhere), Work::Silent);
         }
-        self.call_event(now, CallTold::new(call, "connected"));
+        self.call_event(now, CallTold { headers: headers.clone(), ..CallTold::new(call, "connected") });
         if is_placed && !was_early {
-            self.call_event(now, CallTold::new(call, "audio"));
+            self.call_event(now, CallTold { headers, ..CallTold::new(call, "audio") });
         }
         self.send_digits(call);
     }
@@ -477,35 +492,40 @@ impl Session {
     fn leg_gone(&mut self, now: Moment, call: u32, leg: LegId, cause: Cause) {
         let Some(party) = self.parties.get_mut(call) else { return };
         party.legs.retain(|one| *one != leg);
+        let headers = party.said_by(leg);
         if party.standing == Standing::Placed {
-            party.refused = Some(more_telling(party.refused, cause));
+            let refused = more_telling(party.refused, cause);
+            party.refused = Some(refused);
+            if refused == cause && party.refused_saying.is_empty() {
+                party.refused_saying = headers;
+            }
             return self.unanswered(now, call);
         }
-        self.gone(now, call, cause);
+        self.gone(now, call, cause, headers);
     }
 
     /// None of its telephones is left, and none has answered.
     fn unanswered(&mut self, now: Moment, call: u32) {
-        let Some(party) = self.parties.get(call) else { return };
+        let Some(party) = self.parties.get_mut(call) else { return };
         if party.standing != Standing::Placed || !party.legs.is_empty() || !party.placing.is_empty() {
             return;
         }
+        let headers = std::mem::take(&mut party.refused_saying);
         let cause =
             if party.is_let_go { Cause::Cancelled } else { party.refused.unwrap_or(Cause::NoCircuit) };
-        self.gone(now, call, cause);
+        self.gone(now, call, cause, headers);
     }
 
-    fn gone(&mut self, now: Moment, call: u32, cause: Cause) {
+    fn gone(&mut self, now: Moment, call: u32, cause: Cause, headers: Headers) {
         let Some(party) = self.parties.live.remove(&call) else { return };
         self.call_lost(call);
         let (code, reason) = words(cause);
-        if party.standing == Standing::Placed {
-            return self.failed(now, call, code, reason);
-        }
-        let code = if cause == Cause::NormalClearing { 200 } else { code };
+        let is_placed = party.standing == Standing::Placed;
+        let code = if cause == Cause::NormalClearing && !is_placed { 200 } else { code };
+        let event = if is_placed { "failed" } else { "disconnected" };
         self.call_event(
             now,
-            CallTold { code: Some(code), reason: Some(reason), ..CallTold::new(call, "disconnected") },
+            CallTold { code: Some(code), reason: Some(reason), headers, ..CallTold::new(call, event) },
         );
     }
 

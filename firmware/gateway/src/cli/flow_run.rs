@@ -577,6 +577,7 @@ impl Simulation<'_> {
             | LineCommand::Place { .. }
             | LineCommand::SendDigits { .. }
             | LineCommand::Flash { .. }
+            | LineCommand::Signal { .. }
             | LineCommand::Transfer { .. }
             | LineCommand::EndTransfer { .. } => {}
         }

@@ -178,7 +178,7 @@ impl UserAgent {
         }
     }
 
-    fn progress(&mut self, key: CallKey, status: u16, response: &Message) {
+    fn progress(&mut self, key: CallKey, status: u16, response: &Arc<Message>) {
         if status == 100 {
             return;
         }
@@ -199,7 +199,8 @@ impl UserAgent {
                 }
             };
         }
-        self.event(Event::Progress { call: key, status, sdp: sdp_of(response), fork: fork as u8 });
+        let (sdp, response) = (sdp_of(response), response.clone());
+        self.event(Event::Progress { call: key, status, sdp, fork: fork as u8, response });
     }
 
     fn answered(&mut self, key: CallKey, response: &Arc<Message>) {
@@ -281,7 +282,7 @@ impl UserAgent {
         }
     }
 
-    fn refused(&mut self, now: Instant, key: CallKey, status: u16, response: &Message) {
+    fn refused(&mut self, now: Instant, key: CallKey, status: u16, response: &Arc<Message>) {
         if status == 401 || status == 407 {
             let again = self.challenged(key, status, response);
             if again
@@ -303,7 +304,7 @@ impl UserAgent {
             Vec::new()
         };
         let seconds = response.number(HeaderName::RetryAfter);
-        self.end(
+        self.ended_by(
             key,
             EndReason::Refused {
                 status,
@@ -312,6 +313,7 @@ impl UserAgent {
                 contacts,
                 retry_after: seconds.map(|s| Duration::from_secs(u64::from(s))),
             },
+            Some(response.clone()),
         );
     }
 

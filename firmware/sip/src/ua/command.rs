@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::call::{Call, CallTimer, OwnOffer, Placed, Stage};
+use super::call::{Call, CallTimer, OwnOffer, Placed, Stage, pairs};
 use super::event::{CallKey, CommandError, EndReason, Event, Invite, Peer, ProbeKey};
 use super::{Answer, Owner, SDP, UserAgent, contact_on};
 use crate::auth::{Credentials, DigestClient};
@@ -55,12 +55,14 @@ impl UserAgent {
             return Err(CommandError::WrongState);
         };
         let (hop, contact, tag) = (call.hop, call.contact.clone(), lex::hex16(call.local_tag));
+        let extras = call.take_extras();
         self.set_timer(key, CallTimer::Trying, None);
+        let headers: Vec<_> = std::iter::once(("Contact", &*contact)).chain(pairs(&extras)).collect();
         let answer = Answer {
             status: if sdp.is_some() { 183 } else { 180 },
             reason: "",
             tag: &tag,
-            headers: &[("Contact", &*contact)],
+            headers: &headers,
             content: sdp.map(|s| (SDP, s)),
         };
         self.answer(now, transaction, &hop, &request, answer);
@@ -106,8 +108,9 @@ impl UserAgent {
             return Err(CommandError::WrongState);
         };
         let request = call.request.take().ok_or(CommandError::WrongState)?;
-        let (hop, tag) = (call.hop, lex::hex16(call.local_tag));
-        let answer = Answer { status, reason, tag: &tag, headers, content: None };
+        let (hop, tag, extras) = (call.hop, lex::hex16(call.local_tag), call.take_extras());
+        let headers: Vec<_> = headers.iter().copied().chain(pairs(&extras)).collect();
+        let answer = Answer { status, reason, tag: &tag, headers: &headers, content: None };
         self.answer(now, transaction, &hop, &request, answer);
         self.end(key, EndReason::Local);
         self.settle(now);
@@ -121,7 +124,7 @@ impl UserAgent {
     /// [`CommandError::NoCall`].
     pub fn hang_up(&mut self, now: Instant, key: CallKey, cause: Option<u8>) -> Result<(), CommandError> {
         let call = self.calls.get(key).ok_or(CommandError::NoCall)?;
-        let ended = Event::Ended { call: key, reason: EndReason::Local };
+        let ended = Event::Ended { call: key, reason: EndReason::Local, message: None };
         match call.stage {
             Stage::Offered => return self.reject(now, key, 603, "", &[]),
             Stage::Placed => {
@@ -225,6 +228,23 @@ impl UserAgent {
         let sent = self.send_inside(now, key, Method::Info, &[], content, Owner::Info(key));
         self.settle(now);
         if sent { Ok(()) } else { Err(CommandError::Full) }
+    }
+
+    /// Header fields for the next message with which a call is rung, answered, refused or ended here,
+    /// once. What is not said by then is dropped with the call.
+    ///
+    /// # Errors
+    /// [`CommandError::NoCall`].
+    pub fn add_headers(&mut self, key: CallKey, headers: Vec<(String, String)>) -> Result<(), CommandError> {
+        let call = self.calls.get(key).ok_or(CommandError::NoCall)?;
+        call.extras = headers;
+        Ok(())
+    }
+
+    /// Our address in a call, as its Contact says it.
+    pub fn contact_of(&mut self, key: CallKey) -> Option<Uri> {
+        let contact = &self.calls.get(key)?.contact;
+        contact.strip_prefix('<')?.split('>').next()?.parse().ok()
     }
 
     /// Gives an incoming call the credentials for challenges to our own requests inside it.

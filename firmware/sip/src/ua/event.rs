@@ -172,6 +172,8 @@ pub enum Event {
         /// Number of the fork, 0 for the first branch that answered. Another number is another
         /// phone with its own session description.
         fork: u8,
+        /// The whole response, for its headers.
+        response: Arc<Message>,
     },
     /// Our INVITE was answered and confirmed.
     Answered {
@@ -256,6 +258,8 @@ pub enum Event {
         call: CallKey,
         /// Why.
         reason: EndReason,
+        /// The BYE or the refusal that ended it, for its headers.
+        message: Option<Arc<Message>>,
     },
     /// A registration stands.
     Registered {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::call::{CallTimer, OwnOffer, PeerOffer, Stage, Unconfirmed};
+use super::call::{CallTimer, OwnOffer, PeerOffer, Stage, Unconfirmed, pairs};
 use super::event::{CallKey, EndReason, Event, Peer};
 use super::serve::required;
 use super::transfer::SUPPORTED;
@@ -54,7 +54,7 @@ impl UserAgent {
             return;
         }
         match request.method() {
-            Some(Method::Bye) => self.bye(now, key, transaction, &hop, &request),
+            Some(Method::Bye) => self.bye(now, key, transaction, &hop, request),
             Some(Method::Invite) => self.peer_offer(now, key, transaction, &hop, request),
             Some(Method::Update) if offers => {
                 self.peer_offer(now, key, transaction, &hop, request);
@@ -114,8 +114,8 @@ impl UserAgent {
         self.answer(now, transaction, hop, request, answer);
     }
 
-    fn bye(&mut self, now: Instant, key: CallKey, transaction: TransactionId, hop: &Hop, request: &Message) {
-        self.answer(now, transaction, hop, request, Answer { status: 200, ..Answer::default() });
+    fn bye(&mut self, now: Instant, key: CallKey, transaction: TransactionId, hop: &Hop, request: Message) {
+        self.answer(now, transaction, hop, &request, Answer { status: 200, ..Answer::default() });
         self.drop_peer_offer(now, key);
         self.drop_refer(now, key);
         let Some(call) = self.calls.get(key) else { return };
@@ -130,8 +130,8 @@ impl UserAgent {
                 self.end(key, EndReason::Cancelled);
             }
             Stage::Up => {
-                let cause = q850_cause(request);
-                self.end(key, EndReason::RemoteHangUp { cause });
+                let cause = q850_cause(&request);
+                self.ended_by(key, EndReason::RemoteHangUp { cause }, Some(Arc::new(request)));
             }
             // BYE of one early fork of ours: that fork is gone, the INVITE goes on.
             Stage::Placed | Stage::Cancelling => {
@@ -231,7 +231,9 @@ impl UserAgent {
     ) {
         let Some(call) = self.calls.get(key) else { return };
         let (hop, contact, tag) = (call.hop, call.contact.clone(), lex::hex16(call.local_tag));
-        let headers = [("Contact", &*contact), ("Allow", self.allow()), ("Supported", SUPPORTED)];
+        let extras = if first { call.take_extras() } else { Vec::new() };
+        let own = [("Contact", &*contact), ("Allow", self.allow()), ("Supported", SUPPORTED)];
+        let headers: Vec<_> = own.into_iter().chain(pairs(&extras)).collect();
         let answer = Answer {
             status: 200,
             reason: "",
@@ -310,7 +312,7 @@ impl UserAgent {
             }
             CallTimer::RangOut => {
                 if self.calls.get(key).is_some_and(|c| c.stage == Stage::Placed) {
-                    self.event(Event::Ended { call: key, reason: EndReason::RangOut });
+                    self.event(Event::Ended { call: key, reason: EndReason::RangOut, message: None });
                     self.give_up_placed(now, key);
                 }
             }
@@ -322,7 +324,7 @@ impl UserAgent {
         if self.calls.get(key).is_none_or(|c| c.stage != Stage::Up) {
             return;
         }
-        self.event(Event::Ended { call: key, reason });
+        self.event(Event::Ended { call: key, reason, message: None });
         self.drop_peer_offer(now, key);
         self.drop_refer(now, key);
         self.send_bye(now, key, None);
@@ -330,17 +332,20 @@ impl UserAgent {
 
     /// Sends BYE and waits for its answer in [`Stage::Ending`].
     pub(super) fn send_bye(&mut self, now: Instant, key: CallKey, cause: Option<u8>) {
+        let mut extras = Vec::new();
         if let Some(call) = self.calls.get(key) {
             call.stage = Stage::Ending;
             call.unconfirmed = None;
             call.own_offer = None;
+            extras = call.take_extras();
         }
         self.set_timer(key, CallTimer::Glare, None);
         self.set_timer(key, CallTimer::Repeat2xx, None);
         self.set_timer(key, CallTimer::AckMissing, None);
         let reason = cause.map(|c| format!("Q.850;cause={c}"));
         let header = reason.as_deref().map(|r| ("Reason", r));
-        if !self.send_inside(now, key, Method::Bye, header.as_slice(), None, Owner::Bye(key)) {
+        let headers: Vec<_> = header.into_iter().chain(pairs(&extras)).collect();
+        if !self.send_inside(now, key, Method::Bye, &headers, None, Owner::Bye(key)) {
             self.free(key);
         }
     }

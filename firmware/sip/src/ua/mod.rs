@@ -356,7 +356,12 @@ impl UserAgent {
 
     /// Tells the application and forgets the call.
     fn end(&mut self, key: CallKey, reason: EndReason) {
-        self.event(Event::Ended { call: key, reason });
+        self.ended_by(key, reason, None);
+    }
+
+    /// The same for a call that a message has ended.
+    fn ended_by(&mut self, key: CallKey, reason: EndReason, message: Option<Arc<Message>>) {
+        self.event(Event::Ended { call: key, reason, message });
         self.free(key);
     }
 

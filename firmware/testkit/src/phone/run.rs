@@ -329,7 +329,7 @@ impl Run {
                     None => self.ua.refuse_offer(now, call, 488),
                 };
             }
-            Event::Ended { call, reason } if Some(call) == self.call => {
+            Event::Ended { call, reason, .. } if Some(call) == self.call => {
                 self.call = None;
                 self.offer = None;
                 self.agreed = None;

@@ -10,6 +10,7 @@ use tipring_model::flow::{
     StreamFailure,
 };
 use tipring_model::line::Supervision;
+use tipring_model::signal::FarSignal;
 use tipring_model::{ActionId, Cause, Digit, Digits, FetchId, LegId, LineId, MessageId};
 
 use super::{LEG, milliseconds};
@@ -116,12 +117,7 @@ fn started(words: &[&str]) -> Input {
         source_ip: "192.0.2.7".to_owned(),
         diverted_from: value(words, "diverted").map(str::to_owned),
         transferred_by: None,
-        headers: words
-            .iter()
-            .filter(|word| word.starts_with("X-"))
-            .filter_map(|word| word.split_once('='))
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect(),
+        headers: extra_headers(words),
     };
     Input::Started(Box::new(Start {
         from,
@@ -144,6 +140,12 @@ fn started(words: &[&str]) -> Input {
     }))
 }
 
+fn extra_headers(words: &[&str]) -> Vec<(String, String)> {
+    let extra = words.iter().filter(|word| word.starts_with("X-"));
+    let pairs = extra.filter_map(|word| word.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
 fn leg(words: &[&str]) -> Input {
     // `leg released busy` is the first leg, `leg p1.2 released busy` another.
     let named = words.first().filter(|word| word.contains('.')).map(|name| leg_id(name));
@@ -162,6 +164,9 @@ fn leg(words: &[&str]) -> Input {
         "digit" => LegEvent::Digit(digit(word(words, 1))),
         "released" => LegEvent::Released(cause(word(words, 1))),
         "early-media" => LegEvent::EarlyMedia,
+        // The header fields of the message whose event follows: `leg says X-A=1`, or `leg says` for none.
+        "says" => LegEvent::Signalled(Box::new(FarSignal::Headers(extra_headers(&words[1..])))),
+        "forwarding" => LegEvent::Signalled(Box::new(FarSignal::Forwarding)),
         "streaming" => LegEvent::Streaming(ActionId(number(word(words, 1)))),
         other => panic!("not a leg event: {other}"),
     };

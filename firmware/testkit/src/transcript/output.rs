@@ -8,6 +8,7 @@ use tipring_model::flow::{
     MailboxPurpose, Outcome, Page, QueueEnd, Record, Referred, Ringback, Sides, StreamEnd, Target,
 };
 use tipring_model::prompt::{CallTone, Gender, Prompt, PromptSource};
+use tipring_model::signal::LegSignal;
 use tipring_model::{DigitSet, LegId};
 
 const REDIRECTS_DEFAULT: u8 = 5;
@@ -223,6 +224,7 @@ fn action_text(action: &Action) -> String {
         Action::Bridge(leg) => format!("bridge {leg}"),
         Action::Hear(hear) => format!("hear {}{}", hear.from, if hear.keys { " keys" } else { "" }),
         Action::EarlyMedia => "early-media".to_owned(),
+        Action::Signal(signal) => signal_text(signal),
         Action::SendDigits(digits) => format!("digits {digits}"),
         Action::Pause(pause) => {
             let mut text = format!("pause {}ms", pause.length.as_millis());
@@ -230,6 +232,25 @@ fn action_text(action: &Action) -> String {
             text
         }
         Action::Release(cause) => format!("release {cause}"),
+    }
+}
+
+fn signal_text(signal: &LegSignal) -> String {
+    match signal {
+        LegSignal::Extras(extras) => {
+            let mut text = "says".to_owned();
+            for (name, value) in &extras.headers {
+                let _ = write!(text, " {name}={value}");
+            }
+            if let Some(name) = &extras.display_name {
+                let _ = write!(text, " name={name}");
+            }
+            if let Some(status) = extras.status {
+                let _ = write!(text, " status={status}");
+            }
+            text
+        }
+        LegSignal::Ringing => "ringing".to_owned(),
     }
 }
 

@@ -54,22 +54,24 @@
 
     #command(t, fields) { box.send(box.plain({ t, call: this.#id, ...fields })); }
 
-    answer() {
+    answer(extraHeaders, parameters) {
       if (!this.#incoming || this.#state !== 'ALERTING') return;
-      this.#command('answer', {});
+      const name = box.options(parameters).displayName;
+      const shown = name === undefined || name === null || name === '' ? {} : { name: String(name).slice(0, 128) };
+      this.#command('answer', { ...box.extras(extraHeaders), ...shown });
     }
-    answerDirect() { this.answer(); }
-    reject(code) {
+    answerDirect(peer, extraHeaders, parameters) { this.answer(extraHeaders, parameters); }
+    reject(code, extraHeaders) {
       const status = Number(code);
       if (!Number.isInteger(status) || status < 300 || status > 699) {
         throw new RangeError('reject needs a code from 300 to 699');
       }
-      if (this.#incoming && this.#state === 'ALERTING') this.#command('reject', { code: status });
+      if (this.#incoming && this.#state === 'ALERTING') this.#command('reject', { code: status, ...box.extras(extraHeaders) });
     }
-    decline(code) { this.reject(code); }
-    ring() { if (this.#incoming && this.#state === 'ALERTING') this.#command('ring', {}); }
-    startEarlyMedia() { if (this.#incoming && this.#state === 'ALERTING') this.#command('early', {}); }
-    hangup() { if (this.#state !== 'TERMINATED') this.#command('hangup', {}); }
+    decline(code, extraHeaders) { this.reject(code, extraHeaders); }
+    ring(extraHeaders) { if (this.#incoming && this.#state === 'ALERTING') this.#command('ring', box.extras(extraHeaders)); }
+    startEarlyMedia(extraHeaders) { if (this.#incoming && this.#state === 'ALERTING') this.#command('early', box.extras(extraHeaders)); }
+    hangup(extraHeaders) { if (this.#state !== 'TERMINATED') this.#command('hangup', box.extras(extraHeaders)); }
 
     #play(sources, loop, kind) {
       this.stopPlayback();
@@ -163,7 +165,7 @@
       this.#raise(CallEvents.StateChanged, { oldState, newState: state });
     }
     #event(m) {
-      const headers = {};
+      const headers = box.byName(m.headers);
       switch (m.event) {
         case 'ringing': return this.#raise(CallEvents.Ringing, { headers });
         case 'audio': return this.#raise(CallEvents.AudioStarted, { headers });
@@ -185,6 +187,7 @@
           return this.#raise(CallEvents.Failed, { headers, code: m.code, reason: m.reason });
         case 'tone':
           return this.#tones ? this.#raise(CallEvents.ToneReceived, { tone: m.tone, type: m.type }) : undefined;
+        case 'forwarding': return this.#raise(CallEvents.Forwarding, { headers });
         case 'hold': return this.#raise(CallEvents.OnHold, {});
         case 'unhold': return this.#raise(CallEvents.OffHold, {});
         case 'transferred': return this.#raise(CallEvents.TransferComplete, { role: 'transferor' });

@@ -514,7 +514,7 @@ impl Fxo {
                 }
             }
             // Nobody asks for a transfer over two wires.
-            LineCommand::Transfer { .. } | LineCommand::EndTransfer { .. } => {}
+            LineCommand::Transfer { .. } | LineCommand::EndTransfer { .. } | LineCommand::Signal { .. } => {}
         }
     }
 

@@ -489,7 +489,7 @@ impl Fxs {
             LineCommand::Answer { leg } => self.answer(leg),
             LineCommand::Release { leg, cause } => self.released(now, leg, cause),
             // What a telephone hears of digits is sound; and it has no exchange to flash to.
-            LineCommand::SendDigits { .. } | LineCommand::Flash { .. } => {}
+            LineCommand::SendDigits { .. } | LineCommand::Flash { .. } | LineCommand::Signal { .. } => {}
             // Two wires have no word for it (RFC 3261 §21.5.2).
             LineCommand::Refer { leg, .. } => {
                 if self.legs.get(leg).is_some() || self.patched(leg).is_some() {
