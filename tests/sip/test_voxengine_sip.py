@@ -1,8 +1,11 @@
 """What VoxEngine scenarios say and hear by SIP itself: header fields, INFO and MESSAGE, transfers, forwarded calls."""
+import urllib.parse
+
 import pytest
 from box import phone
 from sip_party import sdp
-from test_voxengine import log, running, scenario
+from test_transfer import talk
+from test_voxengine import begin, log, running, scenario
 from waiting import until
 
 OFFICE = (phone("201"), phone("202"))
@@ -137,3 +140,151 @@ def test_a_scenario_hears_header_fields_of_a_refusal(tipring, provider, desk, tm
     logged(box, 'Failed {"X-Why":"lunch"}')
     assert ('Forwarding {"X-Why":"lunch"}' in log(box, list(running(box))[0])) == (status == 302)
     call.hang_up()
+
+
+# ------------------------------------------------------------------ INFO and MESSAGE
+
+
+def take(party, method, call):
+    """A request within the call arrives, and is taken."""
+    request = call.expect(method)
+    party.send(party.response(request, 200, "OK"), request.source)
+    return request
+
+
+def test_texts_pass_both_ways_through_a_forwarded_call(tipring, provider, desk, tmp_path):
+    """Shows: easyProcess hands INFO with its type, body and X- fields and MESSAGE on, both ways; keys by INFO are none of that."""
+    box = tipring(*OFFICE, scenario(tmp_path, FORWARDS))
+    first = desk(box, "201")
+    call = provider.call(box, "100")
+    at_first = took(first.expect_call().ring())
+    call.answered()
+    assert "MESSAGE" in call.final.get("allow") and "MESSAGE" in at_first.invite_message.get("allow")
+    logged(box, "joined")
+    body = '{"text": "héllo"}' + " " * 8000
+    assert call.ask("INFO", body=body, content_type="application/vnd.acme+json", headers=[("X-A", "1"), ("Subject", "no")]).status == 200
+    info = take(first, "INFO", at_first)
+    assert (info.get("content-type"), info.body.decode(), info.get("x-a")) == ("application/vnd.acme+json", body, "1"), info
+    assert not info.get("subject")
+    assert at_first.ask("MESSAGE", body="gøød day", content_type="text/plain").status == 200
+    message = take(provider, "MESSAGE", call)
+    assert message.body.decode() == "gøød day" and message.get("content-type").startswith("text/plain"), message
+    assert call.ask("INFO", body="x" * 8193, content_type="text/plain").status == 413
+    assert call.ask("MESSAGE", body="x", content_type="image/png").status == 415
+    call.info("5")
+    first.expect_nothing(lambda m: m.method in ("INFO", "MESSAGE"))
+    call.hang_up()
+    at_first.hung_up()
+
+
+TONES = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  call.handleTones(true);
+  call.addEventListener(CallEvents.ToneReceived, (e) => Logger.write('key ' + e.tone));
+  if (%s) call.addEventListener(CallEvents.InfoReceived, (e) => Logger.write('info ' + e.mimeType + ' ' + e.body));
+  call.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+  call.answer();
+});
+"""
+
+
+@pytest.mark.parametrize("listens", ["true", "false"])
+def test_a_text_is_refused_where_nobody_listens(tipring, provider, tmp_path, listens):
+    """Shows: keys by INFO are keys either way; other INFO and MESSAGE are refused unless the script has a listener."""
+    box = tipring(scenario(tmp_path, TONES % listens))
+    call = provider.call(box, "100").answered()
+    call.info("7")
+    logged(box, "key 7")
+    answers = call.ask("INFO", body="a=1", content_type="application/x-acme"), call.ask("MESSAGE", body="hello", content_type="text/plain")
+    if listens == "true":
+        assert [answer.status for answer in answers] == [200, 200]
+        logged(box, "info application/x-acme a=1")
+    else:
+        assert [answer.status for answer in answers] == [415, 488]
+    call.hang_up()
+
+
+# ------------------------------------------------------------------ transfers
+
+ASKED = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  call.handleBlindTransfer(true);
+  call.addEventListener(CallEvents.BlindTransferRequested, (e) => {
+    Logger.write('asked ' + e.transferTo);
+    if (e.transferTo.includes('nobody')) setTimeout(() => call.notifyBlindTransferFailed(404, 'who'), 50);
+    else setTimeout(() => call.notifyBlindTransferSuccess(), 50);
+  });
+  call.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+  call.answer();
+});
+"""
+
+
+def test_a_scenario_is_asked_for_a_transfer(tipring, desk, tmp_path):
+    """Shows: a telephone's REFER goes to the script, which says how it ended; the box places no call, and the call goes on."""
+    box = tipring(*OFFICE, scenario(tmp_path, ASKED, numbers=["100"]))
+    first, second = desk(box, "201"), desk(box, "202")
+    call = first.call(box, "100").authenticate().answered()
+    call.refer(f"<sip:nobody@{box.udp[0]}>")
+    assert call.told(404) == [100, 404]
+    call.refer(f"<sip:202@{box.udp[0]}>")
+    assert call.told(200) == [100, 200]
+    logged(box, f"asked sip:202@{box.udp[0]}")
+    second.expect_nothing(lambda m: m.method == "INVITE")
+    call.hang_up()
+
+
+BOTH = """
+VoxEngine.addEventListener(AppEvents.Started, () => {
+  const a = VoxEngine.callUser('201', '100');
+  a.addEventListener(CallEvents.Connected, () => {
+    const b = VoxEngine.callUser('202', '100');
+    b.addEventListener(CallEvents.Connected, () => a.transferTo({ call: b, headers: { 'X-Ticket': '17' } }));
+    for (const [name, c] of [['a', a], ['b', b]]) {
+      c.addEventListener(CallEvents.TransferComplete, (e) => Logger.write(name + ' ' + e.role));
+      c.addEventListener(CallEvents.TransferFailed, (e) => Logger.write(name + ' failed ' + e.code));
+      c.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+    }
+  });
+});
+"""
+
+
+@pytest.fixture
+def handed(tipring, desk, tmp_path):
+    """A scenario has called two telephones and hands the first over to the second; what the first is asked."""
+    box = tipring(*OFFICE, scenario(tmp_path, BOTH))
+    first, second = desk(box, "201"), desk(box, "202")
+    begin(box)
+    at_first = took(first.expect_call())
+    at_second = took(second.expect_call())
+    refer = at_first.expect("REFER")
+    return box, at_first, at_second, refer
+
+
+def test_a_telephone_takes_over_the_other_call(handed):
+    """Shows: REFER with Replaces names the other telephone and its dialog (RFC 5589); the box lets both go."""
+    box, at_first, at_second, refer = handed
+    assert refer.get("x-ticket") == "17"
+    address, replaces = refer.get("refer-to").strip("<>").split("?Replaces=")
+    assert address == f"sip:202@{at_second.party.address}", refer.get("refer-to")
+    named = f"{at_second.call_id};to-tag={at_second.local_tag};from-tag={at_second.remote_tag}"
+    assert urllib.parse.unquote(replaces) == named, replaces
+    at_first.party.send(at_first.party.response(refer, 202, "Accepted"), refer.source)
+    headers = [("Event", "refer"), ("Subscription-State", "terminated;reason=noresource")]
+    assert at_first.ask("NOTIFY", body="SIP/2.0 200 OK\r\n", content_type="message/sipfrag", headers=headers).status == 200
+    logged(box, "a transferor")
+    logged(box, "b target")
+    # The one that was taken over says goodbye, as the other INVITE makes it.
+    at_second.hang_up()
+    at_first.hung_up()
+
+
+def test_the_box_joins_those_who_do_not_know_how(handed):
+    """Shows: where the telephone refuses, the box joins both, and the script hears the same."""
+    box, at_first, at_second, refer = handed
+    at_first.party.send(at_first.party.response(refer, 501), refer.source)
+    logged(box, "b target")
+    talk(at_first, at_second, 91)
+    at_first.hang_up()
+    at_second.hung_up()

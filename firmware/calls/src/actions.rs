@@ -224,7 +224,7 @@ impl Call {
                 self.run(id, on, None, Work::Detect);
                 self.outputs.push_back(CallOutput::Detect(id, on, detect));
             }
-            Action::Signal(signal) => self.begin_signal(id, on, signal),
+            Action::Signal(signal) => self.begin_signal(now, id, on, signal),
             Action::Refer(to) => self.begin_refer(now, id, on, to),
             Action::SendDigits(digits) => {
                 let play = self.play(on);

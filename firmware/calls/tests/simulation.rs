@@ -27,7 +27,7 @@ use tipring_model::line::{
     LineCommand, LineEvent, PlaceExtras, ReferReply, Referral, Supervision, TransferStage,
 };
 use tipring_model::prompt::{Prompt, PromptSource};
-use tipring_model::signal::{FarSignal, LegSignal};
+use tipring_model::signal::{FarSignal, LegSignal, Takes};
 use tipring_model::{
     ActionId, CallerId, Cause, Digit, DigitSet, Digits, FetchId, LegId, LineId, Number, PlayId, RecordId,
 };
@@ -140,7 +140,14 @@ impl Whim {
             13 => Action::Accept,
             14 => Action::Echo(short),
             18 => Action::Refer(self.target()),
-            19 => Action::Signal(Box::new(LegSignal::Ringing)),
+            19 => {
+                let takes = Takes { remarks: true, referrals: self.random.below(2) == 0 };
+                let signals = [LegSignal::Ringing, LegSignal::Takes(takes), LegSignal::AnswerReferral(200)];
+                let other = self.legs.get(self.random.below(self.legs.len().max(1)));
+                let refer = other.map_or(LegSignal::Ringing, |leg| LegSignal::Refer(*leg));
+                let any = signals.into_iter().chain([refer]).nth(self.random.below(4));
+                Action::Signal(Box::new(any.unwrap_or(LegSignal::Ringing)))
+            }
             _ => Action::Pause(Pause { length: short, finish: keys, keeps_key: self.random.below(2) == 0 }),
         }
     }

@@ -1,6 +1,8 @@
 //! What is said by a leg's signalling beyond ringing, answering and hanging up. Only SIP has words
 //! for it; other lines leave it out.
 
+use crate::LegId;
+
 /// Header fields of one message that a flow may add, and that it is told of.
 pub const HEADERS_MAX: usize = 32;
 /// Longest header field, name and value together, in bytes.
@@ -15,6 +17,51 @@ pub enum LegSignal {
     Extras(SignalExtras),
     /// The caller of an offered leg is told once more that it rings.
     Ringing,
+    /// A text during an answered call.
+    Remark(Remark),
+    /// What the flow wants to hear of the far end.
+    Takes(Takes),
+    /// The far end of an answered leg is asked to take the place of the box in another leg of ours,
+    /// and so to talk with the party there (RFC 5589 §7). Ends like
+    /// [`Action::Refer`](crate::flow::Action::Refer).
+    Refer(LegId),
+    /// How it ended what the far end asked for with [`FarSignal::Referral`]: 200, or a status of a
+    /// refusal.
+    AnswerReferral(u16),
+}
+
+/// What a flow wants to hear of the far end, and the far end is told that it is taken.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Takes {
+    /// [`FarSignal::Remark`].
+    pub remarks: bool,
+    /// [`FarSignal::Referral`]; otherwise the box does what is asked for.
+    pub referrals: bool,
+}
+
+/// Longest text of a remark, in bytes.
+pub const REMARK_BYTES_MAX: usize = 8_192;
+
+/// A text that a party sends during a call: a SIP INFO or MESSAGE.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Remark {
+    /// By which request.
+    pub kind: RemarkKind,
+    /// Its media type; `text/plain` for a message.
+    pub media_type: String,
+    /// The text, at most [`REMARK_BYTES_MAX`].
+    pub body: Vec<u8>,
+    /// Its header fields that begin with `X-`.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Requests that carry a [`Remark`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RemarkKind {
+    /// INFO (RFC 6086 §1, its use of before).
+    Info,
+    /// MESSAGE (RFC 3428 §8).
+    Message,
 }
 
 /// What the next signal of a leg says beyond itself.
@@ -37,6 +84,13 @@ pub enum FarSignal {
     /// The call goes on to somebody else (SIP 181 or 3xx); in the second case the end of the leg
     /// comes next.
     Forwarding,
+    /// A text.
+    Remark(Remark),
+    /// A text of ours could not be said: the line has no words for it, or the call is not answered.
+    Unsaid,
+    /// It asks that somebody else take its place, at this SIP address. Answered with
+    /// [`LegSignal::AnswerReferral`].
+    Referral(String),
 }
 
 /// True for a header field that a flow may add: its name begins with `X-`, its value cannot be taken
@@ -61,6 +115,17 @@ pub fn fitting<N: AsRef<str>, V: AsRef<str>>(
         bytes += name.as_ref().len() + value.as_ref().len() + 4;
         bytes <= HEADERS_BYTES_MAX
     })
+}
+
+/// True for a media type, with its parameters, that can stand in a message: at most 127 bytes.
+#[must_use]
+pub fn is_media_type(text: &str) -> bool {
+    let is_token = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b))
+    };
+    let bare = text.split(';').next().unwrap_or("").trim_end();
+    let has_both = bare.split_once('/').is_some_and(|(kind, part)| is_token(kind) && is_token(part));
+    has_both && text.len() <= 127 && text.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
 }
 
 #[cfg(test)]
@@ -89,6 +154,19 @@ mod tests {
         ] {
             assert!(!is_extra_header(name, value), "{name}: {value}");
         }
+    }
+
+    #[test]
+    fn a_media_type_has_two_parts() {
+        for good in ["text/plain", "application/vnd.acme+json; v=\"1\"", "text/plain;charset=utf-8"] {
+            assert!(is_media_type(good), "{good}");
+        }
+        for bad in
+            ["", "text", "text/", "/plain", "text/pla in", "text/plain\r\nVia: x", "text/plain; a=\u{e9}"]
+        {
+            assert!(!is_media_type(bad), "{bad}");
+        }
+        assert!(!is_media_type(&format!("text/{}", "x".repeat(123))));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::{Pair, SDP};
 use tipring_sip::message::Message;
-use tipring_sip::ua::{CommandError, EndReason, Event};
+use tipring_sip::ua::{CommandError, EndReason, Event, TextMethod};
 
 fn ended(event: Option<Event>) -> EndReason {
     match event {
@@ -73,6 +73,42 @@ fn what_is_added_goes_out_with_the_next_message() {
     assert!(refusal.header_text("X-More").is_some());
     p.run_for(Duration::from_secs(40));
     p.nothing_left();
+}
+
+/// RFC 3428 §8: MESSAGE within a call, and INFO of any type, where the application wants them.
+#[test]
+fn texts_within_a_call() {
+    let mut p = Pair::new();
+    let (caller, callee) = p.connect();
+    p.b.events.clear();
+    p.log.clear();
+    let send = |p: &mut Pair, method, kind: &str, body: &[u8]| {
+        p.a.ua.text(p.now, caller, method, kind, body).unwrap();
+        p.run_ms(50);
+        p.b.events.pop_front()
+    };
+    assert!(send(&mut p, TextMethod::Info, "text/x", b"1").is_none());
+    assert!(send(&mut p, TextMethod::Message, "text/plain", b"2").is_none());
+    p.b.ua.take_texts(callee, true).unwrap();
+    let extras = vec![("X-A".to_owned(), "1".to_owned())];
+    p.a.ua.add_headers(caller, extras).unwrap();
+    match send(&mut p, TextMethod::Info, "text/x", b"3") {
+        Some(Event::Info { content_type, request, .. }) => {
+            assert_eq!((content_type.as_str(), request.body()), ("text/x", &b"3"[..]));
+            assert_eq!(request.header_text("X-A"), Some(&b"1"[..]));
+        }
+        other => panic!("{other:?}"),
+    }
+    match send(&mut p, TextMethod::Message, "text/plain", b"4") {
+        Some(Event::Message { request, .. }) => {
+            assert_eq!((request.body(), request.header_text("X-A")), (&b"4"[..], None));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(send(&mut p, TextMethod::Message, "image/png", b"5").is_none());
+    let answers: Vec<&str> =
+        p.log.iter().filter(|(from, _)| *from == 2).map(|(_, line)| &line[8..11]).collect();
+    assert_eq!(answers, ["415", "488", "200", "200", "415"]);
 }
 
 #[test]
@@ -417,13 +453,15 @@ fn hanging_up_with_an_open_offer() {
 fn digits_by_info() {
     let mut p = Pair::new();
     let (caller, _) = p.connect();
-    p.a.ua.info(p.now, caller, "application/dtmf-relay", b"Signal=5\r\nDuration=160\r\n").unwrap();
-    p.a.ua.info(p.now, caller, "application/x-unknown", b"?").unwrap();
+    p.a.ua
+        .text(p.now, caller, TextMethod::Info, "application/dtmf-relay", b"Signal=5\r\nDuration=160\r\n")
+        .unwrap();
+    p.a.ua.text(p.now, caller, TextMethod::Info, "application/x-unknown", b"?").unwrap();
     p.run_ms(50);
     match p.b.events.pop_front() {
-        Some(Event::Info { content_type, body, .. }) => {
+        Some(Event::Info { content_type, request, .. }) => {
             assert_eq!(content_type, "application/dtmf-relay");
-            assert_eq!(&*body, b"Signal=5\r\nDuration=160\r\n");
+            assert_eq!(request.body(), b"Signal=5\r\nDuration=160\r\n");
         }
         other => panic!("{other:?}"),
     }
@@ -440,7 +478,7 @@ fn a_peer_that_forgot_the_call() {
     // B is gone and comes back without memory.
     p.b = common::Side::new(2, tipring_sip::ua::Settings::default(), p.now);
     let _ = callee;
-    p.a.ua.info(p.now, caller, "application/dtmf", b"5").unwrap();
+    p.a.ua.text(p.now, caller, TextMethod::Info, "application/dtmf", b"5").unwrap();
     p.run_ms(100);
     assert_eq!(ended(p.a.events.pop_front()), EndReason::Lost);
     p.nothing_left();

@@ -113,11 +113,25 @@ pub(super) struct CallTold {
     pub(super) kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) headers: Vec<(String, String)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mime: Option<String>,
 }
 
 impl CallTold {
     pub(super) const fn new(call: u32, event: &'static str) -> Self {
-        Self { call, event, code: None, reason: None, tone: None, kind: None, headers: Vec::new() }
+        Self {
+            call,
+            event,
+            code: None,
+            reason: None,
+            tone: None,
+            kind: None,
+            headers: Vec::new(),
+            text: None,
+            mime: None,
+        }
     }
 }
 
@@ -250,6 +264,39 @@ pub(super) enum Command {
     Refer {
         call: u32,
         to: String,
+        #[serde(default)]
+        headers: Headers,
+    },
+    /// To another call.
+    ReferTo {
+        call: u32,
+        other: u32,
+        #[serde(default)]
+        headers: Headers,
+    },
+    /// What the far end asked for is done, or is not.
+    Referred {
+        call: u32,
+        code: u16,
+    },
+    /// What it listens for.
+    Takes {
+        call: u32,
+        remarks: bool,
+        referrals: bool,
+    },
+    /// By INFO.
+    Info {
+        call: u32,
+        mime: String,
+        body: String,
+        #[serde(default)]
+        headers: Headers,
+    },
+    /// By MESSAGE.
+    Message {
+        call: u32,
+        text: String,
     },
     Play {
         player: u32,

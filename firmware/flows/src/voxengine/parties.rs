@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tipring_model::call::CallFacts;
 use tipring_model::flow::{Action, ActionFailure, LegEvent, Moment, Outcome, Pause, Place, Referred, Target};
 use tipring_model::line::PlaceExtras;
-use tipring_model::signal::SignalExtras;
+use tipring_model::signal::{LegSignal, Remark, RemarkKind, SignalExtras, Takes};
 use tipring_model::{ActionId, CallerId, Cause, DigitSet, Digits, LegId, Number};
 
 use super::message::{CallKind, CallTold, Command, Headers, Told};
@@ -65,6 +65,8 @@ pub(super) struct Party {
     digits: VecDeque<Piece>,
     sends: bool,
     refers: u32,
+    /// What its script listens for.
+    pub(super) takes: Takes,
     /// What was said beside the refusal that counts.
     refused_saying: Headers,
     /// The header fields of the last message of each leg.
@@ -88,6 +90,7 @@ impl Party {
             digits: VecDeque::new(),
             sends: false,
             refers: 0,
+            takes: Takes { remarks: false, referrals: false },
             refused_saying: Headers::new(),
             said: Vec::new(),
             is_answering: false,
@@ -191,7 +194,20 @@ impl Session {
                 }
             }
             Command::Digits { call, digits } => self.digits(call, &digits),
-            Command::Refer { call, to } => self.refer(now, call, &to),
+            Command::Refer { call, to, headers } => self.refer(now, call, &to, headers),
+            Command::ReferTo { call, other, headers } => self.refer_to(now, (call, other), headers),
+            Command::Referred { call, code } => self.answer_referral(call, code),
+            Command::Takes { call, remarks, referrals } => self.takes(call, Takes { remarks, referrals }),
+            Command::Info { call, mime, body, headers } => {
+                let remark =
+                    Remark { kind: RemarkKind::Info, media_type: mime, body: body.into_bytes(), headers };
+                self.remark(call, remark);
+            }
+            Command::Message { call, text } => {
+                let (media_type, body) = ("text/plain;charset=utf-8".to_owned(), text.into_bytes());
+                let headers = Headers::new();
+                self.remark(call, Remark { kind: RemarkKind::Message, media_type, body, headers });
+            }
             other => self.sound_command(now, other),
         }
     }
@@ -393,20 +409,28 @@ impl Session {
         self.act(Some(leg), action, Work::Digits(call));
     }
 
-    fn refer(&mut self, now: Moment, call: u32, to: &str) {
-        let not = |code, reason| CallTold {
-            code: Some(code),
-            reason: Some(reason),
-            ..CallTold::new(call, "not_transferred")
-        };
+    pub(super) fn not_transferred(&mut self, now: Moment, call: u32, (code, reason): (u16, &'static str)) {
+        let told = CallTold::new(call, "not_transferred");
+        self.call_event(now, CallTold { code: Some(code), reason: Some(reason), ..told });
+    }
+
+    /// The leg of a call that may be asked for one more transfer; otherwise the script is told.
+    pub(super) fn may_refer(&mut self, now: Moment, call: u32) -> Option<LegId> {
         let Some(leg) = self.parties.leg(call).filter(|_| self.parties.is_connected(call)) else {
-            return self.call_event(now, not(481, "the call is not connected"));
+            self.not_transferred(now, call, (481, "the call is not connected"));
+            return None;
         };
-        let Some(party) = self.parties.get_mut(call) else { return };
+        let party = self.parties.get_mut(call)?;
         party.refers += 1;
         if party.refers > REFERS_MAX {
-            return self.call_event(now, not(503, "too many transfers of one call"));
+            self.not_transferred(now, call, (503, "too many transfers of one call"));
+            return None;
         }
+        Some(leg)
+    }
+
+    fn refer(&mut self, now: Moment, call: u32, to: &str, headers: Headers) {
+        let Some(leg) = self.may_refer(now, call) else { return };
         let target = match to.strip_prefix("sip:").or_else(|| to.strip_prefix("sips:")) {
             Some(address) => self.targets(CallKind::Sip, address).ok().and_then(|mut all| all.pop()),
             None => {
@@ -416,8 +440,12 @@ impl Session {
             }
         };
         match target {
-            Some(target) => drop(self.act(Some(leg), Action::Refer(target), Work::Refer(call))),
-            None => self.call_event(now, not(404, "Invalid number")),
+            Some(target) => {
+                let headers = self.sendable(headers);
+                self.extras(leg, SignalExtras { headers, ..SignalExtras::default() });
+                self.act(Some(leg), Action::Refer(target), Work::Refer(call));
+            }
+            None => self.not_transferred(now, call, (404, "Invalid number")),
         }
     }
 
@@ -464,6 +492,10 @@ impl Session {
             && let Some(party) = self.parties.get_mut(call)
         {
             party.legs.push(leg);
+            let takes = party.takes;
+            if takes != Takes::default() {
+                self.signal(leg, LegSignal::Takes(takes));
+            }
         }
     }
 
@@ -570,13 +602,14 @@ impl Session {
                 }
             }
             Work::Refer(call) => self.referred(now, call, &outcome),
+            Work::ReferTo(call, other) => self.referred_to(now, (call, other), &outcome),
             Work::Play { player, call } => self.played(now, (player, call), id, &outcome),
             Work::Record(recorder) => self.recorded(now, recorder, &outcome),
             Work::Silent => self.sound_ended(id),
         }
     }
 
-    fn referred(&mut self, now: Moment, call: u32, outcome: &Outcome) {
+    pub(super) fn referred(&mut self, now: Moment, call: u32, outcome: &Outcome) {
         let told = match outcome {
             Outcome::Referred(Referred { response: 200..=299, call: None | Some(200..=299) }) => {
                 CallTold::new(call, "transferred")

@@ -4,12 +4,16 @@ use std::time::Instant;
 
 use tipring_model::LegId;
 use tipring_model::line::LineEvent;
-use tipring_model::signal::{FarSignal, LegSignal, SignalExtras, fitting, is_extra_header};
+use tipring_model::signal::{
+    FarSignal, LegSignal, REMARK_BYTES_MAX, Remark, RemarkKind, SignalExtras, fitting, is_extra_header,
+    is_media_type,
+};
 use tipring_sip::NameAddr;
 use tipring_sip::message::Message;
-use tipring_sip::ua::CallKey;
+use tipring_sip::ua::{CallKey, INFO_TYPES, TextMethod};
 
 use super::facts::own_headers;
+use super::legs::info_digit;
 use super::stack::Stack;
 
 impl Stack {
@@ -20,6 +24,16 @@ impl Stack {
         match signal {
             LegSignal::Extras(extras) => self.extras(id, extras),
             LegSignal::Ringing => self.alert(now, id, false),
+            LegSignal::Remark(remark) => self.say(now, id, &remark),
+            LegSignal::Takes(takes) => {
+                let keys = self.legs.get_mut(id).map_or_else(Vec::new, |leg| leg.keys.clone());
+                for key in keys {
+                    let _ = self.ua.take_texts(key, takes.remarks);
+                }
+            }
+            LegSignal::Refer(other) => self.refer_to_leg(now, id, other),
+            // The call says that in another way.
+            LegSignal::AnswerReferral(_) => {}
         }
     }
 
@@ -42,7 +56,57 @@ impl Stack {
         }
     }
 
+    /// Sends a text. There must be somebody who hears of it if it cannot be.
+    fn say(&mut self, now: Instant, id: LegId, remark: &Remark) {
+        let found = self.legs.get_mut(id).map(|leg| (leg.line, leg.keys.first().copied()));
+        let (line, key) = match (found, self.transfers.line_of(id)) {
+            (Some(found), _) => found,
+            (None, Some(line)) => (line, None),
+            (None, None) => return,
+        };
+        let is_sound = is_media_type(&remark.media_type) && remark.body.len() <= REMARK_BYTES_MAX;
+        let sent = key.filter(|_| is_sound).is_some_and(|key| {
+            let headers = remark.headers.iter().filter(|(name, value)| is_extra_header(name, value)).cloned();
+            let _ = self.ua.add_headers(key, fitting(headers).collect());
+            let method = match remark.kind {
+                RemarkKind::Info => TextMethod::Info,
+                RemarkKind::Message => TextMethod::Message,
+            };
+            self.ua.text(now, key, method, &remark.media_type, &remark.body).is_ok()
+        });
+        if !sent {
+            let signal = Box::new(FarSignal::Unsaid);
+            self.events.push_back((line, LineEvent::Signalled { leg: id, signal }));
+        }
+    }
+
     // --- From the user agent.
+
+    /// An INFO: a key, or a text.
+    pub(super) fn info(&mut self, call: CallKey, content_type: &str, request: &Message) {
+        let Some((leg, found)) = self.legs.of(call) else { return };
+        let line = found.line;
+        if INFO_TYPES.contains(&content_type) {
+            if let Some(digit) = info_digit(content_type, request.body()) {
+                self.events.push_back((line, LineEvent::Digit { leg, digit }));
+            }
+        } else {
+            self.remark(call, RemarkKind::Info, request);
+        }
+    }
+
+    pub(super) fn remark(&mut self, call: CallKey, kind: RemarkKind, request: &Message) {
+        let Some((leg, found)) = self.legs.of(call) else { return };
+        let line = found.line;
+        let remark = Remark {
+            kind,
+            media_type: request.content_type(),
+            body: request.body().to_vec(),
+            headers: own_headers(request),
+        };
+        let signal = Box::new(FarSignal::Remark(remark));
+        self.events.push_back((line, LineEvent::Signalled { leg, signal }));
+    }
 
     /// Tells the header fields of a message, where they are others than those of the one before.
     pub(super) fn far_end_said(&mut self, call: CallKey, message: &Message) {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tipring_media::Command;
 use tipring_model::line::{DownReason, LineCommand, LineEvent, Offer, PlaceExtras, ReferReply, Supervision};
+use tipring_model::signal::RemarkKind;
 use tipring_model::{CallerId, Cause, LegId, LineId, Number};
 use tipring_sip::auth::{Credentials, Secret};
 use tipring_sip::lamps::DialogState;
@@ -18,7 +19,7 @@ use tipring_sip::{Hop, NameAddr, Transport, Uri};
 
 use super::facts::{caller_of, cause_of, credentials, headers_of, origin_of, phone_caller, registering};
 use super::lamps::Lamps;
-use super::legs::{Audio, Legs, SipLeg, info_digit};
+use super::legs::{Audio, Legs, SipLeg};
 use super::options::{SipCounters, SipOptions};
 use super::random::Random;
 use super::screening::{Networks, Screening};
@@ -523,14 +524,8 @@ impl Stack {
             }
             Event::Confirmed { call, sdp } => self.confirmed(now, call, sdp.as_deref()),
             Event::Offer { call, sdp } => self.offered(now, call, sdp.as_deref()),
-            Event::Info { call, content_type, body } => {
-                if let Some((leg, found)) = self.legs.of(call)
-                    && let Some(digit) = info_digit(&content_type, &body)
-                {
-                    let line = found.line;
-                    self.events.push_back((line, LineEvent::Digit { leg, digit }));
-                }
-            }
+            Event::Info { call, content_type, request } => self.info(call, &content_type, &request),
+            Event::Message { call, request } => self.remark(call, RemarkKind::Message, &request),
             Event::Ended { call, reason, message } => {
                 if let Some(message) = message {
                     self.far_end_said(call, &message);
@@ -768,7 +763,7 @@ impl Stack {
         let cause = leg.released.or(leg.refusal).unwrap_or(cause);
         let status = leg.status.filter(|_| leg.released.is_none());
         self.lamp_ends(now, id);
-        if !self.stays_vacant(id, cause) {
+        if !self.stays_vacant(now, id, cause) {
             self.leg_over(now, id, cause, status);
         }
     }

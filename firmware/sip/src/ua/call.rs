@@ -106,9 +106,12 @@ pub(super) struct Call {
     pub(super) digest: Option<Box<DigestClient>>,
     /// Header fields for the next answer, refusal or BYE.
     pub(super) extras: Vec<(String, String)>,
+    /// The application wants INFO and MESSAGE of the peer.
+    pub(super) takes_texts: bool,
     /// A REFER of ours is under way, to this address.
     pub(super) refers: bool,
     pub(super) refer_target: Box<str>,
+    pub(super) refer_headers: Vec<(String, String)>,
     pub(super) timers: [Option<Instant>; CALL_TIMERS.len()],
 }
 
@@ -141,8 +144,10 @@ impl Call {
             ack: None,
             digest: None,
             extras: Vec::new(),
+            takes_texts: false,
             refers: false,
             refer_target: Box::default(),
+            refer_headers: Vec::new(),
             timers: [None; CALL_TIMERS.len()],
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::call::{CallTimer, FORKS_MAX, Stage};
 use super::event::{CallKey, EndReason, Event, Peer};
 use super::transfer::SUPPORTED;
-use super::{Owner, SDP, UserAgent, q850_cause, sdp_of};
+use super::{ALLOW_IN_CALL, Owner, SDP, UserAgent, q850_cause, sdp_of};
 use crate::dialog::{Dialog, write_cseq, write_via};
 use crate::header::HeaderName;
 use crate::hop::Hop;
@@ -20,7 +20,6 @@ impl UserAgent {
     pub(super) fn send_invite(&mut self, now: Instant, key: CallKey) -> bool {
         let branch = self.random.next_u64();
         let cnonce = self.random.next_u64();
-        let allow = self.allow();
         let Some(call) = self.calls.get(key) else { return false };
         let Some(placed) = &call.invite else { return false };
         let invite = &placed.invite;
@@ -43,7 +42,7 @@ impl UserAgent {
         w.header("Call-ID", &placed.call_id);
         write_cseq(w, placed.seq, Method::Invite);
         w.header("Contact", &call.contact);
-        w.header("Allow", allow);
+        w.header("Allow", ALLOW_IN_CALL);
         w.header("Supported", SUPPORTED);
         for (name, value) in authorize.iter().flatten() {
             w.header(name, value);

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::call::{Call, CallTimer, OwnOffer, Placed, Stage, pairs};
-use super::event::{CallKey, CommandError, EndReason, Event, Invite, Peer, ProbeKey};
+use super::event::{CallKey, CommandError, EndReason, Event, Invite, Peer, ProbeKey, TextMethod};
 use super::{Answer, Owner, SDP, UserAgent, contact_on};
 use crate::auth::{Credentials, DigestClient};
 use crate::dialog::{write_cseq, write_via};
@@ -208,15 +208,16 @@ impl UserAgent {
         Ok(())
     }
 
-    /// Sends an INFO inside an answered call, such as a DTMF relay body. Its answer is not
-    /// reported, except that a 481 ends the call.
+    /// Sends an INFO or MESSAGE inside an answered call, with what [`Self::add_headers`] has put
+    /// down. Its answer is not reported, except that a 481 ends the call.
     ///
     /// # Errors
     /// [`CommandError::WrongState`] unless the call is answered; [`CommandError::Full`].
-    pub fn info(
+    pub fn text(
         &mut self,
         now: Instant,
         key: CallKey,
+        method: TextMethod,
         content_type: &str,
         body: &[u8],
     ) -> Result<(), CommandError> {
@@ -224,14 +225,31 @@ impl UserAgent {
         if call.stage != Stage::Up {
             return Err(CommandError::WrongState);
         }
+        let extras = call.take_extras();
+        let headers: Vec<_> = pairs(&extras).collect();
+        let method = match method {
+            TextMethod::Info => Method::Info,
+            TextMethod::Message => Method::Message,
+        };
         let content = Some((content_type, body));
-        let sent = self.send_inside(now, key, Method::Info, &[], content, Owner::Info(key));
+        let sent = self.send_inside(now, key, method, &headers, content, Owner::Info(key));
         self.settle(now);
         if sent { Ok(()) } else { Err(CommandError::Full) }
     }
 
-    /// Header fields for the next message with which a call is rung, answered, refused or ended here,
-    /// once. What is not said by then is dropped with the call.
+    /// Whether the application wants what the peer sends by INFO and MESSAGE. Without that, an INFO
+    /// of other types than [`INFO_TYPES`](super::INFO_TYPES) and every MESSAGE is refused.
+    ///
+    /// # Errors
+    /// [`CommandError::NoCall`].
+    pub fn take_texts(&mut self, key: CallKey, takes: bool) -> Result<(), CommandError> {
+        let call = self.calls.get(key).ok_or(CommandError::NoCall)?;
+        call.takes_texts = takes;
+        Ok(())
+    }
+
+    /// Header fields for the next message with which a call is rung, answered, refused, transferred or
+    /// ended here, or for the next text in it, once. What is not said by then is dropped with the call.
     ///
     /// # Errors
     /// [`CommandError::NoCall`].

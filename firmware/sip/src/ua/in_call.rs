@@ -7,7 +7,7 @@ use super::call::{CallTimer, OwnOffer, PeerOffer, Stage, Unconfirmed, pairs};
 use super::event::{CallKey, EndReason, Event, Peer};
 use super::serve::required;
 use super::transfer::SUPPORTED;
-use super::{Answer, INFO_TYPES, Owner, SDP, UserAgent, q850_cause, sdp_of};
+use super::{ALLOW_IN_CALL, Answer, INFO_TYPES, Owner, SDP, TEXT_BYTES_MAX, UserAgent, q850_cause, sdp_of};
 use crate::dialog::Fit;
 use crate::header::HeaderName;
 use crate::hop::Hop;
@@ -71,7 +71,8 @@ impl UserAgent {
             }
             Some(Method::Refer) => self.refer_received(now, key, transaction, &hop, request),
             Some(Method::Notify) => self.notify_received(now, key, transaction, &hop, &request),
-            Some(Method::Info) => self.info_received(now, key, transaction, &hop, &request),
+            Some(Method::Info) => self.info_received(now, key, transaction, &hop, request),
+            Some(Method::Message) => self.message_received(now, key, transaction, &hop, request),
             Some(Method::Options) => self.answer_options(now, transaction, &hop, &request),
             Some(Method::Prack) => {
                 self.answer(now, transaction, &hop, &request, Answer { status: 481, ..Answer::default() });
@@ -80,13 +81,12 @@ impl UserAgent {
                 Method::Ack
                 | Method::Cancel
                 | Method::Register
-                | Method::Message
                 | Method::Subscribe
                 | Method::Publish
                 | Method::Other,
             )
             | None => {
-                let headers = [("Allow", self.allow())];
+                let headers = [("Allow", ALLOW_IN_CALL)];
                 let answer = Answer { status: 405, headers: &headers, ..Answer::default() };
                 self.answer(now, transaction, &hop, &request, answer);
             }
@@ -101,8 +101,9 @@ impl UserAgent {
         request: &Message,
     ) {
         let tag = self.stateless_tag(request);
+        let allow = if request.to_tag().is_empty() { self.allow() } else { ALLOW_IN_CALL };
         let mut headers = vec![
-            ("Allow", self.allow()),
+            ("Allow", allow),
             ("Accept", SDP),
             ("Accept-Encoding", "identity"),
             ("Supported", SUPPORTED),
@@ -195,27 +196,62 @@ impl UserAgent {
         key: CallKey,
         transaction: TransactionId,
         hop: &Hop,
-        request: &Message,
+        request: Message,
     ) {
         let content_type = request.content_type();
-        let understood = INFO_TYPES.contains(&content_type.as_str());
-        let alive = self.calls.get(key).is_some_and(|c| match c.stage {
-            Stage::Offered | Stage::Placed | Stage::Up => true,
-            Stage::Cancelling | Stage::ByeAfterAck | Stage::Ending | Stage::Reporting => false,
-        });
+        let takes = self.takes_texts(key);
+        let understood = INFO_TYPES.contains(&content_type.as_str()) || (takes && !content_type.is_empty());
+        let alive = self.is_alive(key);
         let accept = [("Accept", "application/dtmf-relay, application/dtmf")];
         let packages = [("Recv-Info", "")];
         let (status, headers) = if request.header_text("Info-Package").is_some() {
             // RFC 6086 §4.2.2: no package is supported.
             (469, &packages[..])
+        } else if request.body().len() > TEXT_BYTES_MAX {
+            (413, &[][..])
         } else if request.body().is_empty() || understood {
             (200, &[][..])
         } else {
             (415, &accept[..])
         };
-        self.answer(now, transaction, hop, request, Answer { status, headers, ..Answer::default() });
+        self.answer(now, transaction, hop, &request, Answer { status, headers, ..Answer::default() });
         if status == 200 && understood && alive {
-            self.event(Event::Info { call: key, content_type, body: request.body().into() });
+            self.event(Event::Info { call: key, content_type, request: Arc::new(request) });
+        }
+    }
+
+    fn takes_texts(&mut self, key: CallKey) -> bool {
+        self.calls.get(key).is_some_and(|call| call.takes_texts)
+    }
+
+    fn is_alive(&mut self, key: CallKey) -> bool {
+        self.calls.get(key).is_some_and(|call| match call.stage {
+            Stage::Offered | Stage::Placed | Stage::Up => true,
+            Stage::Cancelling | Stage::ByeAfterAck | Stage::Ending | Stage::Reporting => false,
+        })
+    }
+
+    /// A MESSAGE inside a call (RFC 3428 §8).
+    fn message_received(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        transaction: TransactionId,
+        hop: &Hop,
+        request: Message,
+    ) {
+        let is_text = request.content_type().starts_with("text/");
+        let (takes, alive) = (self.takes_texts(key), self.is_alive(key));
+        let (status, headers) = match (takes, is_text) {
+            // Nobody here reads it; the call is not concerned (RFC 5057 §5.1).
+            (false, _) => (488, &[][..]),
+            (true, false) => (415, &[("Accept", "text/plain, text/*")][..]),
+            (true, true) if request.body().len() > TEXT_BYTES_MAX => (413, &[][..]),
+            (true, true) => (200, &[][..]),
+        };
+        self.answer(now, transaction, hop, &request, Answer { status, headers, ..Answer::default() });
+        if status == 200 && alive {
+            self.event(Event::Message { call: key, request: Arc::new(request) });
         }
     }
 
@@ -232,7 +268,7 @@ impl UserAgent {
         let Some(call) = self.calls.get(key) else { return };
         let (hop, contact, tag) = (call.hop, call.contact.clone(), lex::hex16(call.local_tag));
         let extras = if first { call.take_extras() } else { Vec::new() };
-        let own = [("Contact", &*contact), ("Allow", self.allow()), ("Supported", SUPPORTED)];
+        let own = [("Contact", &*contact), ("Allow", ALLOW_IN_CALL), ("Supported", SUPPORTED)];
         let headers: Vec<_> = own.into_iter().chain(pairs(&extras)).collect();
         let answer = Answer {
             status: 200,
@@ -393,13 +429,12 @@ impl UserAgent {
         if follow && let Some(dialog) = self.calls.get(key).and_then(|c| c.dialog.clone()) {
             hop = self.hop_of(&dialog, hop);
         }
-        let allow = self.allow();
         let Some(call) = self.calls.get(key) else { return false };
         let Some(dialog) = call.dialog.as_ref() else { return false };
         let w = dialog.write(&mut self.writer, method, seq, &hop, branch);
         if method == Method::Invite {
             w.header("Contact", &call.contact);
-            w.header("Allow", allow);
+            w.header("Allow", ALLOW_IN_CALL);
         }
         for (name, value) in authorize.iter().flatten() {
             w.header(name, value);

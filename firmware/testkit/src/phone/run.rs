@@ -353,6 +353,7 @@ impl Run {
             | Event::OfferAnswered { .. }
             | Event::OfferRefused { .. }
             | Event::Info { .. }
+            | Event::Message { .. }
             | Event::Unregistered { .. }
             | Event::Probed { .. }
             | Event::PhoneRegistered { .. }

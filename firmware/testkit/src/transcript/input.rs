@@ -10,7 +10,7 @@ use tipring_model::flow::{
     StreamFailure,
 };
 use tipring_model::line::Supervision;
-use tipring_model::signal::FarSignal;
+use tipring_model::signal::{FarSignal, Remark, RemarkKind};
 use tipring_model::{ActionId, Cause, Digit, Digits, FetchId, LegId, LineId, MessageId};
 
 use super::{LEG, milliseconds};
@@ -146,6 +146,13 @@ fn extra_headers(words: &[&str]) -> Vec<(String, String)> {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
+fn remark(kind: RemarkKind, media_type: &str, words: &[&str]) -> LegEvent {
+    let body = word(words, 0).replace('_', " ").into_bytes();
+    let headers = extra_headers(words);
+    let remark = Remark { kind, media_type: media_type.to_owned(), body, headers };
+    LegEvent::Signalled(Box::new(FarSignal::Remark(remark)))
+}
+
 fn leg(words: &[&str]) -> Input {
     // `leg released busy` is the first leg, `leg p1.2 released busy` another.
     let named = words.first().filter(|word| word.contains('.')).map(|name| leg_id(name));
@@ -166,6 +173,11 @@ fn leg(words: &[&str]) -> Input {
         "early-media" => LegEvent::EarlyMedia,
         // The header fields of the message whose event follows: `leg says X-A=1`, or `leg says` for none.
         "says" => LegEvent::Signalled(Box::new(FarSignal::Headers(extra_headers(&words[1..])))),
+        // `leg info text/x a_b X-A=1`, `leg message a_b`: `a b` is said.
+        "info" => remark(RemarkKind::Info, word(words, 1), &words[2..]),
+        "message" => remark(RemarkKind::Message, "text/plain", &words[1..]),
+        "unsaid" => LegEvent::Signalled(Box::new(FarSignal::Unsaid)),
+        "asks-transfer" => LegEvent::Signalled(Box::new(FarSignal::Referral(word(words, 1).to_owned()))),
         "forwarding" => LegEvent::Signalled(Box::new(FarSignal::Forwarding)),
         "streaming" => LegEvent::Streaming(ActionId(number(word(words, 1)))),
         other => panic!("not a leg event: {other}"),

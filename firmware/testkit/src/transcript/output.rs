@@ -8,7 +8,7 @@ use tipring_model::flow::{
     MailboxPurpose, Outcome, Page, QueueEnd, Record, Referred, Ringback, Sides, StreamEnd, Target,
 };
 use tipring_model::prompt::{CallTone, Gender, Prompt, PromptSource};
-use tipring_model::signal::LegSignal;
+use tipring_model::signal::{LegSignal, RemarkKind, Takes};
 use tipring_model::{DigitSet, LegId};
 
 const REDIRECTS_DEFAULT: u8 = 5;
@@ -251,6 +251,29 @@ fn signal_text(signal: &LegSignal) -> String {
             text
         }
         LegSignal::Ringing => "ringing".to_owned(),
+        LegSignal::Takes(Takes { remarks, referrals }) => {
+            let mut text = "takes".to_owned();
+            for (is_set, word) in [(*remarks, " remarks"), (*referrals, " referrals")] {
+                if is_set {
+                    text.push_str(word);
+                }
+            }
+            text
+        }
+        LegSignal::Remark(remark) => {
+            let kind = match remark.kind {
+                RemarkKind::Info => "info",
+                RemarkKind::Message => "message",
+            };
+            let mut text = format!("{kind} {}", remark.media_type);
+            for (name, value) in &remark.headers {
+                let _ = write!(text, " {name}={value}");
+            }
+            let _ = write!(text, ": {}", String::from_utf8_lossy(&remark.body));
+            text
+        }
+        LegSignal::Refer(other) => format!("refer-to-leg {other}"),
+        LegSignal::AnswerReferral(status) => format!("referral {status}"),
     }
 }
 

@@ -93,7 +93,7 @@
     }
     for (const [from, to] of [[a, b], [b, a]]) {
       from.addEventListener(CallEvents.MessageReceived, (e) => to.sendMessage(e.text));
-      from.addEventListener(CallEvents.InfoReceived, (e) => to.sendInfo(e.mimeType, e.body));
+      from.addEventListener(CallEvents.InfoReceived, (e) => to.sendInfo(e.mimeType, e.body, e.headers));
     }
   };
   const forward = (make, established) => {
