@@ -288,3 +288,28 @@ def test_the_box_joins_those_who_do_not_know_how(handed):
     talk(at_first, at_second, 91)
     at_first.hang_up()
     at_second.hung_up()
+
+
+# ------------------------------------------------------------------ ended by the box
+
+ENDED = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  call.addEventListener(CallEvents.Connected, () => Logger.write('here'));
+  call.addEventListener(CallEvents.Disconnected, () => Logger.write('gone'));
+  call.answer();
+});
+for (const name of ['Terminating', 'Terminated']) VoxEngine.addEventListener(AppEvents[name], (e) => Logger.write(name + ' ' + e.systemError));
+"""
+
+
+def test_a_session_of_a_call_that_the_operator_ends_hears_of_its_end(tipring, provider, tmp_path):
+    """Shows: Disconnected, then Terminating and Terminated; the record names the operator."""
+    box = tipring(scenario(tmp_path, ENDED))
+    call = provider.call(box, "100").answered()
+    logged(box, "here")
+    [session] = running(box)
+    box.run("call", "hangup", session, check=0)
+    call.hung_up()
+    record = box.cdr(1)
+    assert (record["label"], record["ended_by"]) == ("operator", "operator"), record
+    assert log(box, session) == ["here", "gone", "Terminating false", "Terminated false"], log(box, session)

@@ -43,7 +43,7 @@ pub struct Call {
     pub(crate) records: u32,
     /// Recordings that the engine has not reported as over.
     pub(crate) records_open: usize,
-    /// A flow that began with no leg and is ended by the box has until then.
+    /// A session that is ended by the box has until then.
     stops_by: Option<Instant>,
     /// Transfers that far ends asked for.
     pub(crate) transfers: Vec<Transfer>,
@@ -385,19 +385,20 @@ impl Call {
     fn finish_by_box(&mut self, now: Moment, cause: Cause, by: EndedBy, label: String) {
         let first = self.legs.first().filter(|leg| leg.purpose == Purpose::First && leg.is_live());
         let first = first.map(|leg| leg.id).filter(|_| self.end.is_none() && self.flow_began);
-        let has_no_first =
-            self.facts.leg.is_none() && self.end.is_none() && self.flow_began && !self.flow_over;
+        let is_session = self.facts.leg.is_none() || self.facts.session.is_some();
+        let stops = is_session && self.end.is_none() && self.flow_began && !self.flow_over;
         self.let_all_go(cause, by, label);
-        if has_no_first {
-            self.stops_by = Some(now.instant + STOPPING_MAX);
-            self.tell(now, FlowInput::Stopped);
-        }
         if let Some(first) = first {
             if let Some(leg) = self.leg_mut(first) {
                 leg.is_told_gone = true;
             }
             self.leg_event(first, LegEvent::Released(cause));
             self.actions_leg_gone(now, first);
+        }
+        if stops {
+            self.tell_pending(now);
+            self.stops_by = Some(now.instant + STOPPING_MAX);
+            self.tell(now, FlowInput::Stopped);
         }
     }
 

@@ -64,7 +64,8 @@ pub enum FlowInput<'a> {
     /// What the flow's script says to [`FlowOutput::Script`], one each; or that it has ended, at
     /// any time and once: nothing comes after that.
     Script(Result<&'a [u8], ScriptEnd>),
-    /// The box ends a call that began with no leg; at most once. All legs are let go. The flow has a
+    /// The box ends a call that began with no leg, or whose flow somebody outside can speak to; at most
+    /// once. All legs are let go. The flow has a
     /// second for its own end, and nothing that it begins is done, but its script is told.
     Stopped,
     /// [`Flow::poll_timeout`] has come.
