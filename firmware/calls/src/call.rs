@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tipring_model::call::{CallFacts, Cdr, EndedBy};
 use tipring_model::fetch::FetchError;
 use tipring_model::flow::{Flow, FlowInput, FlowOutput, LegEvent, Moment, Outcome, Step, Target};
-use tipring_model::line::{LineCommand, LineEvent, PlaceExtras, Supervision};
+use tipring_model::line::{LineCommand, LineEvent, Offer, PlaceExtras, Supervision};
 use tipring_model::{ActionId, CallerId, Cause, Digit, FetchId, LegId, PlayId, RecordId};
 
 use crate::actions::{Running, Work};
@@ -555,7 +555,8 @@ impl Call {
             LineEvent::Referred { leg, reply } => self.refer_replied(now, leg, reply),
             LineEvent::Released { leg, cause, status } => self.leg_released(now, leg, (cause, status)),
             LineEvent::Held { leg, held } => self.leg_held(leg, held),
-            LineEvent::Up | LineEvent::Down(_) | LineEvent::Offered(_) => {}
+            LineEvent::Offered(offer) => self.leg_joins(now, offer),
+            LineEvent::Up | LineEvent::Down(_) => {}
         }
     }
 
@@ -566,6 +567,20 @@ impl Call {
             MediaEvent::RecordEnded(record, result) => self.record_ended(record, result),
             MediaEvent::EchoRefused => self.echo_refused(leg),
         }
+    }
+
+    /// Somebody calls the session of this call.
+    fn leg_joins(&mut self, now: Moment, offer: Offer) {
+        let id = offer.leg;
+        let live = self.legs.iter().filter(|leg| leg.state != LegState::Gone).count();
+        if self.is_ending() || live >= self.limits.legs_max || self.leg(id).is_some() {
+            let cause = Cause::NoCircuit;
+            return self.line_command(LineCommand::Release { leg: id, cause });
+        }
+        let state = LegState::Offered { alerted: true };
+        self.legs.push(Leg::new(id, Purpose::Joined, state, String::new(), now.instant));
+        self.line_command(LineCommand::Alert { leg: id, early_media: false });
+        self.leg_event(id, LegEvent::Offered(Box::new(offer)));
     }
 
     fn leg_alerting(&mut self, id: LegId, early_media: bool) {
@@ -589,7 +604,7 @@ impl Call {
                     self.leg_event(id, LegEvent::EarlyMedia);
                 }
             }
-            Purpose::First | Purpose::Paged(_) => {}
+            Purpose::First | Purpose::Joined | Purpose::Paged(_) => {}
         }
         self.hear_anew(id);
     }
@@ -614,6 +629,7 @@ impl Call {
                 self.report_target(action, id, LegEvent::Answered(supervision));
                 self.target_answered(now, action, id);
             }
+            Purpose::Joined => self.finish_answers(id),
             Purpose::Paged(action) => self.paged_answered(now, action, id),
             Purpose::Own(action) => {
                 self.leg_event(id, LegEvent::Answered(supervision));
@@ -643,7 +659,7 @@ impl Call {
             }
             Purpose::Paged(action) => self.paged_released(now, action, id, cause),
             Purpose::First if is_told => {}
-            Purpose::First => {
+            Purpose::First | Purpose::Joined => {
                 self.leg_event(id, LegEvent::Released(cause));
             }
             Purpose::Own(action) => {

@@ -61,10 +61,10 @@ impl Call {
     pub(crate) fn leg_signalled(&mut self, id: LegId, signal: Box<FarSignal>) {
         let Some(leg) = self.leg(id).filter(|leg| leg.state != LegState::Gone) else { return };
         match leg.purpose {
-            Purpose::First | Purpose::Own(_) if !leg.is_told_gone => {
+            Purpose::First | Purpose::Joined | Purpose::Own(_) if !leg.is_told_gone => {
                 self.leg_event(id, LegEvent::Signalled(signal));
             }
-            Purpose::First | Purpose::Own(_) | Purpose::Dialed(_) | Purpose::Paged(_) => {}
+            Purpose::First | Purpose::Joined | Purpose::Own(_) | Purpose::Dialed(_) | Purpose::Paged(_) => {}
         }
     }
 }

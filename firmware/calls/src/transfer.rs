@@ -135,7 +135,7 @@ impl Call {
     // --- The far end is asked.
 
     pub(crate) fn begin_refer(&mut self, now: Moment, id: ActionId, on: LegId, to: Target) {
-        if matches!(to, Target::Queue { .. }) {
+        if matches!(to, Target::Queue { .. } | Target::Session(_)) {
             return self.ended(id, Outcome::Failed(ActionFailure::NotOffered));
         }
         self.refer_by(now, id, on, LineCommand::Refer { leg: on, to });

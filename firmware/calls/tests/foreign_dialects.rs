@@ -64,6 +64,7 @@ fn input_text(input: &FlowInput<'_>) -> String {
             LegEvent::EarlyMedia => format!("leg {leg} early media"),
             LegEvent::Streaming(action) => format!("leg {leg} streaming {action}"),
             LegEvent::Queue(event) => format!("leg {leg} queue {event:?}"),
+            LegEvent::Offered(offer) => format!("leg {leg} offered to {}", offer.to),
             LegEvent::Signalled(signal) => format!("leg {leg} signalled {signal:?}"),
         },
         FlowInput::Fetched(id, Ok(answer)) => format!("fetched {id} {}", answer.status),

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use tipring_model::call::CallFacts;
 use tipring_model::flow::{Action, ActionFailure, LegEvent, Moment, Outcome, Pause, Place, Referred, Target};
-use tipring_model::line::PlaceExtras;
+use tipring_model::line::{ByTrunk, Offer, PlaceExtras};
 use tipring_model::signal::{LegSignal, Remark, RemarkKind, SignalExtras, Takes};
 use tipring_model::{ActionId, CallerId, Cause, DigitSet, Digits, LegId, Number};
 
 use super::message::{CallKind, CallTold, Command, Headers, Told};
-use super::session::{Session, Work};
+use super::session::{Session, Stage, Work};
 
 /// The call with which a session begins has this number; the script counts its own from 1.
 pub(super) const FIRST: u32 = 0;
@@ -104,6 +104,8 @@ impl Party {
 pub(super) struct Parties {
     live: BTreeMap<u32, Party>,
     begun: usize,
+    /// Calls that other sessions of the box have made to this one since it began.
+    joined: u32,
 }
 
 impl Parties {
@@ -175,6 +177,33 @@ impl Session {
         }
     }
 
+    /// Another session of the box calls this one while it runs.
+    fn joined(&mut self, now: Moment, offer: &Offer) {
+        if self.stage != Stage::Running || self.parties.begun >= CALLS_MAX {
+            self.act(Some(offer.leg), Action::Reject(Cause::NoCircuit), Work::Silent);
+            return;
+        }
+        self.parties.joined += 1;
+        // The script counts its own from 1.
+        let call = u32::MAX - self.parties.joined;
+        let mut party = Party::new(Standing::Offered);
+        party.legs.push(offer.leg);
+        party.due = Some(now.instant + UNANSWERED_MAX);
+        self.parties.live.insert(call, party);
+        self.parties.begun += 1;
+        let told = Told::Alerting {
+            call,
+            from: offer.from.number_or_anonymous(),
+            name: offer.from.name.as_deref().unwrap_or(""),
+            to: offer.to.as_str(),
+            from_uri: &offer.origin.from_uri,
+            to_uri: &offer.origin.to_uri,
+            headers: &offer.origin.headers,
+            kind: "pstn",
+        };
+        self.tell(now, told);
+    }
+
     pub(super) fn call_event(&mut self, now: Moment, told: CallTold) {
         self.tell(now, Told::Call(told));
     }
@@ -229,7 +258,8 @@ impl Session {
     }
 
     fn place(&mut self, now: Moment, command: Command) {
-        let Command::Call { call, kind, to, callerid, name, headers, user, password, wait_ms } = command
+        let Command::Call { call, kind, to, callerid, name, headers, user, password, proxy, trunk, wait_ms } =
+            command
         else {
             return;
         };
@@ -245,6 +275,10 @@ impl Session {
         };
         let fits = |text: &str| text.len() <= NAME_BYTES_MAX && !text.contains(char::is_control);
         let headers = self.sendable(headers);
+        if [&proxy, &trunk].into_iter().flatten().any(|text| !fits(text)) {
+            return self.failed(now, call, 404, "Invalid number");
+        }
+        let by_trunk = trunk.map(ByTrunk::Name).or(proxy.map(ByTrunk::Proxy));
         let credentials = user.zip(password).filter(|(user, password)| fits(user) && fits(password));
         let caller_id = CallerId {
             number: Some(Number::new(&callerid)).filter(|number| !number.is_empty()),
@@ -257,7 +291,8 @@ impl Session {
             let extras = PlaceExtras {
                 headers: headers.clone(),
                 credentials: credentials.clone(),
-                auto_answer: false,
+                by_trunk: by_trunk.clone(),
+                ..PlaceExtras::default()
             };
             let place = Place { target, caller_id: caller_id.clone(), ring_max, extras };
             let action = self.act(None, Action::Place(place), Work::Place(call));
@@ -300,7 +335,13 @@ impl Session {
                 }
                 Ok(phones.into_iter().map(|number| Target::Number(number.clone())).collect())
             }
-            CallKind::Conference => Err((503, "Not available")),
+            CallKind::Conference => {
+                let is_id = !to.is_empty() && to.len() <= Number::BYTES_MAX && !to.contains(char::is_control);
+                if !is_id {
+                    return Err((404, "Invalid number"));
+                }
+                Ok(vec![Target::Session(to.to_owned())])
+            }
         }
     }
 
@@ -452,9 +493,20 @@ impl Session {
     // --- What becomes of it.
 
     pub(super) fn leg_event(&mut self, now: Moment, leg: LegId, event: LegEvent) {
-        if let LegEvent::Placed { by, .. } = event {
-            return self.placed(leg, by);
-        }
+        let event = match event {
+            LegEvent::Placed { by, .. } => return self.placed(leg, by),
+            LegEvent::Offered(offer) => return self.joined(now, &offer),
+            event @ (LegEvent::Alerting
+            | LegEvent::EarlyMedia
+            | LegEvent::Answered(_)
+            | LegEvent::Digit(_)
+            | LegEvent::Held(_)
+            | LegEvent::Signalled(_)
+            | LegEvent::Released(_)
+            | LegEvent::Room(_)
+            | LegEvent::Queue(_)
+            | LegEvent::Streaming(_)) => event,
+        };
         let Some(call) = self.parties.of_leg(leg) else { return };
         match event {
             LegEvent::Alerting => {
@@ -483,7 +535,11 @@ impl Session {
             }
             LegEvent::Signalled(signal) => self.signalled(now, call, leg, *signal),
             LegEvent::Released(cause) => self.leg_gone(now, call, leg, cause),
-            LegEvent::Placed { .. } | LegEvent::Room(_) | LegEvent::Queue(_) | LegEvent::Streaming(_) => {}
+            LegEvent::Placed { .. }
+            | LegEvent::Offered(_)
+            | LegEvent::Room(_)
+            | LegEvent::Queue(_)
+            | LegEvent::Streaming(_) => {}
         }
     }
 

@@ -170,7 +170,18 @@ impl Switchboard {
                 (entry.line, entry.call.facts().origin.transferred_by.clone())
             })
         };
-        let departure = self.0.plan.departure(arrived, to);
+        if let Target::Session(id) = to {
+            return self.place_on(self.0.lines.tie(), number, leg, (Number::new(id), from, extras));
+        }
+        let by = extras.by_trunk.take();
+        let departure = match (to, by) {
+            (Target::Sip(address), Some(by)) => {
+                let (departure, host) = self.0.plan.departure_by(&by, address);
+                extras.host = host;
+                departure
+            }
+            (_, _) => self.0.plan.departure(arrived, to),
+        };
         let (lines, number_to) = match departure {
             Departure::Line(line, to) => (vec![line], to),
             Departure::AnyOf(mut lines, to) => {

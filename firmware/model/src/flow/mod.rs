@@ -12,7 +12,7 @@ pub use outcome::*;
 use crate::call::CallFacts;
 use crate::fetch::{DocumentKey, FetchError, HttpRequest, HttpResponse};
 use crate::lamp::Lamp;
-use crate::line::Supervision;
+use crate::line::{Offer, Supervision};
 use crate::signal::FarSignal;
 use crate::{ActionId, Cause, Digit, FetchId, LegId, MessageId};
 
@@ -143,6 +143,8 @@ pub enum LegEvent {
         /// Position of the target in a [`Dial`]; 0 for a [`Place`].
         target: usize,
     },
+    /// Somebody has called the flow's session while it runs: the first event of that leg.
+    Offered(Box<Offer>),
     /// The far end is alerted.
     Alerting,
     /// A leg that the flow placed sends sound before it is answered.
