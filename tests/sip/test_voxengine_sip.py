@@ -321,6 +321,7 @@ def test_a_session_of_a_call_that_the_operator_ends_hears_of_its_end(tipring, pr
 
 LOBBY = """
 VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call, callerid }) => {
+  Logger.write('calls');
   VoxEngine.easyProcess(call, VoxEngine.callConference('%s', callerid, 'Lobby', { 'X-From': callerid }), () => Logger.write('in'));
 });
 """
@@ -398,6 +399,8 @@ def test_sessions_that_call_themselves_or_each_other_come_to_an_end(tipring, pro
         else:
             call._ack_refusal(final)
     until(lambda: not json.loads(box.run("scenario", "ls", "--json").stdout), 20, "every session is over", 0.2)
+    if called == "self":
+        assert [line for session in running(box) for line in log(box, session)] == ["calls", "failed 603"]
 
 
 # ------------------------------------------------------------------ over which trunk

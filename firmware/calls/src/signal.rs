@@ -57,6 +57,13 @@ impl Call {
         true
     }
 
+    /// Nothing is owed any more to the far end that has asked the flow for a transfer.
+    pub(crate) fn referral_over(&mut self, id: LegId) {
+        if let Some(leg) = self.leg_mut(id) {
+            leg.owes_referral = false;
+        }
+    }
+
     /// The far end says something.
     pub(crate) fn leg_signalled(&mut self, id: LegId, signal: Box<FarSignal>) {
         let Some(leg) = self.leg(id).filter(|leg| leg.state != LegState::Gone) else { return };

@@ -60,7 +60,10 @@ impl Call {
 
     /// How a transfer goes.
     pub(crate) fn transferring(&mut self, now: Moment, leg: LegId, stage: TransferStage) {
-        let Some(at) = self.transfers.iter().position(|transfer| transfer.leg == leg) else { return };
+        let Some(at) = self.transfers.iter().position(|transfer| transfer.leg == leg) else {
+            // The flow was asked, and has said how it ended; or it has taken too long.
+            return self.referral_over(leg);
+        };
         match stage {
             TransferStage::Ringing => {
                 let party = self.leg(leg).and_then(|leg| leg.peer);

@@ -7,7 +7,7 @@ use tipring_calls::CallInput;
 use tipring_model::flow::{
     Action, ActionFailure, Dial, DialOrder, LegEvent, Outcome, Place, Referred, Target,
 };
-use tipring_model::line::{LineCommand, LineEvent, Offer, PlaceExtras, ReferReply, Referral};
+use tipring_model::line::{LineCommand, LineEvent, Offer, PlaceExtras, ReferReply, Referral, TransferStage};
 use tipring_model::signal::{FarSignal, LegSignal, Remark, RemarkKind, SignalExtras, Takes};
 use tipring_model::{CallerId, Cause, LegId, LineId, Number};
 use tipring_testkit::Clock;
@@ -135,6 +135,17 @@ fn a_flow_is_asked_for_a_transfer_in_place_of_the_box() {
     answer(&mut stage, 3, 486);
     answer(&mut stage, 4, 200);
     assert_eq!(stage.said(), [ended(486)], "it is answered once");
+    // The line gives up, and what is asked next goes to the flow again.
+    asks(&mut stage, None);
+    stage.said();
+    let stage_failed = TransferStage::Failed(480);
+    stage.give(CallInput::Line(LineEvent::Transferring { leg: caller(), stage: stage_failed }));
+    answer(&mut stage, 5, 200);
+    assert_eq!(stage.said(), [""; 0], "it is too late");
+    asks(&mut stage, None);
+    assert_eq!(stage.said(), [ended(100)]);
+    answer(&mut stage, 6, 200);
+    stage.said();
     asks(&mut stage, Some(placed(9)));
     assert!(
         stage.said().iter().any(|line| line.starts_with("Transfer")),
