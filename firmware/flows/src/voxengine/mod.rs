@@ -29,6 +29,7 @@ use tipring_model::flow::Flow;
 use tipring_model::settings::{RawSettings, Settings};
 
 use crate::{Dialect, Opened, Program};
+pub use check::check_together;
 pub use settings::Scenario;
 
 /// The dialect's row in the table.

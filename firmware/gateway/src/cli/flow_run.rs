@@ -128,6 +128,10 @@ pub(super) fn run(options: &Options) -> u8 {
         (By::Flow(flow), None) => Rc::clone(&flow.program),
         (By::Flow(_) | By::Name | By::Ending, base) => {
             let mut settings = RawSettings::new();
+            let name = options.file.file_name().and_then(|name| name.to_str());
+            if let Some(name) = name.filter(|_| read.dialect.fields.iter().any(|field| field.key == "name")) {
+                settings.set("name", RawValue::Text(name.to_owned()));
+            }
             match base {
                 None => settings.set("document", RawValue::Bytes(document)),
                 Some(base) => {

@@ -16,26 +16,32 @@ use super::switchboard::{LegEntry, Switchboard, moment, new_call_id};
 const DIALLED_CHARS_MAX: usize = 255;
 
 /// Why a call was not placed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum NotPlaced {
     /// There are as many calls as there may be.
     Full,
+    /// There are as many sessions of scenarios as there may be.
+    SessionsFull,
     /// The daemon is going down.
     Stopping,
     /// There is no flow of that name, or none at all.
     NoFlow,
     /// That is neither a number nor a SIP address.
     Number,
+    /// The flow has these rules, and none of them was chosen.
+    NoRule(Vec<String>),
 }
 
 impl NotPlaced {
     /// The code of the message catalogue.
-    pub(super) const fn code(self) -> &'static str {
+    pub(super) const fn code(&self) -> &'static str {
         match self {
             Self::Full => "TR-CALL-LIMIT",
+            Self::SessionsFull => "TR-SCRIPT-START",
             Self::Stopping => "TR-DAEMON-STOPPING",
             Self::NoFlow => "TR-CALL-NO-FLOW",
             Self::Number => "TR-CALL-NUMBER",
+            Self::NoRule(_) => "TR-SCRIPT-RULE",
         }
     }
 }
