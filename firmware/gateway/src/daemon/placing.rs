@@ -267,10 +267,21 @@ mod tests {
         for (cause, usually, in_emergency) in [
             (Cause::NoCircuit, true, true),
             (Cause::NetworkOutOfOrder, true, true),
+            (Cause::TemporaryFailure, true, true),
+            (Cause::DestinationOutOfOrder, true, true),
+            (Cause::RecoveryOnTimer, true, true),
+            (Cause::NotAllowed, true, true),
             (Cause::Unallocated, false, true),
             (Cause::Rejected, false, true),
+            (Cause::NoUserResponse, false, true),
+            (Cause::NoAnswer, false, true),
+            (Cause::InvalidNumber, false, true),
+            (Cause::Incompatible, false, true),
+            (Cause::Unspecified, false, true),
             (Cause::Busy, false, false),
             (Cause::Cancelled, false, false),
+            (Cause::AnsweredElsewhere, false, false),
+            (Cause::NormalClearing, false, false),
         ] {
             assert_eq!(may_do_better(cause, false), usually, "{cause}");
             assert_eq!(may_do_better(cause, true), in_emergency, "{cause}");
