@@ -105,7 +105,7 @@ fn sip() -> Result<String> {
     run::simulators()?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // Most of them wait most of the time.
-    let at_once = (cores + cores.div_ceil(2)).to_string();
+    let at_once = (2 * cores).to_string();
     let beside = pytest(&daemon, &["-m", "not load", "--numprocesses", &at_once])?;
     let alone = pytest(&daemon, &["-m", "load"])?;
     Ok(format!("{at_once} at a time: {beside}; one by one: {alone}"))
