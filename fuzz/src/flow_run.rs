@@ -165,6 +165,7 @@ fn drain(
                 *ended = true;
             }
             FlowOutput::Keep { .. }
+            | FlowOutput::Suspend(..)
             | FlowOutput::Lamp { .. }
             | FlowOutput::Cancel(_)
             | FlowOutput::Reply(..)

@@ -76,6 +76,15 @@ pub enum Command {
         /// Which.
         play: PlayId,
     },
+    /// Lets one playing stand still, silent, or go on from where it stood.
+    SuspendPlay {
+        /// The leg.
+        leg: LegId,
+        /// Which.
+        play: PlayId,
+        /// Whether to stand still.
+        still: bool,
+    },
     /// Sends digits to the leg's far end, after whatever it plays already: as named
     /// events if negotiated, as sound otherwise. Ends with [`Event::Played`].
     SendDigits {

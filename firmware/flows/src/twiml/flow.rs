@@ -495,6 +495,7 @@ impl TwimlFlow {
             | LegEvent::Alerting
             | LegEvent::EarlyMedia
             | LegEvent::Digit(_)
+            | LegEvent::Playing(..)
             | LegEvent::Streaming(_) => {}
         }
     }

@@ -87,6 +87,7 @@ impl TwimlFlow {
             | LegEvent::Room(_)
             | LegEvent::Queue(_)
             | LegEvent::EarlyMedia
+            | LegEvent::Playing(..)
             | LegEvent::Streaming(_) => {}
         }
     }

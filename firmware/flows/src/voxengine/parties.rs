@@ -58,6 +58,8 @@ pub(super) struct Party {
     /// Sound passes before the answer.
     pub(super) is_early: bool,
     pub(super) wants_keys: bool,
+    /// Its far end has put it on hold.
+    pub(super) is_held: bool,
     is_ringing: bool,
     due: Option<Instant>,
     /// The most telling of what kept its telephones from answering.
@@ -78,6 +80,7 @@ impl Party {
             placing: Vec::new(),
             is_early: false,
             wants_keys: false,
+            is_held: false,
             is_ringing: false,
             due: None,
             refused: None,
@@ -339,7 +342,10 @@ impl Session {
         }
     }
 
-    pub(super) fn release_all(&mut self) {
+    /// Every call is let go, and what plays or records besides is over.
+    pub(super) fn release_all(&mut self, now: Moment) {
+        self.stop_tapes(now);
+        self.stop_players();
         let calls: Vec<u32> = self.parties.live.keys().copied().collect();
         for call in calls {
             self.hang_up(call);
@@ -416,6 +422,9 @@ impl Session {
         if let LegEvent::Placed { by, .. } = event {
             return self.placed(leg, by);
         }
+        if let LegEvent::Playing(action, length) = event {
+            return self.playing(now, action, length);
+        }
         let Some(call) = self.parties.of_leg(leg) else { return };
         match event {
             LegEvent::Alerting => {
@@ -438,18 +447,38 @@ impl Session {
                 }
             }
             LegEvent::Held(held) => {
+                if let Some(party) = self.parties.get_mut(call) {
+                    party.is_held = held;
+                }
                 self.call_event(now, CallTold::new(call, if held { "hold" } else { "unhold" }));
             }
             LegEvent::Released(cause) => self.leg_gone(now, call, leg, cause),
-            LegEvent::Placed { .. } | LegEvent::Room(_) | LegEvent::Queue(_) | LegEvent::Streaming(_) => {}
+            LegEvent::Placed { .. }
+            | LegEvent::Playing(..)
+            | LegEvent::Room(_)
+            | LegEvent::Queue(_)
+            | LegEvent::Streaming(_) => {}
         }
     }
 
     fn placed(&mut self, leg: LegId, by: ActionId) {
-        if let Some(Work::Place(call)) = self.works.get(&by).copied()
-            && let Some(party) = self.parties.get_mut(call)
-        {
-            party.legs.push(leg);
+        match self.works.get(&by).copied() {
+            Some(Work::Place(call)) => {
+                if let Some(party) = self.parties.get_mut(call) {
+                    party.legs.push(leg);
+                }
+            }
+            Some(Work::Player(player)) => self.player_stands(player, leg),
+            Some(Work::Recorder(recorder)) => self.recorder_stands(recorder, leg),
+            Some(
+                Work::Answer(_)
+                | Work::Play { .. }
+                | Work::Record(_)
+                | Work::Digits(_)
+                | Work::Refer(_)
+                | Work::Silent,
+            )
+            | None => {}
         }
     }
 
@@ -498,8 +527,15 @@ impl Session {
     fn gone(&mut self, now: Moment, call: u32, cause: Cause) {
         let Some(party) = self.parties.live.remove(&call) else { return };
         self.call_lost(call);
+        self.tell_gone(now, call, party.standing, cause);
+        if !self.parties.has_live() {
+            self.stop_tapes(now);
+        }
+    }
+
+    fn tell_gone(&mut self, now: Moment, call: u32, standing: Standing, cause: Cause) {
         let (code, reason) = words(cause);
-        if party.standing == Standing::Placed {
+        if standing == Standing::Placed {
             return self.failed(now, call, code, reason);
         }
         let code = if cause == Cause::NormalClearing { 200 } else { code };
@@ -552,6 +588,8 @@ impl Session {
             Work::Refer(call) => self.referred(now, call, &outcome),
             Work::Play { player, call } => self.played(now, (player, call), id, &outcome),
             Work::Record(recorder) => self.recorded(now, recorder, &outcome),
+            Work::Player(player) => self.player_lost(now, player, &outcome),
+            Work::Recorder(recorder) => self.recorder_lost(now, recorder, &outcome),
             Work::Silent => self.sound_ended(id),
         }
     }

@@ -461,6 +461,7 @@ impl Simulation<'_> {
                 self.after(detect.length_max, Coming::Heard(action));
             }
             CallOutput::StopStream(action) => self.after(Duration::ZERO, Coming::Streamed(action)),
+            CallOutput::Booth(..) => {}
             CallOutput::Echo(_, on) => self.tell("echo", if on { "on" } else { "off" }),
             CallOutput::Lamp { name, shows, .. } => self.tell("lamp", &format!("{name} {}", shows.as_str())),
             CallOutput::Keep { name, value } => {
@@ -607,6 +608,7 @@ impl Simulation<'_> {
                     PromptSource::Mailbox { mailbox, .. } => (format!("a message for {mailbox}"), PLAYS),
                 };
                 self.tell("play", &text);
+                self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::PlayBegan(play, Some(length))));
                 let wait = length.saturating_mul(loops.min(1_000));
                 self.after(wait, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
             }
@@ -618,7 +620,7 @@ impl Simulation<'_> {
                 self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
             }
             MediaCommand::Record { spec, .. } => self.tell("record", &spec.tag),
-            MediaCommand::Listen => {}
+            MediaCommand::Listen | MediaCommand::Suspend(..) => {}
             MediaCommand::StopRecord(record) => self.stop_record(leg, record),
             MediaCommand::SendDigits { play, digits } => {
                 self.tell("send", &digits.to_string());

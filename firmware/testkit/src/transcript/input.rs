@@ -163,6 +163,11 @@ fn leg(words: &[&str]) -> Input {
         "released" => LegEvent::Released(cause(word(words, 1))),
         "early-media" => LegEvent::EarlyMedia,
         "streaming" => LegEvent::Streaming(ActionId(number(word(words, 1)))),
+        // `playing 3 [1500ms]`.
+        "playing" => {
+            let length = words.get(2).map(|length| milliseconds(length));
+            LegEvent::Playing(ActionId(number(word(words, 1))), length)
+        }
         other => panic!("not a leg event: {other}"),
     };
     Input::Leg(named.unwrap_or(LEG), event)
