@@ -1,4 +1,4 @@
-"""What VoxEngine scenarios do with sound: recorders that mix, players in conferences, players that stand still, a call that hears itself."""
+"""What VoxEngine scenarios do with sound: recorders that mix, players in conferences, players that stand still, a call that hears itself, how keys came."""
 import numpy as np
 
 import audio
@@ -217,3 +217,33 @@ def test_a_call_that_is_sent_to_itself_hears_itself(tipring, provider, tmp_path)
     hears(call, words[4000:], "its own words")
     call.hang_up()
     assert box.cdr(1)["label"] == "script_end"
+
+
+TONES = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  call.addEventListener(CallEvents.ToneReceived, (e) => {
+    Logger.write(e.tone + ' ' + e.type);
+    if (e.tone === '3') call.handleTones(true, DTMFType.SIP_INFO);
+  });
+  call.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+  call.handleTones(true);
+  call.answer();
+});
+"""
+
+
+def test_a_key_says_how_it_came(tipring, provider, tmp_path):
+    """Shows: keys as sound, by SIP INFO and as named events have types 2, 3 and 1; then those of SIP INFO alone are told."""
+    box = tipring(scenario(tmp_path, TONES))
+    call = provider.call(box, "100").answered()
+    call.rtp.say(audio.dtmf("1"))
+    [session] = until(lambda: list(running(box)), what="the session")
+    until(lambda: log(box, session) == ["1 2"], what="a key as sound")
+    call.info("2")
+    until(lambda: log(box, session)[1:] == ["2 3"], what="a key by SIP INFO")
+    call.rtp.press("3")
+    until(lambda: log(box, session)[2:] == ["3 1"], what="a named event")
+    call.rtp.press("4")
+    call.info("5")
+    until(lambda: log(box, session)[3:] == ["5 3"], what="SIP INFO alone")
+    call.hang_up()

@@ -7,7 +7,7 @@ use tipring_model::call::{CallFacts, Cdr, EndedBy};
 use tipring_model::fetch::FetchError;
 use tipring_model::flow::{Booth, Flow, FlowInput, FlowOutput, LegEvent, Moment, Outcome, Step, Target};
 use tipring_model::line::{LineCommand, LineEvent, PlaceExtras, Supervision};
-use tipring_model::{ActionId, CallerId, Cause, Digit, FetchId, LegId, PlayId, RecordId};
+use tipring_model::{ActionId, CallerId, Cause, Digit, DigitPath, FetchId, LegId, PlayId, RecordId};
 
 use crate::actions::{Running, Work};
 use crate::contract::{CallInput, CallOutput, Limits, MediaCommand, MediaEvent, Request};
@@ -567,7 +567,7 @@ impl Call {
         match event {
             LineEvent::Alerting { leg, early_media } => self.leg_alerting(leg, early_media),
             LineEvent::Answered { leg, supervision, .. } => self.leg_answered(now, leg, supervision),
-            LineEvent::Digit { leg, digit } => self.digit(now, leg, digit),
+            LineEvent::Digit { leg, digit } => self.digit(now, leg, (digit, DigitPath::Signalled)),
             LineEvent::Refer { leg, referral } => self.refer_asked(now, leg, referral),
             LineEvent::Transferring { leg, stage } => self.transferring(now, leg, stage),
             LineEvent::Replaced { leg, by } => self.replaced(now, leg, &by),
@@ -580,7 +580,7 @@ impl Call {
 
     fn media_event(&mut self, now: Moment, leg: LegId, event: MediaEvent) {
         match event {
-            MediaEvent::Digit(digit) => self.digit(now, leg, digit),
+            MediaEvent::Digit(digit, how) => self.digit(now, leg, (digit, how)),
             MediaEvent::PlayBegan(play, length) => self.play_began(leg, play, length),
             MediaEvent::PlayEnded(play, result) => self.play_ended(now, leg, play, result),
             MediaEvent::RecordEnded(record, result) => self.record_ended(record, result),
@@ -677,7 +677,7 @@ impl Call {
         self.actions_leg_gone(now, id);
     }
 
-    fn digit(&mut self, now: Moment, id: LegId, digit: Digit) {
+    fn digit(&mut self, now: Moment, id: LegId, (digit, how): (Digit, DigitPath)) {
         if self.leg(id).is_none_or(|leg| leg.state == LegState::Gone) {
             return;
         }
@@ -689,7 +689,7 @@ impl Call {
         if leg.peer.is_none() {
             leg.keep_digit(digit);
         }
-        self.leg_event(id, LegEvent::Digit(digit));
+        self.leg_event(id, LegEvent::Digit(digit, how));
     }
 
     pub(crate) fn work_of(&mut self, id: ActionId) -> Option<&mut Work> {

@@ -11,7 +11,9 @@ use tipring_model::flow::{
 use tipring_model::lamp::Lamp;
 use tipring_model::line::{LineCommand, LineEvent, PlaceExtras};
 use tipring_model::prompt::PromptSource;
-use tipring_model::{ActionId, CallerId, Digit, Digits, FetchId, LegId, MessageId, PlayId, RecordId};
+use tipring_model::{
+    ActionId, CallerId, Digit, DigitPath, Digits, FetchId, LegId, MessageId, PlayId, RecordId,
+};
 
 use crate::exchange::{ExchangeEvent, ExchangeRequest, Seat};
 use crate::features::mailbox::{MailboxReply, MailboxRequest};
@@ -85,7 +87,7 @@ pub enum Request {
 #[derive(Clone, PartialEq, Debug)]
 pub enum MediaEvent {
     /// A digit, in the audio or as an RFC 4733 event.
-    Digit(Digit),
+    Digit(Digit, DigitPath),
     /// The engine has been given a [`MediaCommand::Play`], and how long its source is once through,
     /// if that is known. At most one each.
     PlayBegan(PlayId, Option<Duration>),

@@ -19,7 +19,7 @@ use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEven
 use tipring_model::call::{CallFacts, Direction, Origin};
 use tipring_model::flow::{Flow, FlowInput, FlowOutput, LegEvent, Message, Moment, Recorded};
 use tipring_model::line::{LineCommand, LineEvent, Supervision};
-use tipring_model::{CallerId, Cause, Digit, LegId, LineId, MessageId, Number, PlayId, RecordId};
+use tipring_model::{CallerId, Cause, Digit, DigitPath, LegId, LineId, MessageId, Number, PlayId, RecordId};
 use tipring_testkit::Clock;
 use tipring_testkit::transcript::{CALL, Input, LEG, outcome_text, parse_output, write_output};
 
@@ -57,7 +57,7 @@ fn input_text(input: &FlowInput<'_>) -> String {
             LegEvent::Placed { by, .. } => format!("leg {leg} placed by={by}"),
             LegEvent::Alerting => format!("leg {leg} alerting"),
             LegEvent::Answered(_) => format!("leg {leg} answered"),
-            LegEvent::Digit(digit) => format!("leg {leg} digit {digit}"),
+            LegEvent::Digit(digit, _) => format!("leg {leg} digit {digit}"),
             LegEvent::Released(cause) => format!("leg {leg} released {cause}"),
             LegEvent::Room(event) => format!("leg {leg} room {event:?}"),
             LegEvent::Held(held) => format!("leg {leg} held {held}"),
@@ -154,7 +154,7 @@ impl Stage {
                 let cause = Cause::from_name(words[2]).unwrap();
                 self.give(CallInput::Line(LineEvent::Released { leg: leg(1), cause, status: None }));
             }
-            "digit" => self.give(CallInput::Media(leg(1), MediaEvent::Digit(digit(2)))),
+            "digit" => self.give(CallInput::Media(leg(1), MediaEvent::Digit(digit(2), DigitPath::Rfc4733))),
             "played" => self.give(CallInput::Media(leg(1), MediaEvent::PlayEnded(PlayId(number(2)), Ok(())))),
             "recorded" => {
                 let recorded = Recorded {

@@ -28,7 +28,8 @@ use tipring_model::line::{
 };
 use tipring_model::prompt::{Prompt, PromptSource};
 use tipring_model::{
-    ActionId, CallerId, Cause, Digit, DigitSet, Digits, FetchId, LegId, LineId, Number, PlayId, RecordId,
+    ActionId, CallerId, Cause, Digit, DigitPath, DigitSet, Digits, FetchId, LegId, LineId, Number, PlayId,
+    RecordId,
 };
 use tipring_testkit::Clock;
 use tipring_testkit::random::Random;
@@ -441,7 +442,7 @@ impl World {
             }
             (4 | 5, Some(leg)) => {
                 let digit = Digit::ALL[random.below(12)];
-                self.give(CallInput::Media(leg, MediaEvent::Digit(digit)));
+                self.give(CallInput::Media(leg, MediaEvent::Digit(digit, DigitPath::InBand)));
             }
             (6 | 7, _) if !self.plays.is_empty() => {
                 let failed = random.below(5) == 0;

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use rtrb::{Consumer, Producer};
-use tipring_model::{Digit, Digits, LegId, PlayId, RecordId};
+use tipring_model::{Digit, DigitPath, Digits, LegId, PlayId, RecordId};
 
 use crate::{
     dsp::tone::ToneSpec,
@@ -183,15 +183,6 @@ impl RecordWhat {
     }
 }
 
-/// How a digit was heard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DigitPath {
-    /// As a named event (RFC 4733).
-    Rfc4733,
-    /// As sound.
-    InBand,
-}
-
 /// What the engine has to say.
 pub enum Event {
     /// A key went down. Comes before its [`Event::Digit`], for those who cannot wait.
@@ -200,7 +191,7 @@ pub enum Event {
         leg: LegId,
         /// The key.
         digit: Digit,
-        /// How it was heard.
+        /// How it was heard: as an event or as sound.
         how: DigitPath,
     },
     /// A key was pressed: exactly one for each press, when it is let go.
@@ -209,7 +200,7 @@ pub enum Event {
         leg: LegId,
         /// The key.
         digit: Digit,
-        /// How it was heard.
+        /// How it was heard: as an event or as sound.
         how: DigitPath,
         /// How long it was held.
         duration_ms: u32,

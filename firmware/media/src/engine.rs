@@ -16,10 +16,10 @@ mod wiring;
 use std::{os::fd::BorrowedFd, sync::Arc, time::Instant};
 
 use rtrb::{Consumer, Producer, RingBuffer};
-use tipring_model::{Digit, Digits, LegId, PlayId, RecordId};
+use tipring_model::{Digit, DigitPath, Digits, LegId, PlayId, RecordId};
 
 use crate::{
-    command::{Command, DigitPath, Event, RecordWhat, Refusal, Returned, Spent},
+    command::{Command, Event, RecordWhat, Refusal, Returned, Spent},
     dsp::{
         dtmf_detect::{self, DtmfDetector, Heard},
         resample,

@@ -29,7 +29,7 @@ mod thread;
 mod wake;
 
 pub use booth::booth;
-pub use command::{AttachedLeg, Command, DigitPath, Event, PlaySource, RecordWhat, Refusal, Returned};
+pub use command::{AttachedLeg, Command, Event, PlaySource, RecordWhat, Refusal, Returned};
 pub use dsp::tone::{ToneSegment, ToneSpec};
 pub use endpoint::{Decoded, Endpoint, EventStep, LegStats, Received, RelayFormat, RelayPacket, RelayRead};
 pub use engine::{Counters, Engine, Limits, SLOT_MS};

@@ -16,7 +16,7 @@ use tipring_model::flow::{
 use tipring_model::line::{LineCommand, LineEvent, Supervision};
 use tipring_model::prompt::PromptSource;
 use tipring_model::{
-    ActionId, CallerId, Cause, Digit, FetchId, LegId, LineId, MessageId, Number, PlayId, RecordId,
+    ActionId, CallerId, Cause, Digit, DigitPath, FetchId, LegId, LineId, MessageId, Number, PlayId, RecordId,
 };
 use tipring_testkit::Clock;
 use tipring_testkit::transcript::CALL;
@@ -294,7 +294,7 @@ impl Stage {
     }
 
     pub(crate) fn digit(&mut self, leg: LegId, digit: Digit) {
-        self.give(CallInput::Media(leg, MediaEvent::Digit(digit)));
+        self.give(CallInput::Media(leg, MediaEvent::Digit(digit, DigitPath::Rfc4733)));
     }
 
     /// What plays comes to its end, and what comes after it.

@@ -82,7 +82,7 @@ impl TwimlFlow {
                 self.drop_beside(leg);
                 self.callee_over(now, leg, *cause);
             }
-            LegEvent::Digit(_)
+            LegEvent::Digit(..)
             | LegEvent::Held(_)
             | LegEvent::Room(_)
             | LegEvent::Queue(_)

@@ -229,6 +229,8 @@ pub(super) enum Command {
     Tones {
         call: u32,
         on: bool,
+        /// The vendor's number of a way, 0 for all.
+        kind: String,
     },
     Digits {
         call: u32,

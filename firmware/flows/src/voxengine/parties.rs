@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tipring_model::call::CallFacts;
 use tipring_model::flow::{Action, ActionFailure, LegEvent, Moment, Outcome, Pause, Place, Referred, Target};
 use tipring_model::line::PlaceExtras;
-use tipring_model::{ActionId, CallerId, Cause, DigitSet, Digits, LegId, Number};
+use tipring_model::{ActionId, CallerId, Cause, DigitPath, DigitSet, Digits, LegId, Number};
 
 use super::message::{CallKind, CallTold, Command, Told};
 use super::session::{Session, Work};
@@ -40,6 +40,41 @@ pub(super) enum Standing {
     Connected,
 }
 
+/// Which keys a script hears of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Keys {
+    None,
+    All,
+    /// Those that come in this way.
+    Only(DigitPath),
+}
+
+impl Keys {
+    /// By the vendor's number of a kind; all for any other text.
+    fn of(kind: &str) -> Self {
+        let ways = [DigitPath::Rfc4733, DigitPath::InBand, DigitPath::Signalled];
+        ways.into_iter().find(|how| kind_of(*how) == kind).map_or(Self::All, Self::Only)
+    }
+
+    fn take(self, how: DigitPath) -> bool {
+        self == Self::All || self == Self::Only(how)
+    }
+
+    /// Keys in the sound are listened for.
+    pub(super) fn are_sounds(self) -> bool {
+        self.take(DigitPath::InBand)
+    }
+}
+
+/// The vendor's number for the way in which a key came.
+const fn kind_of(how: DigitPath) -> &'static str {
+    match how {
+        DigitPath::Rfc4733 => "1",
+        DigitPath::InBand => "2",
+        DigitPath::Signalled => "3",
+    }
+}
+
 /// A piece of what `sendDigits` sends.
 #[derive(Clone, PartialEq, Debug)]
 enum Piece {
@@ -57,7 +92,7 @@ pub(super) struct Party {
     placing: Vec<ActionId>,
     /// Sound passes before the answer.
     pub(super) is_early: bool,
-    pub(super) wants_keys: bool,
+    pub(super) keys: Keys,
     /// Its far end has put it on hold.
     pub(super) is_held: bool,
     is_ringing: bool,
@@ -79,7 +114,7 @@ impl Party {
             legs: Vec::new(),
             placing: Vec::new(),
             is_early: false,
-            wants_keys: false,
+            keys: Keys::None,
             is_held: false,
             is_ringing: false,
             due: None,
@@ -187,9 +222,9 @@ impl Session {
             // The box tells a caller by itself that it rings.
             Command::Ring { .. } => {}
             Command::Early { call } => self.early_media(call),
-            Command::Tones { call, on } => {
+            Command::Tones { call, on, kind } => {
                 if let Some(party) = self.parties.get_mut(call) {
-                    party.wants_keys = on;
+                    party.keys = if on { Keys::of(&kind) } else { Keys::None };
                 }
             }
             Command::Digits { call, digits } => self.digits(call, &digits),
@@ -440,10 +475,10 @@ impl Session {
                 }
             }
             LegEvent::Answered(_) => self.connected(now, call, leg),
-            LegEvent::Digit(digit) => {
-                if self.parties.get(call).is_some_and(|party| party.wants_keys) {
-                    let tone = Some(digit.to_string());
-                    self.call_event(now, CallTold { tone, kind: Some("1"), ..CallTold::new(call, "tone") });
+            LegEvent::Digit(digit, how) => {
+                if self.parties.get(call).is_some_and(|party| party.keys.take(how)) {
+                    let (tone, kind) = (Some(digit.to_string()), Some(kind_of(how)));
+                    self.call_event(now, CallTold { tone, kind, ..CallTold::new(call, "tone") });
                 }
             }
             LegEvent::Held(held) => {

@@ -307,7 +307,7 @@ impl Session {
             Heard::Call(from) if from == call => self.parties.is_connected(call).then_some(Done::Echoes),
             Heard::Call(from) => {
                 let (leg, source) = (self.parties.leg(call)?, self.parties.leg(from)?);
-                let keys = self.parties.get(from)?.wants_keys;
+                let keys = self.parties.get(from)?.keys.are_sounds();
                 Some(Done::Hears { leg, from: source, keys })
             }
             Heard::Player(player) => {

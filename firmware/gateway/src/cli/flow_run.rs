@@ -21,7 +21,9 @@ use tipring_model::flow::{Detected, Moment, Recorded, StreamEnd};
 use tipring_model::line::{LineCommand, LineEvent, ReferReply, Supervision};
 use tipring_model::prompt::PromptSource;
 use tipring_model::settings::{Problem, RawSettings, RawValue};
-use tipring_model::{ActionId, CallId, CallerId, Cause, Digit, FetchId, LegId, LineId, Number, RecordId};
+use tipring_model::{
+    ActionId, CallId, CallerId, Cause, Digit, DigitPath, FetchId, LegId, LineId, Number, RecordId,
+};
 
 use super::dialect::{self, By};
 use super::{BAD, BAD_FILE, OK, complain, complain_of, say};
@@ -409,7 +411,7 @@ impl Simulation<'_> {
             Coming::Mailbox(action, reply) => self.give(CallInput::Mailbox(action, reply)),
             Coming::Key(digit) => {
                 self.tell("key", &digit.to_string());
-                self.give(CallInput::Media(LEG, MediaEvent::Digit(digit)));
+                self.give(CallInput::Media(LEG, MediaEvent::Digit(digit, DigitPath::Rfc4733)));
             }
         }
     }

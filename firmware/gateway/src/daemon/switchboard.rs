@@ -392,7 +392,7 @@ impl Switchboard {
     /// Takes an event of the engine.
     pub(crate) fn media_event(&self, event: Event) {
         match event {
-            Event::DigitBegan { leg, digit, .. } => self.leg_media(leg, MediaEvent::Digit(digit)),
+            Event::DigitBegan { leg, digit, how } => self.leg_media(leg, MediaEvent::Digit(digit, how)),
             Event::Played { leg, play, .. } => self.leg_media(leg, MediaEvent::PlayEnded(play, Ok(()))),
             Event::Detached { leg, stats, .. } => self.leg_stats(leg, stats),
             Event::Refused { leg, why, .. } => {
@@ -426,7 +426,7 @@ impl Switchboard {
     }
 
     pub(super) fn leg_media(&self, leg: LegId, event: MediaEvent) {
-        if let MediaEvent::Digit(digit) = &event {
+        if let MediaEvent::Digit(digit, _) = &event {
             self.note_digit(leg, *digit);
             self.stream_digit(leg, *digit);
         }

@@ -13,7 +13,7 @@ use crate::call::CallFacts;
 use crate::fetch::{DocumentKey, FetchError, HttpRequest, HttpResponse};
 use crate::lamp::Lamp;
 use crate::line::Supervision;
-use crate::{ActionId, Cause, Digit, FetchId, LegId, MessageId};
+use crate::{ActionId, Cause, Digit, DigitPath, FetchId, LegId, MessageId};
 
 /// One instant, on both clocks: timers use the first, calendars the second.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -150,8 +150,8 @@ pub enum LegEvent {
     EarlyMedia,
     /// The leg is answered.
     Answered(Supervision),
-    /// A key that no running action took.
-    Digit(Digit),
+    /// A key that no running action took, and how it came.
+    Digit(Digit, DigitPath),
     /// The far end put the leg on hold, or took it back. In a room nobody hears it meanwhile.
     Held(bool),
     /// The leg is gone.

@@ -119,9 +119,9 @@
     sendMediaTo(unit) { box.route({ call: this.#id }, box.unit(unit), true); }
     stopMediaTo(unit) { box.route({ call: this.#id }, box.unit(unit), false); }
 
-    handleTones(flag) {
+    handleTones(flag, kind) {
       this.#tones = box.flag(flag, true);
-      this.#command('tones', { on: this.#tones });
+      this.#command('tones', { on: this.#tones, kind: String(kind ?? '0').slice(0, 8) });
     }
     sendDigits(digits) {
       const keys = String(digits);
