@@ -103,6 +103,9 @@ recorder.addEventListener(RecorderEvents.Stopped, (e) => { Logger.write([e.name,
 conference.sendMediaTo(recorder);
 const calls = ['201', '202', '203'].map((number) => VoxEngine.callUser(number, '100'));
 for (const call of calls) call.addEventListener(CallEvents.Connected, () => VoxEngine.sendMediaBetween(call, conference));
+for (const name of ['EndpointAdded', 'EndpointRemoved']) {
+  conference.addEventListener(ConferenceEvents[name], (e) => Logger.write(name + ' ' + e.endpoint.getCall().number() + ' of ' + conference.getList().length));
+}
 let player;
 VoxEngine.addEventListener(AppEvents.HttpRequest, (e) => {
   if (e.content === 'play') {
@@ -126,6 +129,7 @@ def test_a_player_is_heard_in_a_conference_and_its_recording_goes_on(tipring, se
     calls = [one.expect_call() for one in desks]
     for call in calls:
         call.ring().answer()
+        until(lambda: len(log(box, session)) == calls.index(call) + 1, what="it is in the conference")
     words = [audio.voice(1.5, seed=seed) for seed in (112, 113)]
     calls[0].rtp.say(words[0])
     for other in calls[1:]:
@@ -133,6 +137,7 @@ def test_a_player_is_heard_in_a_conference_and_its_recording_goes_on(tipring, se
     assert send(box, session, "play") == "play"
     for call in calls:
         hears(call, notice[1000:], "the file is heard in the conference")
+    until(lambda: "Player.PlaybackFinished" in log(box, session), what="the file is over")
     calls[0].hang_up()
     calls[1].rtp.say(words[1])
     hears(calls[2], words[1][4000:], "the second is heard after the first has left")
@@ -140,7 +145,9 @@ def test_a_player_is_heard_in_a_conference_and_its_recording_goes_on(tipring, se
         call.hang_up()
     until(lambda: any("Recorder.Stopped" in line for line in log(box, session)), what="the recording ends with the last call")
     lines = log(box, session)
-    assert lines[:2] == ["Player.Started 1.5", "Player.PlaybackFinished"], lines
+    assert [line for line in lines if "Player" in line] == ["Player.Started 1.5", "Player.PlaybackFinished"], lines
+    assert sorted(line for line in lines if "Added" in line) == [f"EndpointAdded {201 + n} of {n + 1}" for n in range(3)], lines
+    assert lines.index("EndpointRemoved 201 of 2") > lines.index("Player.PlaybackFinished"), lines
     [file] = box.recordings()
     sound = audio.read_wav(file)[0]
     for part in (words[0], notice, words[1]):

@@ -77,6 +77,9 @@ pub(super) enum Told<'a> {
         event: &'static str,
         error: Option<&'static str>,
         code: u16,
+        /// An endpoint, and what it does there.
+        call: Option<u32>,
+        direction: Option<&'static str>,
     },
     Fetched(Fetched),
     Stored {

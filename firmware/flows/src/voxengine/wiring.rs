@@ -55,6 +55,16 @@ pub(super) struct Wiring {
     plays_into: BTreeMap<u32, u32>,
     /// In which it is.
     inside: BTreeMap<u32, (u32, ActionId)>,
+    /// Calls that the script knows to be in a conference.
+    endpoints: BTreeMap<u32, Endpoint>,
+}
+
+/// A call in a conference.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Endpoint {
+    conference: u32,
+    speaks: bool,
+    hears: bool,
 }
 
 impl Wiring {
@@ -174,7 +184,7 @@ impl Session {
             list.push(conference);
             ("started", None, 0)
         };
-        self.tell(now, Told::Conference { conference, event, error, code });
+        self.conference_event(now, conference, event, (error, code));
     }
 
     fn stop_conference(&mut self, now: Moment, conference: u32) {
@@ -186,7 +196,71 @@ impl Session {
         self.wiring.speaks.retain(|_, into| *into != conference);
         self.wiring.plays_into.retain(|_, into| *into != conference);
         self.tapes_lose(Unit::Conference(conference));
-        self.tell(now, Told::Conference { conference, event: "stopped", error: None, code: 0 });
+        let inside: Vec<u32> = self
+            .wiring
+            .endpoints
+            .iter()
+            .filter(|(_, endpoint)| endpoint.conference == conference)
+            .map(|(call, _)| *call)
+            .collect();
+        for call in inside {
+            self.endpoint(now, call, None);
+        }
+        self.conference_event(now, conference, "stopped", (None, 0));
+    }
+
+    fn conference_event(
+        &mut self,
+        now: Moment,
+        conference: u32,
+        event: &'static str,
+        (error, code): (Option<&'static str>, u16),
+    ) {
+        self.tell(now, Told::Conference { conference, event, error, code, call: None, direction: None });
+    }
+
+    /// Tells of calls that have come into conferences, do something else there, or have left.
+    fn settle_endpoints(&mut self, now: Moment) {
+        let mut calls: Vec<u32> =
+            self.wiring.endpoints.keys().chain(self.wiring.done.keys()).copied().collect();
+        calls.sort_unstable();
+        calls.dedup();
+        for call in calls {
+            let done = self.wiring.done.get(&call).map(|(done, _)| *done);
+            let endpoint = match done {
+                Some(Done::Meets { conference, speaks, hears }) => {
+                    Some(Endpoint { conference, speaks, hears })
+                }
+                Some(Done::Echoes | Done::Hears { .. } | Done::Plays(_)) | None => None,
+            };
+            self.endpoint(now, call, endpoint);
+        }
+    }
+
+    fn endpoint(&mut self, now: Moment, call: u32, is: Option<Endpoint>) {
+        let was = self.wiring.endpoints.get(&call).copied();
+        if was == is {
+            return;
+        }
+        let moves = was.map(|was| was.conference) != is.map(|is| is.conference);
+        if let Some(was) = was.filter(|_| moves) {
+            self.wiring.endpoints.remove(&call);
+            self.tell_endpoint(now, call, "removed", was);
+        }
+        if let Some(is) = is {
+            self.wiring.endpoints.insert(call, is);
+            self.tell_endpoint(now, call, if moves { "added" } else { "updated" }, is);
+        }
+    }
+
+    fn tell_endpoint(&mut self, now: Moment, call: u32, event: &'static str, endpoint: Endpoint) {
+        let direction = Some(match (endpoint.speaks, endpoint.hears) {
+            (true, true) => "BOTH",
+            (true, false) => "SEND",
+            (false, _) => "RECEIVE",
+        });
+        let (conference, call) = (endpoint.conference, Some(call));
+        self.tell(now, Told::Conference { conference, event, error: None, code: 0, call, direction });
     }
 
     /// A call is over.
@@ -259,6 +333,7 @@ impl Session {
         for (call, wanted) in begins {
             self.begin_sound(call, wanted);
         }
+        self.settle_endpoints(now);
         self.settle_conferences();
         self.settle_recorders(now);
         // Whoever hears a player hears it from its beginning.

@@ -185,12 +185,33 @@
 
   let unitOfConference;
   const conferences = new Map();
+  // A call in a conference.
+  class Endpoint {
+    #call;
+    #direction;
+    constructor(call, direction) {
+      this.#call = call;
+      this.#direction = direction;
+      Object.freeze(this);
+    }
+    id() { return this.#call.id(); }
+    getCall() { return this.#call; }
+    getDirection() { return this.#direction; }
+    getMode() { return 'MIX'; }
+    setDisplayName() { box.log('setDisplayName has no effect: nobody is shown it'); }
+    manageEndpoint() { throw box.absent('Endpoint.manageEndpoint'); }
+    static {
+      box.endpointTurns = (endpoint, direction) => { endpoint.#direction = direction; };
+    }
+  }
+  Object.freeze(Endpoint.prototype);
   class Conference {
     #id;
+    #endpoints = new Map();
     #listeners = new box.Listeners(Object.values(ConferenceEvents), []);
     constructor() {
       this.#id = box.id();
-      conferences.set(this.#id, (name, fields) => this.#raise(name, fields));
+      conferences.set(this.#id, (m) => this.#event(m));
       box.send(box.plain({ t: 'conference', conference: this.#id }));
       Object.freeze(this);
     }
@@ -199,8 +220,8 @@
       if (!conferences.has(this.#id)) return;
       box.send(box.plain({ t: 'stop_conference', conference: this.#id }));
     }
-    getList() { return []; }
-    get() { return null; }
+    getList() { return [...this.#endpoints.values()]; }
+    get(id) { return this.getList().find((one) => one.id() === String(id)) || null; }
     add() {
       box.after(() => this.#raise(ConferenceEvents.ConferenceError, {
         error: 'add is for video conferences', code: 102,
@@ -212,6 +233,31 @@
     addEventListener(event, listener) { this.#listeners.add(event, listener); }
     removeEventListener(event, listener) { this.#listeners.remove(event, listener); }
     #raise(name, fields) { this.#listeners.raise(name, { name, conference: this, ...fields }); }
+    #endpoint(name, m, endpoint) {
+      if (!endpoint) return;
+      this.#raise(name, { endpointId: endpoint.id(), endpoint, mode: 'MIX', direction: m.direction });
+    }
+    #event(m) {
+      const endpoint = this.#endpoints.get(m.call);
+      switch (m.event) {
+        case 'started': return this.#raise(ConferenceEvents.Started, {});
+        case 'stopped': return this.#raise(ConferenceEvents.Stopped, {});
+        case 'error': return this.#raise(ConferenceEvents.ConferenceError, { error: m.error, code: m.code });
+        case 'added': {
+          const call = box.calls.get(m.call);
+          if (!call) return undefined;
+          this.#endpoints.set(m.call, new Endpoint(call, m.direction));
+          return this.#endpoint(ConferenceEvents.EndpointAdded, m, this.#endpoints.get(m.call));
+        }
+        case 'updated':
+          if (endpoint) box.endpointTurns(endpoint, m.direction);
+          return this.#endpoint(ConferenceEvents.EndpointUpdated, m, endpoint);
+        case 'removed':
+          this.#endpoints.delete(m.call);
+          return this.#endpoint(ConferenceEvents.EndpointRemoved, m, endpoint);
+        default: return undefined;
+      }
+    }
     static {
       unitOfConference = (value) => (typeof value === 'object' && value !== null && #id in value ? { conference: value.#id } : null);
     }
@@ -220,13 +266,8 @@
   box.conferenceMembers = Object.getOwnPropertyNames(Conference.prototype);
   box.conferenceEvent = (m) => {
     const told = conferences.get(m.conference);
-    if (!told) return;
-    if (m.event === 'started') told(ConferenceEvents.Started, {});
-    if (m.event === 'stopped') {
-      conferences.delete(m.conference);
-      told(ConferenceEvents.Stopped, {});
-    }
-    if (m.event === 'error') told(ConferenceEvents.ConferenceError, { error: m.error, code: m.code });
+    if (m.event === 'stopped') conferences.delete(m.conference);
+    if (told) told(m);
   };
   box.createConference = () => {
     box.needs('conference', 'createConference');
