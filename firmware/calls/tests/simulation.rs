@@ -19,8 +19,8 @@ use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEven
 use tipring_model::call::{CallFacts, Direction, EndedBy, Origin};
 use tipring_model::fetch::{FetchError, HttpRequest, Method};
 use tipring_model::flow::{
-    Action, ActionFailure, Announcement, Collect, Conference, Dial, DialOrder, DialTarget, Enqueue, Flow,
-    FlowInput, FlowOutput, Hear, LegEvent, Mailbox, MailboxPurpose, Moment, Page, Pause, PickUp, Place,
+    Action, ActionFailure, Announcement, Booth, Collect, Conference, Dial, DialOrder, DialTarget, Enqueue,
+    Flow, FlowInput, FlowOutput, Hear, LegEvent, Mailbox, MailboxPurpose, Moment, Page, Pause, PickUp, Place,
     Places, Record, Recorded, Ringback, Sides, Target,
 };
 use tipring_model::line::{
@@ -28,7 +28,8 @@ use tipring_model::line::{
 };
 use tipring_model::prompt::{Prompt, PromptSource};
 use tipring_model::{
-    ActionId, CallerId, Cause, Digit, DigitSet, Digits, FetchId, LegId, LineId, Number, PlayId, RecordId,
+    ActionId, CallerId, Cause, Digit, DigitPath, DigitSet, Digits, FetchId, LegId, LineId, Number, PlayId,
+    RecordId,
 };
 use tipring_testkit::Clock;
 use tipring_testkit::random::Random;
@@ -73,7 +74,7 @@ impl Whim {
         let short = Duration::from_millis(self.random.next() % 4_000);
         let keys = [DigitSet::NONE, DigitSet::ALL, DigitSet::of("#")][self.random.below(3)];
         let prompt = Prompt { barge_in: keys, ..Prompt::once(PromptSource::Library("p".to_owned())) };
-        match self.random.below(21) {
+        match self.random.below(25) {
             0 | 1 => Action::Answer,
             2 => Action::Prompt(prompt),
             3 | 4 => Action::Collect(Collect {
@@ -139,6 +140,11 @@ impl Whim {
             13 => Action::Accept,
             14 => Action::Echo(short),
             18 => Action::Refer(self.target()),
+            19 | 20 => Action::Booth(Booth { wide: self.random.below(2) == 0 }),
+            21 | 22 => {
+                let some = self.random.below(4);
+                Action::Mix(self.legs.iter().skip(some).step_by(1 + some).copied().collect())
+            }
             _ => Action::Pause(Pause { length: short, finish: keys, keeps_key: self.random.below(2) == 0 }),
         }
     }
@@ -184,12 +190,19 @@ impl Whim {
                 self.actions += 1;
                 let id = ActionId(self.actions);
                 let action = self.action();
-                let place = matches!(action, Action::Place(_));
+                let place = matches!(action, Action::Place(_) | Action::Booth(_));
                 let on = self.legs.get(self.random.below(self.legs.len().max(1))).copied();
                 self.seen.borrow_mut().running.insert(id);
                 self.outputs.push_back(FlowOutput::Start { id, on: on.filter(|_| !place), action });
             }
-            12 => self.outputs.push_back(FlowOutput::Cancel(ActionId(1 + self.random.below(20) as u32))),
+            12 => {
+                let id = ActionId(1 + self.random.below(20) as u32);
+                let still = self.random.below(4);
+                self.outputs.push_back(match still {
+                    0 | 1 => FlowOutput::Suspend(id, still == 0),
+                    _ => FlowOutput::Cancel(id),
+                });
+            }
             13 => {
                 self.fetches += 1;
                 let request = HttpRequest {
@@ -329,6 +342,9 @@ impl World {
     fn take(&mut self, output: CallOutput) {
         let seed = self.seed;
         match output {
+            CallOutput::Booth(leg, _) => {
+                assert!(self.legs.insert(leg, true).is_none(), "seed {seed}: {leg} opened twice");
+            }
             CallOutput::Place { leg, .. } => {
                 assert!(self.legs.insert(leg, false).is_none(), "seed {seed}: {leg} placed twice");
             }
@@ -350,7 +366,10 @@ impl World {
                     self.plays.push((leg, play))
                 }
                 MediaCommand::Record { record, .. } => self.records.push((leg, record)),
-                MediaCommand::StopPlay(_) | MediaCommand::StopRecord(_) | MediaCommand::Listen => {}
+                MediaCommand::StopPlay(_)
+                | MediaCommand::Suspend(..)
+                | MediaCommand::StopRecord(_)
+                | MediaCommand::Listen => {}
             },
             CallOutput::Fetch { id, .. } => self.fetches.push(id),
             CallOutput::Over(_) => self.overs += 1,
@@ -423,7 +442,7 @@ impl World {
             }
             (4 | 5, Some(leg)) => {
                 let digit = Digit::ALL[random.below(12)];
-                self.give(CallInput::Media(leg, MediaEvent::Digit(digit)));
+                self.give(CallInput::Media(leg, MediaEvent::Digit(digit, DigitPath::InBand)));
             }
             (6 | 7, _) if !self.plays.is_empty() => {
                 let failed = random.below(5) == 0;

@@ -10,6 +10,7 @@ pub mod in_process;
 pub mod interpreter;
 pub mod message;
 mod parties;
+mod position;
 mod requests;
 mod session;
 mod settings;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tipring_model::call::CallFacts;
 use tipring_model::flow::{Action, ActionFailure, LegEvent, Moment, Outcome, Pause, Place, Referred, Target};
 use tipring_model::line::PlaceExtras;
-use tipring_model::{ActionId, CallerId, Cause, DigitSet, Digits, LegId, Number};
+use tipring_model::{ActionId, CallerId, Cause, DigitPath, DigitSet, Digits, LegId, Number};
 
 use super::message::{CallKind, CallTold, Command, Told};
 use super::session::{Session, Work};
@@ -40,6 +40,41 @@ pub(super) enum Standing {
     Connected,
 }
 
+/// Which keys a script hears of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Keys {
+    None,
+    All,
+    /// Those that come in this way.
+    Only(DigitPath),
+}
+
+impl Keys {
+    /// By the vendor's number of a kind; all for any other text.
+    fn of(kind: &str) -> Self {
+        let ways = [DigitPath::Rfc4733, DigitPath::InBand, DigitPath::Signalled];
+        ways.into_iter().find(|how| kind_of(*how) == kind).map_or(Self::All, Self::Only)
+    }
+
+    fn take(self, how: DigitPath) -> bool {
+        self == Self::All || self == Self::Only(how)
+    }
+
+    /// Keys in the sound are listened for.
+    pub(super) fn are_sounds(self) -> bool {
+        self.take(DigitPath::InBand)
+    }
+}
+
+/// The vendor's number for the way in which a key came.
+const fn kind_of(how: DigitPath) -> &'static str {
+    match how {
+        DigitPath::Rfc4733 => "1",
+        DigitPath::InBand => "2",
+        DigitPath::Signalled => "3",
+    }
+}
+
 /// A piece of what `sendDigits` sends.
 #[derive(Clone, PartialEq, Debug)]
 enum Piece {
@@ -57,7 +92,9 @@ pub(super) struct Party {
     placing: Vec<ActionId>,
     /// Sound passes before the answer.
     pub(super) is_early: bool,
-    pub(super) wants_keys: bool,
+    pub(super) keys: Keys,
+    /// Its far end has put it on hold.
+    pub(super) is_held: bool,
     is_ringing: bool,
     due: Option<Instant>,
     /// The most telling of what kept its telephones from answering.
@@ -77,7 +114,8 @@ impl Party {
             legs: Vec::new(),
             placing: Vec::new(),
             is_early: false,
-            wants_keys: false,
+            keys: Keys::None,
+            is_held: false,
             is_ringing: false,
             due: None,
             refused: None,
@@ -184,9 +222,9 @@ impl Session {
             // The box tells a caller by itself that it rings.
             Command::Ring { .. } => {}
             Command::Early { call } => self.early_media(call),
-            Command::Tones { call, on } => {
+            Command::Tones { call, on, kind } => {
                 if let Some(party) = self.parties.get_mut(call) {
-                    party.wants_keys = on;
+                    party.keys = if on { Keys::of(&kind) } else { Keys::None };
                 }
             }
             Command::Digits { call, digits } => self.digits(call, &digits),
@@ -339,7 +377,10 @@ impl Session {
         }
     }
 
-    pub(super) fn release_all(&mut self) {
+    /// Every call is let go, and what plays or records besides is over.
+    pub(super) fn release_all(&mut self, now: Moment) {
+        self.stop_tapes(now);
+        self.stop_players();
         let calls: Vec<u32> = self.parties.live.keys().copied().collect();
         for call in calls {
             self.hang_up(call);
@@ -416,6 +457,9 @@ impl Session {
         if let LegEvent::Placed { by, .. } = event {
             return self.placed(leg, by);
         }
+        if let LegEvent::Playing(action, length) = event {
+            return self.playing(now, action, length);
+        }
         let Some(call) = self.parties.of_leg(leg) else { return };
         match event {
             LegEvent::Alerting => {
@@ -431,25 +475,45 @@ impl Session {
                 }
             }
             LegEvent::Answered(_) => self.connected(now, call, leg),
-            LegEvent::Digit(digit) => {
-                if self.parties.get(call).is_some_and(|party| party.wants_keys) {
-                    let tone = Some(digit.to_string());
-                    self.call_event(now, CallTold { tone, kind: Some("1"), ..CallTold::new(call, "tone") });
+            LegEvent::Digit(digit, how) => {
+                if self.parties.get(call).is_some_and(|party| party.keys.take(how)) {
+                    let (tone, kind) = (Some(digit.to_string()), Some(kind_of(how)));
+                    self.call_event(now, CallTold { tone, kind, ..CallTold::new(call, "tone") });
                 }
             }
             LegEvent::Held(held) => {
+                if let Some(party) = self.parties.get_mut(call) {
+                    party.is_held = held;
+                }
                 self.call_event(now, CallTold::new(call, if held { "hold" } else { "unhold" }));
             }
             LegEvent::Released(cause) => self.leg_gone(now, call, leg, cause),
-            LegEvent::Placed { .. } | LegEvent::Room(_) | LegEvent::Queue(_) | LegEvent::Streaming(_) => {}
+            LegEvent::Placed { .. }
+            | LegEvent::Playing(..)
+            | LegEvent::Room(_)
+            | LegEvent::Queue(_)
+            | LegEvent::Streaming(_) => {}
         }
     }
 
     fn placed(&mut self, leg: LegId, by: ActionId) {
-        if let Some(Work::Place(call)) = self.works.get(&by).copied()
-            && let Some(party) = self.parties.get_mut(call)
-        {
-            party.legs.push(leg);
+        match self.works.get(&by).copied() {
+            Some(Work::Place(call)) => {
+                if let Some(party) = self.parties.get_mut(call) {
+                    party.legs.push(leg);
+                }
+            }
+            Some(Work::Player(player)) => self.player_stands(player, leg),
+            Some(Work::Recorder(recorder)) => self.recorder_stands(recorder, leg),
+            Some(
+                Work::Answer(_)
+                | Work::Play { .. }
+                | Work::Record(_)
+                | Work::Digits(_)
+                | Work::Refer(_)
+                | Work::Silent,
+            )
+            | None => {}
         }
     }
 
@@ -498,8 +562,15 @@ impl Session {
     fn gone(&mut self, now: Moment, call: u32, cause: Cause) {
         let Some(party) = self.parties.live.remove(&call) else { return };
         self.call_lost(call);
+        self.tell_gone(now, call, party.standing, cause);
+        if !self.parties.has_live() {
+            self.stop_tapes(now);
+        }
+    }
+
+    fn tell_gone(&mut self, now: Moment, call: u32, standing: Standing, cause: Cause) {
         let (code, reason) = words(cause);
-        if party.standing == Standing::Placed {
+        if standing == Standing::Placed {
             return self.failed(now, call, code, reason);
         }
         let code = if cause == Cause::NormalClearing { 200 } else { code };
@@ -552,6 +623,8 @@ impl Session {
             Work::Refer(call) => self.referred(now, call, &outcome),
             Work::Play { player, call } => self.played(now, (player, call), id, &outcome),
             Work::Record(recorder) => self.recorded(now, recorder, &outcome),
+            Work::Player(player) => self.player_lost(now, player, &outcome),
+            Work::Recorder(recorder) => self.recorder_lost(now, recorder, &outcome),
             Work::Silent => self.sound_ended(id),
         }
     }

@@ -21,7 +21,9 @@ use tipring_model::flow::{Detected, Moment, Recorded, StreamEnd};
 use tipring_model::line::{LineCommand, LineEvent, ReferReply, Supervision};
 use tipring_model::prompt::PromptSource;
 use tipring_model::settings::{Problem, RawSettings, RawValue};
-use tipring_model::{ActionId, CallId, CallerId, Cause, Digit, FetchId, LegId, LineId, Number, RecordId};
+use tipring_model::{
+    ActionId, CallId, CallerId, Cause, Digit, DigitPath, FetchId, LegId, LineId, Number, RecordId,
+};
 
 use super::dialect::{self, By};
 use super::{BAD, BAD_FILE, OK, complain, complain_of, say};
@@ -413,7 +415,7 @@ impl Simulation<'_> {
             Coming::Mailbox(action, reply) => self.give(CallInput::Mailbox(action, reply)),
             Coming::Key(digit) => {
                 self.tell("key", &digit.to_string());
-                self.give(CallInput::Media(LEG, MediaEvent::Digit(digit)));
+                self.give(CallInput::Media(LEG, MediaEvent::Digit(digit, DigitPath::Rfc4733)));
             }
         }
     }
@@ -465,6 +467,7 @@ impl Simulation<'_> {
                 self.after(detect.length_max, Coming::Heard(action));
             }
             CallOutput::StopStream(action) => self.after(Duration::ZERO, Coming::Streamed(action)),
+            CallOutput::Booth(..) => {}
             CallOutput::Echo(_, on) => self.tell("echo", if on { "on" } else { "off" }),
             CallOutput::Lamp { name, shows, .. } => self.tell("lamp", &format!("{name} {}", shows.as_str())),
             CallOutput::Keep { name, value } => {
@@ -611,6 +614,7 @@ impl Simulation<'_> {
                     PromptSource::Mailbox { mailbox, .. } => (format!("a message for {mailbox}"), PLAYS),
                 };
                 self.tell("play", &text);
+                self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::PlayBegan(play, Some(length))));
                 let wait = length.saturating_mul(loops.min(1_000));
                 self.after(wait, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
             }
@@ -622,7 +626,7 @@ impl Simulation<'_> {
                 self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
             }
             MediaCommand::Record { spec, .. } => self.tell("record", &spec.tag),
-            MediaCommand::Listen => {}
+            MediaCommand::Listen | MediaCommand::Suspend(..) => {}
             MediaCommand::StopRecord(record) => self.stop_record(leg, record),
             MediaCommand::SendDigits { play, digits } => {
                 self.tell("send", &digits.to_string());

@@ -10,7 +10,7 @@ use tipring_model::flow::{
     StreamFailure,
 };
 use tipring_model::line::Supervision;
-use tipring_model::{ActionId, Cause, Digit, Digits, FetchId, LegId, LineId, MessageId};
+use tipring_model::{ActionId, Cause, Digit, DigitPath, Digits, FetchId, LegId, LineId, MessageId};
 
 use super::{LEG, milliseconds};
 
@@ -159,10 +159,24 @@ fn leg(words: &[&str]) -> Input {
         "answered" => LegEvent::Answered(Supervision::Signalled),
         "held" => LegEvent::Held(true),
         "unheld" => LegEvent::Held(false),
-        "digit" => LegEvent::Digit(digit(word(words, 1))),
+        // `digit 5 [in-band|signalled]`.
+        "digit" => {
+            let how = match words.get(2).copied() {
+                None => DigitPath::Rfc4733,
+                Some("in-band") => DigitPath::InBand,
+                Some("signalled") => DigitPath::Signalled,
+                Some(other) => panic!("not a way of a digit: {other}"),
+            };
+            LegEvent::Digit(digit(word(words, 1)), how)
+        }
         "released" => LegEvent::Released(cause(word(words, 1))),
         "early-media" => LegEvent::EarlyMedia,
         "streaming" => LegEvent::Streaming(ActionId(number(word(words, 1)))),
+        // `playing 3 [1500ms]`.
+        "playing" => {
+            let length = words.get(2).map(|length| milliseconds(length));
+            LegEvent::Playing(ActionId(number(word(words, 1))), length)
+        }
         other => panic!("not a leg event: {other}"),
     };
     Input::Leg(named.unwrap_or(LEG), event)
