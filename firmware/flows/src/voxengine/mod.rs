@@ -14,6 +14,7 @@ mod position;
 mod requests;
 mod session;
 mod settings;
+mod signals;
 mod sound;
 mod storage;
 mod tape;

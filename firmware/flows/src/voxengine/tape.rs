@@ -79,6 +79,11 @@ impl Session {
             | Command::Tones { .. }
             | Command::Digits { .. }
             | Command::Refer { .. }
+            | Command::ReferTo { .. }
+            | Command::Referred { .. }
+            | Command::Takes { .. }
+            | Command::Info { .. }
+            | Command::Message { .. }
             | Command::Play { .. }
             | Command::Stop { .. }
             | Command::Pause { .. }

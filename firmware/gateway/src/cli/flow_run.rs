@@ -21,6 +21,7 @@ use tipring_model::flow::{Detected, Moment, Recorded, StreamEnd};
 use tipring_model::line::{LineCommand, LineEvent, ReferReply, Supervision};
 use tipring_model::prompt::PromptSource;
 use tipring_model::settings::{Problem, RawSettings, RawValue};
+use tipring_model::signal::LegSignal;
 use tipring_model::{
     ActionId, CallId, CallerId, Cause, Digit, DigitPath, FetchId, LegId, LineId, Number, RecordId,
 };
@@ -578,6 +579,14 @@ impl Simulation<'_> {
                 // The far end does as it is told.
                 for reply in [ReferReply::Answered(202), ReferReply::Ended(Some(200))] {
                     self.after(Duration::ZERO, Coming::Line(LineEvent::Referred { leg: *leg, reply }));
+                }
+            }
+            LineCommand::Signal { leg, signal } => {
+                if let LegSignal::Refer(other) = **signal {
+                    self.tell("refer", &other.to_string());
+                    for reply in [ReferReply::Answered(202), ReferReply::Ended(Some(200))] {
+                        self.after(Duration::ZERO, Coming::Line(LineEvent::Referred { leg: *leg, reply }));
+                    }
                 }
             }
             LineCommand::Alert { .. }
