@@ -41,6 +41,8 @@ pub(crate) enum Purpose {
     Paged(ActionId),
     /// Placed by the flow for its own use.
     Own(ActionId),
+    /// A leg without a party, opened by this Booth.
+    Booth(ActionId),
 }
 
 #[derive(Debug)]
@@ -94,6 +96,10 @@ impl Leg {
         if self.typed_ahead.len() < TYPED_AHEAD_MAX {
             self.typed_ahead.push_back(digit);
         }
+    }
+
+    pub(crate) const fn is_booth(&self) -> bool {
+        matches!(self.purpose, Purpose::Booth(_))
     }
 
     pub(crate) const fn is_live(&self) -> bool {

@@ -16,7 +16,11 @@ impl Call {
     }
 
     pub(crate) fn begin_signal(&mut self, now: Moment, id: ActionId, on: LegId, signal: Box<LegSignal>) {
-        let is_answered = |leg: &Leg| leg.state == LegState::Answered;
+        // A booth is always answered, and has no far end.
+        let is_answered = |leg: &Leg| leg.state == LegState::Answered && !leg.is_booth();
+        if self.leg(on).is_some_and(Leg::is_booth) {
+            return self.ended(id, Outcome::Failed(ActionFailure::LegState));
+        }
         match &*signal {
             LegSignal::Remark(_) if !self.leg(on).is_some_and(is_answered) => {
                 return self.ended(id, Outcome::Failed(ActionFailure::LegState));
@@ -71,7 +75,13 @@ impl Call {
             Purpose::First | Purpose::Joined | Purpose::Own(_) if !leg.is_told_gone => {
                 self.leg_event(id, LegEvent::Signalled(signal));
             }
-            Purpose::First | Purpose::Joined | Purpose::Own(_) | Purpose::Dialed(_) | Purpose::Paged(_) => {}
+            // Nobody speaks in a booth.
+            Purpose::First
+            | Purpose::Joined
+            | Purpose::Own(_)
+            | Purpose::Dialed(_)
+            | Purpose::Paged(_)
+            | Purpose::Booth(_) => {}
         }
     }
 }

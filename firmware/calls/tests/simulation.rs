@@ -9,7 +9,7 @@
 //! 6. with every leg gone and every play and recording reported, the call ends.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,8 @@ use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEven
 use tipring_model::call::{CallFacts, Direction, EndedBy, Origin};
 use tipring_model::fetch::{FetchError, HttpRequest, Method};
 use tipring_model::flow::{
-    Action, ActionFailure, Announcement, Collect, Conference, Dial, DialOrder, DialTarget, Enqueue, Flow,
-    FlowInput, FlowOutput, Hear, LegEvent, Mailbox, MailboxPurpose, Moment, Page, Pause, PickUp, Place,
+    Action, ActionFailure, Announcement, Booth, Collect, Conference, Dial, DialOrder, DialTarget, Enqueue,
+    Flow, FlowInput, FlowOutput, Hear, LegEvent, Mailbox, MailboxPurpose, Moment, Page, Pause, PickUp, Place,
     Places, Record, Recorded, Ringback, Sides, Target,
 };
 use tipring_model::line::{
@@ -29,13 +29,14 @@ use tipring_model::line::{
 use tipring_model::prompt::{Prompt, PromptSource};
 use tipring_model::signal::{FarSignal, LegSignal, Takes};
 use tipring_model::{
-    ActionId, CallerId, Cause, Digit, DigitSet, Digits, FetchId, LegId, LineId, Number, PlayId, RecordId,
+    ActionId, CallerId, Cause, Digit, DigitPath, DigitSet, Digits, FetchId, LegId, LineId, Number, PlayId,
+    RecordId,
 };
 use tipring_testkit::Clock;
 use tipring_testkit::random::Random;
 use tipring_testkit::transcript::{CALL, LEG};
 
-const SEEDS: u64 = 256;
+const SEEDS: u64 = 2_048;
 const STEPS: usize = 400;
 
 /// What the program saw, shared with the test.
@@ -74,7 +75,7 @@ impl Whim {
         let short = Duration::from_millis(self.random.next() % 4_000);
         let keys = [DigitSet::NONE, DigitSet::ALL, DigitSet::of("#")][self.random.below(3)];
         let prompt = Prompt { barge_in: keys, ..Prompt::once(PromptSource::Library("p".to_owned())) };
-        match self.random.below(22) {
+        match self.random.below(26) {
             0 | 1 => Action::Answer,
             2 => Action::Prompt(prompt),
             3 | 4 => Action::Collect(Collect {
@@ -140,7 +141,12 @@ impl Whim {
             13 => Action::Accept,
             14 => Action::Echo(short),
             18 => Action::Refer(self.target()),
-            19 => {
+            19 | 20 => Action::Booth(Booth { wide: self.random.below(2) == 0 }),
+            21 | 22 => {
+                let some = self.random.below(4);
+                Action::Mix(self.legs.iter().skip(some).step_by(1 + some).copied().collect())
+            }
+            23 => {
                 let takes = Takes { remarks: true, referrals: self.random.below(2) == 0 };
                 let signals = [LegSignal::Ringing, LegSignal::Takes(takes), LegSignal::AnswerReferral(200)];
                 let other = self.legs.get(self.random.below(self.legs.len().max(1)));
@@ -193,12 +199,19 @@ impl Whim {
                 self.actions += 1;
                 let id = ActionId(self.actions);
                 let action = self.action();
-                let place = matches!(action, Action::Place(_));
+                let place = matches!(action, Action::Place(_) | Action::Booth(_));
                 let on = self.legs.get(self.random.below(self.legs.len().max(1))).copied();
                 self.seen.borrow_mut().running.insert(id);
                 self.outputs.push_back(FlowOutput::Start { id, on: on.filter(|_| !place), action });
             }
-            12 => self.outputs.push_back(FlowOutput::Cancel(ActionId(1 + self.random.below(20) as u32))),
+            12 => {
+                let id = ActionId(1 + self.random.below(20) as u32);
+                let still = self.random.below(4);
+                self.outputs.push_back(match still {
+                    0 | 1 => FlowOutput::Suspend(id, still == 0),
+                    _ => FlowOutput::Cancel(id),
+                });
+            }
             13 => {
                 self.fetches += 1;
                 let request = HttpRequest {
@@ -283,7 +296,7 @@ struct World {
     seed: u64,
     call: Call,
     clock: Clock,
-    legs: HashMap<LegId, bool>,
+    legs: BTreeMap<LegId, bool>,
     released: HashSet<LegId>,
     /// Those that have called the session.
     joined: u32,
@@ -340,6 +353,9 @@ impl World {
     fn take(&mut self, output: CallOutput) {
         let seed = self.seed;
         match output {
+            CallOutput::Booth(leg, _) => {
+                assert!(self.legs.insert(leg, true).is_none(), "seed {seed}: {leg} opened twice");
+            }
             CallOutput::Place { leg, .. } => {
                 assert!(self.legs.insert(leg, false).is_none(), "seed {seed}: {leg} placed twice");
             }
@@ -361,7 +377,10 @@ impl World {
                     self.plays.push((leg, play))
                 }
                 MediaCommand::Record { record, .. } => self.records.push((leg, record)),
-                MediaCommand::StopPlay(_) | MediaCommand::StopRecord(_) | MediaCommand::Listen => {}
+                MediaCommand::StopPlay(_)
+                | MediaCommand::Suspend(..)
+                | MediaCommand::StopRecord(_)
+                | MediaCommand::Listen => {}
             },
             CallOutput::Fetch { id, .. } => self.fetches.push(id),
             CallOutput::Over(_) => self.overs += 1,
@@ -435,7 +454,7 @@ impl World {
             }
             (4 | 5, Some(leg)) => {
                 let digit = Digit::ALL[random.below(12)];
-                self.give(CallInput::Media(leg, MediaEvent::Digit(digit)));
+                self.give(CallInput::Media(leg, MediaEvent::Digit(digit, DigitPath::InBand)));
             }
             (6 | 7, _) if !self.plays.is_empty() => {
                 let failed = random.below(5) == 0;

@@ -16,10 +16,10 @@ mod wiring;
 use std::{os::fd::BorrowedFd, sync::Arc, time::Instant};
 
 use rtrb::{Consumer, Producer, RingBuffer};
-use tipring_model::{Digit, Digits, LegId, PlayId, RecordId};
+use tipring_model::{Digit, DigitPath, Digits, LegId, PlayId, RecordId};
 
 use crate::{
-    command::{Command, DigitPath, Event, RecordWhat, Refusal, Returned, Spent},
+    command::{Command, Event, RecordWhat, Refusal, Returned, Spent},
     dsp::{
         dtmf_detect::{self, DtmfDetector, Heard},
         resample,
@@ -336,6 +336,12 @@ impl Engine {
             Command::Disconnect { from, to } => self.disconnect(from, to),
             Command::Play { leg, play, source, loops } => self.play(leg, Playing::new(play, source, loops)),
             Command::StopPlay { leg, play } => self.stop_play(leg, play),
+            Command::SuspendPlay { leg, play, still } => {
+                // One that is over needs no rest.
+                if let Some((_, leg)) = self.leg_mut(leg) {
+                    leg.plays.suspend(play, still);
+                }
+            }
             Command::SendDigits { leg, play, digits, on_ms, gap_ms } => {
                 self.send_digits(leg, play, digits, on_ms, gap_ms)
             }

@@ -12,7 +12,7 @@ use std::{
 use rtrb::RingBuffer;
 use tipring_media::{
     Command, CommandSender, Endpoint, Engine, Event, EventReceiver, Frame, Limits, PLAYS_MAX, PlaySource,
-    Prompt, RECORDS_MAX, Rate, Received, RecordWhat, Refusal, SOURCES_MAX, ToneSegment, ToneSpec,
+    Prompt, RECORDS_MAX, Rate, Received, RecordWhat, Refusal, SOURCES_MAX, ToneSegment, ToneSpec, booth,
     codec::CodecId, patch,
 };
 use tipring_model::{Digits, LegId, LineId, PlayId, RecordId};
@@ -504,4 +504,66 @@ fn a_patch_joins_two_bridges() {
     rig.send(Command::Detach { leg: leg(2) });
     rig.run(100);
     assert_eq!(last(&logs[3]), 0);
+}
+
+#[test]
+fn what_plays_in_a_booth_is_heard_by_all_who_hear_it_and_stands_still_when_told() {
+    let mut rig = Rig::new(Limits::default());
+    let logs = [rig.party(1, Rate::Narrow, 0), rig.party(2, Rate::Narrow, 0)];
+    rig.send(Command::attach(leg(9), booth(Rate::Narrow)));
+    rig.connect(9, 1);
+    rig.connect(9, 2);
+    let source = PlaySource::Prompt(Arc::new(Prompt::new(
+        Rate::Narrow,
+        (1..=10).flat_map(|value| vec![value; 160]).collect(),
+    )));
+    rig.play(9, 1, source, 1);
+    let heard = |log: &Mutex<Log>| -> Vec<i16> {
+        let log = log.lock().unwrap();
+        log.sent.iter().map(|(_, frame)| frame[80]).filter(|value| *value != 0).collect()
+    };
+    rig.run(100);
+    rig.send(Command::SuspendPlay { leg: leg(9), play: PlayId(1), still: true });
+    rig.run(200);
+    let stood = heard(&logs[0]).len();
+    assert!((4..=6).contains(&stood), "{stood}");
+    assert_eq!(last(&logs[0]), 0, "silence while it stands still");
+    // Nothing is left out and nothing comes twice.
+    rig.send(Command::SuspendPlay { leg: leg(9), play: PlayId(1), still: false });
+    assert_eq!(rig.run(400), ["o1.9 played 1 true 200"]);
+    for log in &logs {
+        assert_eq!(heard(log), (1..=10).collect::<Vec<_>>());
+    }
+    // One that is not there is no trouble.
+    rig.send(Command::SuspendPlay { leg: leg(7), play: PlayId(1), still: true });
+    rig.send(Command::SuspendPlay { leg: leg(9), play: PlayId(5), still: true });
+    assert_eq!(rig.run(20), [""; 0]);
+}
+
+#[test]
+fn a_booth_records_who_comes_and_goes_and_silence_between() {
+    let mut rig = Rig::new(Limits::default());
+    rig.party(1, Rate::Narrow, 100);
+    rig.party(2, Rate::Wide, 20);
+    rig.send(Command::attach(leg(9), booth(Rate::Narrow)));
+    let (sink, mut recorded) = RingBuffer::new(100);
+    rig.send(Command::Record { leg: leg(9), record: RecordId(1), what: RecordWhat::Out, sink });
+    let mut middle = |rig: &mut Rig| {
+        rig.run(200);
+        let mut values = Vec::new();
+        while let Ok(frame) = recorded.pop() {
+            values.push(frame.samples()[80]);
+        }
+        assert_eq!(values.len(), 10);
+        values[5..].to_vec()
+    };
+    assert_eq!(middle(&mut rig), [0; 5]);
+    rig.connect(1, 9);
+    assert_eq!(middle(&mut rig), [100; 5]);
+    rig.connect(2, 9);
+    assert!(middle(&mut rig).iter().all(|value| (118..=122).contains(value)));
+    rig.send(Command::Detach { leg: leg(1) });
+    assert!(middle(&mut rig).iter().all(|value| (18..=22).contains(value)));
+    rig.send(Command::Disconnect { from: leg(2), to: leg(9) });
+    assert_eq!(middle(&mut rig), [0; 5]);
 }

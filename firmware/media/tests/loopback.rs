@@ -13,12 +13,12 @@ use std::{
 use rtrb::{Consumer, RingBuffer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tipring_media::{
-    Command, CommandSender, DigitPath, Engine, Event, EventReceiver, Frame, LegStats, Limits, MediaThread,
-    PlaySource, Prompt, Rate, RecordWhat, ThreadOptions,
+    Command, CommandSender, Engine, Event, EventReceiver, Frame, LegStats, Limits, MediaThread, PlaySource,
+    Prompt, Rate, RecordWhat, ThreadOptions,
     codec::CodecId,
     rtp::{Direction, RtpEndpoint, RtpMedia, RtpUpdate, endpoint::Events},
 };
-use tipring_model::{Digits, LegId, LineId, PlayId, RecordId};
+use tipring_model::{DigitPath, Digits, LegId, LineId, PlayId, RecordId};
 
 /// Two engines, and the time that both live in.
 struct Rig {

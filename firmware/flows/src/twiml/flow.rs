@@ -494,7 +494,8 @@ impl TwimlFlow {
             LegEvent::Placed { .. }
             | LegEvent::Alerting
             | LegEvent::EarlyMedia
-            | LegEvent::Digit(_)
+            | LegEvent::Digit(..)
+            | LegEvent::Playing(..)
             | LegEvent::Offered(_)
             | LegEvent::Signalled(_)
             | LegEvent::Streaming(_) => {}

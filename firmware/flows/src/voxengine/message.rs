@@ -60,6 +60,10 @@ pub(super) enum Told<'a> {
         player: u32,
         event: &'static str,
         error: Option<String>,
+        /// Seconds, once through; 0 where nobody knows.
+        duration: f64,
+        /// Of a marker, milliseconds.
+        offset: i64,
     },
     Recorder {
         recorder: u32,
@@ -73,6 +77,9 @@ pub(super) enum Told<'a> {
         event: &'static str,
         error: Option<&'static str>,
         code: u16,
+        /// An endpoint, and what it does there.
+        call: Option<u32>,
+        direction: Option<&'static str>,
     },
     Fetched(Fetched),
     Stored {
@@ -261,6 +268,8 @@ pub(super) enum Command {
     Tones {
         call: u32,
         on: bool,
+        /// The vendor's number of a way, 0 for all.
+        kind: String,
     },
     Digits {
         call: u32,
@@ -308,6 +317,12 @@ pub(super) enum Command {
         sources: Vec<Source>,
         #[serde(rename = "loop")]
         loops: bool,
+        /// A call plays it to itself, and nobody else hears it.
+        own: bool,
+    },
+    Marker {
+        player: u32,
+        offset: i64,
     },
     Stop {
         player: u32,
@@ -334,6 +349,12 @@ pub(super) enum Command {
     Recorder {
         recorder: u32,
         name: String,
+        /// 16 kHz in place of 8.
+        hd: bool,
+    },
+    MuteRecord {
+        recorder: u32,
+        on: bool,
     },
     StopRecord {
         recorder: u32,

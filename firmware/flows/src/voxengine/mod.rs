@@ -10,6 +10,7 @@ pub mod in_process;
 pub mod interpreter;
 pub mod message;
 mod parties;
+mod position;
 mod requests;
 mod session;
 mod settings;
@@ -30,6 +31,7 @@ use tipring_model::flow::Flow;
 use tipring_model::settings::{RawSettings, Settings};
 
 use crate::{Dialect, Opened, Program};
+pub use check::check_together;
 pub use settings::Scenario;
 
 /// The dialect's row in the table.

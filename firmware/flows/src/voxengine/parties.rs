@@ -7,7 +7,7 @@ use tipring_model::call::CallFacts;
 use tipring_model::flow::{Action, ActionFailure, LegEvent, Moment, Outcome, Pause, Place, Referred, Target};
 use tipring_model::line::{ByTrunk, Offer, PlaceExtras};
 use tipring_model::signal::{LegSignal, Remark, RemarkKind, SignalExtras, Takes};
-use tipring_model::{ActionId, CallerId, Cause, DigitSet, Digits, LegId, Number};
+use tipring_model::{ActionId, CallerId, Cause, DigitPath, DigitSet, Digits, LegId, Number};
 
 use super::message::{CallKind, CallTold, Command, Headers, Told};
 use super::session::{Session, Stage, Work};
@@ -40,6 +40,41 @@ pub(super) enum Standing {
     Connected,
 }
 
+/// Which keys a script hears of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Keys {
+    None,
+    All,
+    /// Those that come in this way.
+    Only(DigitPath),
+}
+
+impl Keys {
+    /// By the vendor's number of a kind; all for any other text.
+    fn of(kind: &str) -> Self {
+        let ways = [DigitPath::Rfc4733, DigitPath::InBand, DigitPath::Signalled];
+        ways.into_iter().find(|how| kind_of(*how) == kind).map_or(Self::All, Self::Only)
+    }
+
+    fn take(self, how: DigitPath) -> bool {
+        self == Self::All || self == Self::Only(how)
+    }
+
+    /// Keys in the sound are listened for.
+    pub(super) fn are_sounds(self) -> bool {
+        self.take(DigitPath::InBand)
+    }
+}
+
+/// The vendor's number for the way in which a key came.
+const fn kind_of(how: DigitPath) -> &'static str {
+    match how {
+        DigitPath::Rfc4733 => "1",
+        DigitPath::InBand => "2",
+        DigitPath::Signalled => "3",
+    }
+}
+
 /// A piece of what `sendDigits` sends.
 #[derive(Clone, PartialEq, Debug)]
 enum Piece {
@@ -57,7 +92,9 @@ pub(super) struct Party {
     placing: Vec<ActionId>,
     /// Sound passes before the answer.
     pub(super) is_early: bool,
-    pub(super) wants_keys: bool,
+    pub(super) keys: Keys,
+    /// Its far end has put it on hold.
+    pub(super) is_held: bool,
     is_ringing: bool,
     due: Option<Instant>,
     /// The most telling of what kept its telephones from answering.
@@ -83,7 +120,8 @@ impl Party {
             legs: Vec::new(),
             placing: Vec::new(),
             is_early: false,
-            wants_keys: false,
+            keys: Keys::None,
+            is_held: false,
             is_ringing: false,
             due: None,
             refused: None,
@@ -217,9 +255,9 @@ impl Session {
             Command::Hangup { call, headers } => self.hang_up_saying(call, headers),
             Command::Ring { call, headers } => self.ring(call, headers),
             Command::Early { call, headers } => self.early_media(call, headers),
-            Command::Tones { call, on } => {
+            Command::Tones { call, on, kind } => {
                 if let Some(party) = self.parties.get_mut(call) {
-                    party.wants_keys = on;
+                    party.keys = if on { Keys::of(&kind) } else { Keys::None };
                 }
             }
             Command::Digits { call, digits } => self.digits(call, &digits),
@@ -407,7 +445,10 @@ impl Session {
         }
     }
 
-    pub(super) fn release_all(&mut self) {
+    /// Every call is let go, and what plays or records besides is over.
+    pub(super) fn release_all(&mut self, now: Moment) {
+        self.stop_tapes(now);
+        self.stop_players();
         let calls: Vec<u32> = self.parties.live.keys().copied().collect();
         for call in calls {
             self.hang_up(call);
@@ -496,10 +537,11 @@ impl Session {
         let event = match event {
             LegEvent::Placed { by, .. } => return self.placed(leg, by),
             LegEvent::Offered(offer) => return self.joined(now, &offer),
+            LegEvent::Playing(action, length) => return self.playing(now, action, length),
             event @ (LegEvent::Alerting
             | LegEvent::EarlyMedia
             | LegEvent::Answered(_)
-            | LegEvent::Digit(_)
+            | LegEvent::Digit(..)
             | LegEvent::Held(_)
             | LegEvent::Signalled(_)
             | LegEvent::Released(_)
@@ -524,19 +566,23 @@ impl Session {
                 }
             }
             LegEvent::Answered(_) => self.connected(now, call, leg),
-            LegEvent::Digit(digit) => {
-                if self.parties.get(call).is_some_and(|party| party.wants_keys) {
-                    let tone = Some(digit.to_string());
-                    self.call_event(now, CallTold { tone, kind: Some("1"), ..CallTold::new(call, "tone") });
+            LegEvent::Digit(digit, how) => {
+                if self.parties.get(call).is_some_and(|party| party.keys.take(how)) {
+                    let (tone, kind) = (Some(digit.to_string()), Some(kind_of(how)));
+                    self.call_event(now, CallTold { tone, kind, ..CallTold::new(call, "tone") });
                 }
             }
             LegEvent::Held(held) => {
+                if let Some(party) = self.parties.get_mut(call) {
+                    party.is_held = held;
+                }
                 self.call_event(now, CallTold::new(call, if held { "hold" } else { "unhold" }));
             }
             LegEvent::Signalled(signal) => self.signalled(now, call, leg, *signal),
             LegEvent::Released(cause) => self.leg_gone(now, call, leg, cause),
             LegEvent::Placed { .. }
             | LegEvent::Offered(_)
+            | LegEvent::Playing(..)
             | LegEvent::Room(_)
             | LegEvent::Queue(_)
             | LegEvent::Streaming(_) => {}
@@ -544,14 +590,27 @@ impl Session {
     }
 
     fn placed(&mut self, leg: LegId, by: ActionId) {
-        if let Some(Work::Place(call)) = self.works.get(&by).copied()
-            && let Some(party) = self.parties.get_mut(call)
-        {
-            party.legs.push(leg);
-            let takes = party.takes;
-            if takes != Takes::default() {
-                self.signal(leg, LegSignal::Takes(takes));
+        match self.works.get(&by).copied() {
+            Some(Work::Place(call)) => {
+                let Some(party) = self.parties.get_mut(call) else { return };
+                party.legs.push(leg);
+                let takes = party.takes;
+                if takes != Takes::default() {
+                    self.signal(leg, LegSignal::Takes(takes));
+                }
             }
+            Some(Work::Player(player)) => self.player_stands(player, leg),
+            Some(Work::Recorder(recorder)) => self.recorder_stands(recorder, leg),
+            Some(
+                Work::Answer(_)
+                | Work::Play { .. }
+                | Work::Record(_)
+                | Work::Digits(_)
+                | Work::Refer(_)
+                | Work::ReferTo(..)
+                | Work::Silent,
+            )
+            | None => {}
         }
     }
 
@@ -607,8 +666,15 @@ impl Session {
     fn gone(&mut self, now: Moment, call: u32, cause: Cause, headers: Headers) {
         let Some(party) = self.parties.live.remove(&call) else { return };
         self.call_lost(call);
+        self.tell_gone(now, call, party.standing, (cause, headers));
+        if !self.parties.has_live() {
+            self.stop_tapes(now);
+        }
+    }
+
+    fn tell_gone(&mut self, now: Moment, call: u32, standing: Standing, (cause, headers): (Cause, Headers)) {
         let (code, reason) = words(cause);
-        let is_placed = party.standing == Standing::Placed;
+        let is_placed = standing == Standing::Placed;
         let code = if cause == Cause::NormalClearing && !is_placed { 200 } else { code };
         let event = if is_placed { "failed" } else { "disconnected" };
         self.call_event(
@@ -661,6 +727,8 @@ impl Session {
             Work::ReferTo(call, other) => self.referred_to(now, (call, other), &outcome),
             Work::Play { player, call } => self.played(now, (player, call), id, &outcome),
             Work::Record(recorder) => self.recorded(now, recorder, &outcome),
+            Work::Player(player) => self.player_lost(now, player, &outcome),
+            Work::Recorder(recorder) => self.recorder_lost(now, recorder, &outcome),
             Work::Silent => self.sound_ended(id),
         }
     }

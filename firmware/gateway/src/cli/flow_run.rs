@@ -22,7 +22,9 @@ use tipring_model::line::{LineCommand, LineEvent, ReferReply, Supervision};
 use tipring_model::prompt::PromptSource;
 use tipring_model::settings::{Problem, RawSettings, RawValue};
 use tipring_model::signal::LegSignal;
-use tipring_model::{ActionId, CallId, CallerId, Cause, Digit, FetchId, LegId, LineId, Number, RecordId};
+use tipring_model::{
+    ActionId, CallId, CallerId, Cause, Digit, DigitPath, FetchId, LegId, LineId, Number, RecordId,
+};
 
 use super::dialect::{self, By};
 use super::{BAD, BAD_FILE, OK, complain, complain_of, say};
@@ -129,6 +131,10 @@ pub(super) fn run(options: &Options) -> u8 {
         (By::Flow(flow), None) => Rc::clone(&flow.program),
         (By::Flow(_) | By::Name | By::Ending, base) => {
             let mut settings = RawSettings::new();
+            let name = options.file.file_name().and_then(|name| name.to_str());
+            if let Some(name) = name.filter(|_| read.dialect.fields.iter().any(|field| field.key == "name")) {
+                settings.set("name", RawValue::Text(name.to_owned()));
+            }
             match base {
                 None => settings.set("document", RawValue::Bytes(document)),
                 Some(base) => {
@@ -410,7 +416,7 @@ impl Simulation<'_> {
             Coming::Mailbox(action, reply) => self.give(CallInput::Mailbox(action, reply)),
             Coming::Key(digit) => {
                 self.tell("key", &digit.to_string());
-                self.give(CallInput::Media(LEG, MediaEvent::Digit(digit)));
+                self.give(CallInput::Media(LEG, MediaEvent::Digit(digit, DigitPath::Rfc4733)));
             }
         }
     }
@@ -462,6 +468,7 @@ impl Simulation<'_> {
                 self.after(detect.length_max, Coming::Heard(action));
             }
             CallOutput::StopStream(action) => self.after(Duration::ZERO, Coming::Streamed(action)),
+            CallOutput::Booth(..) => {}
             CallOutput::Echo(_, on) => self.tell("echo", if on { "on" } else { "off" }),
             CallOutput::Lamp { name, shows, .. } => self.tell("lamp", &format!("{name} {}", shows.as_str())),
             CallOutput::Keep { name, value } => {
@@ -616,6 +623,7 @@ impl Simulation<'_> {
                     PromptSource::Mailbox { mailbox, .. } => (format!("a message for {mailbox}"), PLAYS),
                 };
                 self.tell("play", &text);
+                self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::PlayBegan(play, Some(length))));
                 let wait = length.saturating_mul(loops.min(1_000));
                 self.after(wait, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
             }
@@ -627,7 +635,7 @@ impl Simulation<'_> {
                 self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
             }
             MediaCommand::Record { spec, .. } => self.tell("record", &spec.tag),
-            MediaCommand::Listen => {}
+            MediaCommand::Listen | MediaCommand::Suspend(..) => {}
             MediaCommand::StopRecord(record) => self.stop_record(leg, record),
             MediaCommand::SendDigits { play, digits } => {
                 self.tell("send", &digits.to_string());

@@ -11,7 +11,9 @@ use tipring_model::flow::{
 };
 use tipring_model::line::{Offer, Supervision};
 use tipring_model::signal::{FarSignal, Remark, RemarkKind};
-use tipring_model::{ActionId, CallerId, Cause, Digit, Digits, FetchId, LegId, LineId, MessageId, Number};
+use tipring_model::{
+    ActionId, CallerId, Cause, Digit, DigitPath, Digits, FetchId, LegId, LineId, MessageId, Number,
+};
 
 use super::{LEG, milliseconds};
 
@@ -176,7 +178,16 @@ fn leg(words: &[&str]) -> Input {
         "answered" => LegEvent::Answered(Supervision::Signalled),
         "held" => LegEvent::Held(true),
         "unheld" => LegEvent::Held(false),
-        "digit" => LegEvent::Digit(digit(word(words, 1))),
+        // `digit 5 [in-band|signalled]`.
+        "digit" => {
+            let how = match words.get(2).copied() {
+                None => DigitPath::Rfc4733,
+                Some("in-band") => DigitPath::InBand,
+                Some("signalled") => DigitPath::Signalled,
+                Some(other) => panic!("not a way of a digit: {other}"),
+            };
+            LegEvent::Digit(digit(word(words, 1)), how)
+        }
         "released" => LegEvent::Released(cause(word(words, 1))),
         "early-media" => LegEvent::EarlyMedia,
         // The header fields of the message whose event follows: `leg says X-A=1`, or `leg says` for none.
@@ -188,6 +199,11 @@ fn leg(words: &[&str]) -> Input {
         "asks-transfer" => LegEvent::Signalled(Box::new(FarSignal::Referral(word(words, 1).to_owned()))),
         "forwarding" => LegEvent::Signalled(Box::new(FarSignal::Forwarding)),
         "streaming" => LegEvent::Streaming(ActionId(number(word(words, 1)))),
+        // `playing 3 [1500ms]`.
+        "playing" => {
+            let length = words.get(2).map(|length| milliseconds(length));
+            LegEvent::Playing(ActionId(number(word(words, 1))), length)
+        }
         other => panic!("not a leg event: {other}"),
     };
     Input::Leg(named.unwrap_or(LEG), event)

@@ -23,6 +23,8 @@ pub fn write_output(text: &mut String, output: &FlowOutput, first: LegId) {
             writeln!(text, "< #{id} {}{on}", action_text(action))
         }
         FlowOutput::Cancel(id) => writeln!(text, "< cancel {id}"),
+        FlowOutput::Suspend(id, true) => writeln!(text, "< stand-still {id}"),
+        FlowOutput::Suspend(id, false) => writeln!(text, "< go-on {id}"),
         FlowOutput::Fetch { id, request, .. } => {
             let timeout = request.timeout.as_millis();
             let total =
@@ -229,6 +231,11 @@ fn action_text(action: &Action) -> String {
         }
         Action::Bridge(leg) => format!("bridge {leg}"),
         Action::Hear(hear) => format!("hear {}{}", hear.from, if hear.keys { " keys" } else { "" }),
+        Action::Booth(booth) => format!("booth{}", if booth.wide { " wide" } else { "" }),
+        Action::Mix(from) => {
+            let from: Vec<String> = from.iter().map(LegId::to_string).collect();
+            format!("mix {}", from.join(",")).trim_end().to_owned()
+        }
         Action::EarlyMedia => "early-media".to_owned(),
         Action::Signal(signal) => signal_text(signal),
         Action::SendDigits(digits) => format!("digits {digits}"),

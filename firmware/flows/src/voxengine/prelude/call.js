@@ -86,10 +86,10 @@
     #play(sources, loop, kind) {
       this.stopPlayback();
       if (this.#state === 'TERMINATED') return;
-      const id = box.play(sources, loop, (name, fields) => {
+      const id = box.play(sources, loop, true, (name, fields) => {
         if (kind === 'tone' || this.#state === 'TERMINATED') return;
         if (name === 'ready') this.#raise(CallEvents.PlaybackReady, {});
-        if (name === 'started') this.#raise(CallEvents.PlaybackStarted, { duration: 0 });
+        if (name === 'started') this.#raise(CallEvents.PlaybackStarted, { duration: fields.duration });
         if (name === 'finished') this.#raise(CallEvents.PlaybackFinished, fields.error ? { error: fields.error } : {});
         if (name === 'finished' && this.#player === id) this.#player = null;
       });
@@ -131,9 +131,9 @@
     sendMediaTo(unit) { box.route({ call: this.#id }, box.unit(unit), true); }
     stopMediaTo(unit) { box.route({ call: this.#id }, box.unit(unit), false); }
 
-    handleTones(flag) {
+    handleTones(flag, kind) {
       this.#tones = box.flag(flag, true);
-      this.#command('tones', { on: this.#tones });
+      this.#command('tones', { on: this.#tones, kind: String(kind ?? '0').slice(0, 8) });
     }
     sendDigits(digits) {
       const keys = String(digits);
