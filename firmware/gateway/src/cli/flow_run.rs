@@ -20,6 +20,7 @@ use tipring_model::fetch::{Body, FetchError, HttpRequest, HttpResponse};
 use tipring_model::flow::{Detected, Moment, Recorded, StreamEnd};
 use tipring_model::line::{LineCommand, LineEvent, ReferReply, Supervision};
 use tipring_model::prompt::PromptSource;
+use tipring_model::recordings::RecordingAddresses;
 use tipring_model::settings::{Problem, RawSettings, RawValue};
 use tipring_model::{ActionId, CallId, CallerId, Cause, Digit, FetchId, LegId, LineId, Number, RecordId};
 
@@ -226,7 +227,7 @@ fn nobody() -> Directory {
         account: ACCOUNT.to_owned(),
         name: "simulated".to_owned(),
         time_zone: "UTC".to_owned(),
-        recordings_url: "http://simulated.invalid/recordings".to_owned(),
+        recordings: RecordingAddresses::under("http://simulated.invalid/recordings"),
         ..Directory::default()
     }
 }
