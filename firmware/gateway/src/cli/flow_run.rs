@@ -588,6 +588,7 @@ impl Simulation<'_> {
             MediaCommand::Play { play, source, loops } => {
                 let (text, length) = match source {
                     PromptSource::Url(url) => (url, PLAYS),
+                    PromptSource::Request(request) => (request.url, PLAYS),
                     PromptSource::Speech(speech) => {
                         let count = u32::try_from(speech.text.chars().count()).unwrap_or(u32::MAX);
                         (format!("\"{}\"", speech.text), SPEAKS_PER_CHARACTER.saturating_mul(count))

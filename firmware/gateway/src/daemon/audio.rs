@@ -67,6 +67,7 @@ impl Switchboard {
                 self.prepared(call, leg, play, tone.map(|source| Ready { source, loops }));
             }
             PromptSource::Url(_)
+            | PromptSource::Request(_)
             | PromptSource::Speech(_)
             | PromptSource::Library(_)
             | PromptSource::Music
@@ -103,6 +104,7 @@ impl Switchboard {
             }
             PromptSource::Tones(beeps) => Some(tones(beeps)),
             PromptSource::Url(_)
+            | PromptSource::Request(_)
             | PromptSource::Speech(_)
             | PromptSource::Library(_)
             | PromptSource::Silence(_)
@@ -135,6 +137,10 @@ impl Switchboard {
                 recording(path).await?
             }
             PromptSource::Url(address) => match self.own_recording(address) {
+                Some(path) => recording(path).await?,
+                None => self.0.prompts.get(source).await?,
+            },
+            PromptSource::Request(request) => match self.own_recording(&request.url) {
                 Some(path) => recording(path).await?,
                 None => self.0.prompts.get(source).await?,
             },
