@@ -20,6 +20,7 @@ use tipring_model::fetch::{Body, FetchError, HttpRequest, HttpResponse};
 use tipring_model::flow::{Detected, Moment, Recorded, StreamEnd};
 use tipring_model::line::{LineCommand, LineEvent, ReferReply, Supervision};
 use tipring_model::prompt::PromptSource;
+use tipring_model::recordings::RecordingAddresses;
 use tipring_model::settings::{Problem, RawSettings, RawValue};
 use tipring_model::signal::LegSignal;
 use tipring_model::{
@@ -233,7 +234,7 @@ fn nobody() -> Directory {
         account: ACCOUNT.to_owned(),
         name: "simulated".to_owned(),
         time_zone: "UTC".to_owned(),
-        recordings_url: "http://simulated.invalid/recordings".to_owned(),
+        recordings: RecordingAddresses::under("http://simulated.invalid/recordings"),
         ..Directory::default()
     }
 }
@@ -603,6 +604,7 @@ impl Simulation<'_> {
             MediaCommand::Play { play, source, loops } => {
                 let (text, length) = match source {
                     PromptSource::Url(url) => (url, PLAYS),
+                    PromptSource::Request(request) => (request.url, PLAYS),
                     PromptSource::Speech(speech) => {
                         let count = u32::try_from(speech.text.chars().count()).unwrap_or(u32::MAX);
                         (format!("\"{}\"", speech.text), SPEAKS_PER_CHARACTER.saturating_mul(count))

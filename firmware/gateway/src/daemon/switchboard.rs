@@ -17,6 +17,7 @@ use tipring_model::call::{Cdr, EndedBy, KeptValues};
 use tipring_model::flow::Moment;
 use tipring_model::line::LineCommand;
 use tipring_model::{CallId, Cause, Digit, LegId, LineId, RecordId};
+use tipring_web::recordings::Seal;
 use tokio::sync::Notify;
 
 use super::control_api::ControlApi;
@@ -83,6 +84,8 @@ pub(super) struct Board {
     pub(super) lamps: Lamps,
     pub(super) mail: Mailer,
     pub(super) control_api: ControlApi,
+    /// What makes the addresses of recordings, where the box serves them.
+    pub(super) recordings_seal: Option<Seal>,
     pub(super) exchange: RefCell<Exchange>,
     pub(super) streams: RefCell<Streams>,
     pub(super) scripts: Scripts,
@@ -191,6 +194,8 @@ pub(crate) struct Parts {
     pub(super) mail: Mailer,
     /// Who starts sessions over HTTP.
     pub(super) control_api: ControlApi,
+    /// What makes the addresses of recordings, where the box serves them.
+    pub(super) recordings_seal: Option<Seal>,
 }
 
 /// Both clocks, now.
@@ -227,6 +232,7 @@ impl Switchboard {
             mailboxes,
             mail,
             control_api,
+            recordings_seal,
         } = parts;
         Self(Rc::new(Board {
             plan,
@@ -257,6 +263,7 @@ impl Switchboard {
             lamps: Lamps::default(),
             mail,
             control_api,
+            recordings_seal,
             exchange: RefCell::default(),
             streams: RefCell::default(),
             scripts: Scripts::default(),

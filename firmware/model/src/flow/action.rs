@@ -506,5 +506,5 @@ pub struct Pause {
 /// True if `source` needs a fetch or a speech engine before it can be heard.
 #[must_use]
 pub const fn needs_preparation(source: &PromptSource) -> bool {
-    matches!(source, PromptSource::Url(_) | PromptSource::Speech(_))
+    matches!(source, PromptSource::Url(_) | PromptSource::Request(_) | PromptSource::Speech(_))
 }

@@ -105,7 +105,7 @@
     }
     startPlayback(url, parameters) {
       const loop = typeof parameters === 'object' && parameters !== null ? box.flag(parameters.loop, false) : Boolean(parameters);
-      this.#play([{ url: String(url) }], loop, 'url');
+      this.#play([box.urlSource(url)], loop, 'url');
     }
     stopPlayback() {
       if (this.#player !== null) box.stopPlay(this.#player);
