@@ -622,7 +622,7 @@ impl Simulation<'_> {
                 self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
             }
             MediaCommand::Record { spec, .. } => self.tell("record", &spec.tag),
-            MediaCommand::Listen | MediaCommand::Suspend(..) => {}
+            MediaCommand::Listen | MediaCommand::Watch(_) | MediaCommand::Suspend(..) => {}
             MediaCommand::StopRecord(record) => self.stop_record(leg, record),
             MediaCommand::SendDigits { play, digits } => {
                 self.tell("send", &digits.to_string());

@@ -410,7 +410,9 @@ impl Switchboard {
                     tracing::warn!(code = "TR-DAEMON-STORAGE", %leg, dropped, "a recording has gaps");
                 }
             }
-            Event::Digit { .. } | Event::NoMedia { .. } | Event::Returned(_) => {}
+            Event::NoMedia { leg, .. } => self.leg_media(leg, MediaEvent::Silent(true)),
+            Event::MediaBack { leg } => self.leg_media(leg, MediaEvent::Silent(false)),
+            Event::Digit { .. } | Event::Returned(_) => {}
         }
     }
 

@@ -172,6 +172,8 @@ fn leg(words: &[&str]) -> Input {
         "released" => LegEvent::Released(cause(word(words, 1))),
         "early-media" => LegEvent::EarlyMedia,
         "streaming" => LegEvent::Streaming(ActionId(number(word(words, 1)))),
+        "silent" => LegEvent::Silent(true),
+        "heard" => LegEvent::Silent(false),
         // `playing 3 [1500ms]`.
         "playing" => {
             let length = words.get(2).map(|length| milliseconds(length));

@@ -18,6 +18,7 @@
     #kind;
     #data = '';
     #tones = false;
+    #watched = false;
     #connected = 0;
     #player = null;
     #recorders = [];
@@ -49,7 +50,14 @@
       return this.#data;
     }
 
-    addEventListener(event, listener) { this.#listeners.add(event, listener); }
+    addEventListener(event, listener) {
+      this.#listeners.add(event, listener);
+      const isWatch = event === CallEvents.RtpStopped || event === CallEvents.RtpResumed;
+      if (isWatch && !this.#watched && this.#state !== 'TERMINATED') {
+        this.#watched = true;
+        this.#command('watch', {});
+      }
+    }
     removeEventListener(event, listener) { this.#listeners.remove(event, listener); }
 
     #command(t, fields) { box.send(box.plain({ t, call: this.#id, ...fields })); }
@@ -185,6 +193,8 @@
           return this.#raise(CallEvents.Failed, { headers, code: m.code, reason: m.reason });
         case 'tone':
           return this.#tones ? this.#raise(CallEvents.ToneReceived, { tone: m.tone, type: m.type }) : undefined;
+        case 'rtp_stopped': return this.#raise(CallEvents.RtpStopped, {});
+        case 'rtp_resumed': return this.#raise(CallEvents.RtpResumed, {});
         case 'hold': return this.#raise(CallEvents.OnHold, {});
         case 'unhold': return this.#raise(CallEvents.OffHold, {});
         case 'transferred': return this.#raise(CallEvents.TransferComplete, { role: 'transferor' });
