@@ -99,6 +99,7 @@ const fn needs(action: &Action) -> Needs {
         | Action::Mix(_)
         | Action::Booth(_)
         | Action::EarlyMedia
+        | Action::Signal(_)
         | Action::Pause(_)
         | Action::Release(_) => Needs::Live,
         Action::Prompt(_) => Needs::Audible,
@@ -142,6 +143,8 @@ impl Call {
 
     /// True for a leg that an action has brought together with others.
     pub(crate) fn is_joined(&self, leg: LegId) -> bool {
+        // A target belongs to whoever dialled it.
+        let dialled = self.leg(leg).is_some_and(|leg| matches!(leg.purpose, Purpose::Dialed(_)));
         let together = |running: &Running| match &running.work {
             Work::Dial(_) | Work::Meeting(_) | Work::Echo | Work::Mix(_) => running.leg == Some(leg),
             Work::Page(page) => running.leg == Some(leg) || page.has(leg),
@@ -162,7 +165,7 @@ impl Call {
             | Work::Pause { .. }
             | Work::Release => false,
         };
-        self.running.iter().any(together)
+        dialled || self.running.iter().any(together)
     }
 
     pub(crate) fn begin_action(&mut self, now: Moment, id: ActionId, on: Option<LegId>, action: Action) {
@@ -189,6 +192,12 @@ impl Call {
         }
         if joins(&action) && self.is_taken(on) {
             return self.ended(id, Outcome::Failed(ActionFailure::LegState));
+        }
+        if joins(&action) {
+            self.stop_hearing(on);
+            if let Action::Bridge(with) = action {
+                self.stop_hearing(with);
+            }
         }
         match action {
             Action::Answer => match state {
@@ -243,6 +252,7 @@ impl Call {
                 self.run(id, on, None, Work::Watch);
                 self.media(on, MediaCommand::Watch(silence));
             }
+            Action::Signal(signal) => self.begin_signal(now, id, on, signal),
             Action::Refer(to) => self.begin_refer(now, id, on, to),
             Action::SendDigits(digits) => {
                 let play = self.play(on);

@@ -571,6 +571,7 @@ impl Call {
             LineEvent::Refer { leg, referral } => self.refer_asked(now, leg, referral),
             LineEvent::Transferring { leg, stage } => self.transferring(now, leg, stage),
             LineEvent::Replaced { leg, by } => self.replaced(now, leg, &by),
+            LineEvent::Signalled { leg, signal } => self.leg_signalled(leg, signal),
             LineEvent::Referred { leg, reply } => self.refer_replied(now, leg, reply),
             LineEvent::Released { leg, cause, status } => self.leg_released(now, leg, (cause, status)),
             LineEvent::Held { leg, held } => self.leg_held(leg, held),

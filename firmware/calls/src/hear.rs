@@ -51,12 +51,17 @@ impl Call {
         if source.is_none() || self.is_joined(on) {
             return self.ended(id, Outcome::Failed(ActionFailure::LegState));
         }
-        let before = self.running.iter().find(|one| one.leg == Some(on) && matches!(one.work, Work::Hear(_)));
-        if let Some(before) = before.map(|running| running.id) {
-            self.end_hear(before, Outcome::Cancelled);
-        }
+        self.stop_hearing(on);
         self.run(id, on, None, Work::Hear(HearWork { spec, is_connected: false }));
         self.hear_anew(on);
+    }
+
+    /// A leg that joins others hears them, and no longer whom it heard alone.
+    pub(crate) fn stop_hearing(&mut self, on: LegId) {
+        let is_hear = |running: &Running| running.leg == Some(on) && matches!(running.work, Work::Hear(_));
+        if let Some(hear) = self.running.iter().find(|running| is_hear(running)).map(|running| running.id) {
+            self.end_hear(hear, Outcome::Cancelled);
+        }
     }
 
     /// Something about the sound of a leg has changed: what waited for it begins.
@@ -107,10 +112,7 @@ impl Call {
         if !is_booth || (!mixes && self.is_joined(on)) {
             return self.ended(id, Outcome::Failed(ActionFailure::LegState));
         }
-        let is_hear = |running: &Running| running.leg == Some(on) && matches!(running.work, Work::Hear(_));
-        if let Some(hear) = self.running.iter().find(|running| is_hear(running)).map(|running| running.id) {
-            self.end_hear(hear, Outcome::Cancelled);
-        }
+        self.stop_hearing(on);
         from.retain(|source| *source != on && self.leg(*source).is_some_and(Leg::is_live));
         let before = self.running.iter_mut().filter(|running| running.leg == Some(on)).find_map(|running| {
             let Work::Mix(mix) = &mut running.work else { return None };

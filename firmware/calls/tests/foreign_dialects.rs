@@ -66,6 +66,7 @@ fn input_text(input: &FlowInput<'_>) -> String {
             LegEvent::Silent(silent) => format!("leg {leg} silent {silent}"),
             LegEvent::Playing(action, _) => format!("leg {leg} playing {action}"),
             LegEvent::Queue(event) => format!("leg {leg} queue {event:?}"),
+            LegEvent::Signalled(signal) => format!("leg {leg} signalled {signal:?}"),
         },
         FlowInput::Fetched(id, Ok(answer)) => format!("fetched {id} {}", answer.status),
         FlowInput::Fetched(id, Err(error)) => format!("fetched {id} error {error}"),
@@ -88,6 +89,7 @@ fn output_text(output: &CallOutput) -> Option<String> {
             LineCommand::Transfer { leg, referral, .. } => format!("transfer {leg} {}", referral.to),
             LineCommand::EndTransfer { leg, status } => format!("end-transfer {leg} {status}"),
             LineCommand::Flash { leg } => format!("flash {leg}"),
+            LineCommand::Signal { leg, signal } => format!("signal {leg} {signal:?}"),
             LineCommand::Release { leg, cause } => format!("release {leg} {cause}"),
         },
         CallOutput::Media(leg, command) => match command {

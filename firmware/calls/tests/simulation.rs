@@ -9,7 +9,7 @@
 //! 6. with every leg gone and every play and recording reported, the call ends.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,7 @@ use tipring_model::line::{
     LineCommand, LineEvent, PlaceExtras, ReferReply, Referral, Supervision, TransferStage,
 };
 use tipring_model::prompt::{Prompt, PromptSource};
+use tipring_model::signal::{FarSignal, LegSignal, Takes};
 use tipring_model::{
     ActionId, CallerId, Cause, Digit, DigitPath, DigitSet, Digits, FetchId, LegId, LineId, Number, PlayId,
     RecordId,
@@ -35,7 +36,7 @@ use tipring_testkit::Clock;
 use tipring_testkit::random::Random;
 use tipring_testkit::transcript::{CALL, LEG};
 
-const SEEDS: u64 = 256;
+const SEEDS: u64 = 2_048;
 const STEPS: usize = 400;
 
 /// What the program saw, shared with the test.
@@ -74,7 +75,7 @@ impl Whim {
         let short = Duration::from_millis(self.random.next() % 4_000);
         let keys = [DigitSet::NONE, DigitSet::ALL, DigitSet::of("#")][self.random.below(3)];
         let prompt = Prompt { barge_in: keys, ..Prompt::once(PromptSource::Library("p".to_owned())) };
-        match self.random.below(25) {
+        match self.random.below(26) {
             0 | 1 => Action::Answer,
             2 => Action::Prompt(prompt),
             3 | 4 => Action::Collect(Collect {
@@ -144,6 +145,14 @@ impl Whim {
             21 | 22 => {
                 let some = self.random.below(4);
                 Action::Mix(self.legs.iter().skip(some).step_by(1 + some).copied().collect())
+            }
+            23 => {
+                let takes = Takes { remarks: true, referrals: self.random.below(2) == 0 };
+                let signals = [LegSignal::Ringing, LegSignal::Takes(takes), LegSignal::AnswerReferral(200)];
+                let other = self.legs.get(self.random.below(self.legs.len().max(1)));
+                let refer = other.map_or(LegSignal::Ringing, |leg| LegSignal::Refer(*leg));
+                let any = signals.into_iter().chain([refer]).nth(self.random.below(4));
+                Action::Signal(Box::new(any.unwrap_or(LegSignal::Ringing)))
             }
             _ => Action::Pause(Pause { length: short, finish: keys, keeps_key: self.random.below(2) == 0 }),
         }
@@ -287,7 +296,7 @@ struct World {
     seed: u64,
     call: Call,
     clock: Clock,
-    legs: HashMap<LegId, bool>,
+    legs: BTreeMap<LegId, bool>,
     released: HashSet<LegId>,
     plays: Vec<(LegId, PlayId)>,
     records: Vec<(LegId, RecordId)>,
@@ -388,6 +397,7 @@ impl World {
                 LineCommand::Place { .. }
                 | LineCommand::SendDigits { .. }
                 | LineCommand::Flash { .. }
+                | LineCommand::Signal { .. }
                 | LineCommand::EndTransfer { .. },
             )
             | CallOutput::Keep { .. }
@@ -428,7 +438,7 @@ impl World {
     fn step(&mut self, random: &mut Random) {
         let legs: Vec<LegId> = self.legs.keys().copied().collect();
         let leg = legs.get(random.below(legs.len().max(1))).copied();
-        match (random.below(16), leg) {
+        match (random.below(17), leg) {
             (0 | 1, Some(leg)) if !self.released.contains(&leg) => {
                 self.legs.insert(leg, true);
                 let supervision = Supervision::Signalled;
@@ -489,6 +499,10 @@ impl World {
             (14, Some(leg)) => {
                 let held = random.below(2) == 0;
                 self.give(CallInput::Line(LineEvent::Held { leg, held }));
+            }
+            (16, Some(leg)) => {
+                let signal = Box::new(FarSignal::Headers(vec![("X-A".to_owned(), "1".to_owned())]));
+                self.give(CallInput::Line(LineEvent::Signalled { leg, signal }));
             }
             (15, _) => {
                 let at = vec!["201".to_owned()];

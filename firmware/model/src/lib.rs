@@ -18,6 +18,7 @@ pub mod line;
 pub mod number;
 pub mod prompt;
 pub mod settings;
+pub mod signal;
 
 pub use cause::Cause;
 pub use digit::{Digit, DigitPath, DigitSet, Digits};

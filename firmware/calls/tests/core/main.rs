@@ -8,6 +8,7 @@ mod ending;
 mod hearing;
 mod meetings;
 mod office;
+mod signalling;
 mod stage;
 mod transfers;
 mod voicemail;

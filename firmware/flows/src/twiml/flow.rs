@@ -497,6 +497,7 @@ impl TwimlFlow {
             | LegEvent::Digit(..)
             | LegEvent::Playing(..)
             | LegEvent::Silent(_)
+            | LegEvent::Signalled(_)
             | LegEvent::Streaming(_) => {}
         }
     }

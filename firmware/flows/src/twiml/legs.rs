@@ -89,6 +89,7 @@ impl TwimlFlow {
             | LegEvent::EarlyMedia
             | LegEvent::Playing(..)
             | LegEvent::Silent(_)
+            | LegEvent::Signalled(_)
             | LegEvent::Streaming(_) => {}
         }
     }

@@ -81,6 +81,8 @@ pub(super) enum Work {
     Record(u32),
     Digits(u32),
     Refer(u32),
+    /// To the second of them.
+    ReferTo(u32, u32),
     /// Nothing follows from its end.
     Silent,
 }

@@ -80,6 +80,11 @@ impl Session {
             | Command::Watch { .. }
             | Command::Digits { .. }
             | Command::Refer { .. }
+            | Command::ReferTo { .. }
+            | Command::Referred { .. }
+            | Command::Takes { .. }
+            | Command::Info { .. }
+            | Command::Message { .. }
             | Command::Play { .. }
             | Command::Stop { .. }
             | Command::Pause { .. }

@@ -21,6 +21,7 @@ use tipring_model::flow::{Detected, Moment, Recorded, StreamEnd};
 use tipring_model::line::{LineCommand, LineEvent, ReferReply, Supervision};
 use tipring_model::prompt::PromptSource;
 use tipring_model::settings::{Problem, RawSettings, RawValue};
+use tipring_model::signal::LegSignal;
 use tipring_model::{
     ActionId, CallId, CallerId, Cause, Digit, DigitPath, FetchId, LegId, LineId, Number, PlayId, RecordId,
 };
@@ -130,6 +131,10 @@ pub(super) fn run(options: &Options) -> u8 {
         (By::Flow(flow), None) => Rc::clone(&flow.program),
         (By::Flow(_) | By::Name | By::Ending, base) => {
             let mut settings = RawSettings::new();
+            let name = options.file.file_name().and_then(|name| name.to_str());
+            if let Some(name) = name.filter(|_| read.dialect.fields.iter().any(|field| field.key == "name")) {
+                settings.set("name", RawValue::Text(name.to_owned()));
+            }
             match base {
                 None => settings.set("document", RawValue::Bytes(document)),
                 Some(base) => {
@@ -582,6 +587,14 @@ impl Simulation<'_> {
                 // The far end does as it is told.
                 for reply in [ReferReply::Answered(202), ReferReply::Ended(Some(200))] {
                     self.after(Duration::ZERO, Coming::Line(LineEvent::Referred { leg: *leg, reply }));
+                }
+            }
+            LineCommand::Signal { leg, signal } => {
+                if let LegSignal::Refer(other) = **signal {
+                    self.tell("refer", &other.to_string());
+                    for reply in [ReferReply::Answered(202), ReferReply::Ended(Some(200))] {
+                        self.after(Duration::ZERO, Coming::Line(LineEvent::Referred { leg: *leg, reply }));
+                    }
                 }
             }
             LineCommand::Alert { .. }

@@ -22,6 +22,7 @@ mod recordings;
 mod records;
 pub(crate) mod route;
 mod scripts;
+mod session_logs;
 mod sessions;
 mod streams;
 mod switchboard;

@@ -612,6 +612,7 @@ const fn leg_of(command: &LineCommand) -> LegId {
         | LineCommand::Transfer { leg, .. }
         | LineCommand::EndTransfer { leg, .. }
         | LineCommand::Flash { leg }
+        | LineCommand::Signal { leg, .. }
         | LineCommand::Release { leg, .. } => *leg,
     }
 }

@@ -5,6 +5,7 @@ use core::time::Duration;
 use crate::fetch::Method;
 use crate::line::PlaceExtras;
 use crate::prompt::{Prompt, PromptSource};
+use crate::signal::LegSignal;
 use crate::{CallerId, Cause, DigitSet, Digits, LegId};
 
 /// One thing done on a leg.
@@ -66,6 +67,8 @@ pub enum Action {
     /// Ask the far end of the leg to call somebody else instead (RFC 3515). If it did, the
     /// leg is released five seconds later.
     Refer(Target),
+    /// Say something by the leg's signalling; lines without words for it leave it out.
+    Signal(Box<LegSignal>),
     /// Send digits to the far end.
     SendDigits(Digits),
     /// Do nothing for a while.

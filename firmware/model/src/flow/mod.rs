@@ -13,6 +13,7 @@ use crate::call::CallFacts;
 use crate::fetch::{DocumentKey, FetchError, HttpRequest, HttpResponse};
 use crate::lamp::Lamp;
 use crate::line::Supervision;
+use crate::signal::FarSignal;
 use crate::{ActionId, Cause, Digit, DigitPath, FetchId, LegId, MessageId};
 
 /// One instant, on both clocks: timers use the first, calendars the second.
@@ -154,6 +155,9 @@ pub enum LegEvent {
     Digit(Digit, DigitPath),
     /// The far end put the leg on hold, or took it back. In a room nobody hears it meanwhile.
     Held(bool),
+    /// The far end says something by signalling. Told only of legs that the flow has placed for its own
+    /// use, and of the first.
+    Signalled(Box<FarSignal>),
     /// The leg is gone.
     Released(Cause),
     /// About the room that the leg is in.

@@ -8,6 +8,7 @@ use tipring_model::flow::{
     MailboxPurpose, Outcome, Page, QueueEnd, Record, Referred, Ringback, Sides, StreamEnd, Target,
 };
 use tipring_model::prompt::{CallTone, Gender, Prompt, PromptSource};
+use tipring_model::signal::{LegSignal, RemarkKind, Takes};
 use tipring_model::{DigitSet, LegId};
 
 const REDIRECTS_DEFAULT: u8 = 5;
@@ -231,6 +232,7 @@ fn action_text(action: &Action) -> String {
             format!("mix {}", from.join(",")).trim_end().to_owned()
         }
         Action::EarlyMedia => "early-media".to_owned(),
+        Action::Signal(signal) => signal_text(signal),
         Action::SendDigits(digits) => format!("digits {digits}"),
         Action::Pause(pause) => {
             let mut text = format!("pause {}ms", pause.length.as_millis());
@@ -238,6 +240,48 @@ fn action_text(action: &Action) -> String {
             text
         }
         Action::Release(cause) => format!("release {cause}"),
+    }
+}
+
+fn signal_text(signal: &LegSignal) -> String {
+    match signal {
+        LegSignal::Extras(extras) => {
+            let mut text = "says".to_owned();
+            for (name, value) in &extras.headers {
+                let _ = write!(text, " {name}={value}");
+            }
+            if let Some(name) = &extras.display_name {
+                let _ = write!(text, " name={name}");
+            }
+            if let Some(status) = extras.status {
+                let _ = write!(text, " status={status}");
+            }
+            text
+        }
+        LegSignal::Ringing => "ringing".to_owned(),
+        LegSignal::Takes(Takes { remarks, referrals }) => {
+            let mut text = "takes".to_owned();
+            for (is_set, word) in [(*remarks, " remarks"), (*referrals, " referrals")] {
+                if is_set {
+                    text.push_str(word);
+                }
+            }
+            text
+        }
+        LegSignal::Remark(remark) => {
+            let kind = match remark.kind {
+                RemarkKind::Info => "info",
+                RemarkKind::Message => "message",
+            };
+            let mut text = format!("{kind} {}", remark.media_type);
+            for (name, value) in &remark.headers {
+                let _ = write!(text, " {name}={value}");
+            }
+            let _ = write!(text, ": {}", String::from_utf8_lossy(&remark.body));
+            text
+        }
+        LegSignal::Refer(other) => format!("refer-to-leg {other}"),
+        LegSignal::AnswerReferral(status) => format!("referral {status}"),
     }
 }
 
