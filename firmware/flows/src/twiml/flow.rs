@@ -496,6 +496,7 @@ impl TwimlFlow {
             | LegEvent::EarlyMedia
             | LegEvent::Digit(..)
             | LegEvent::Playing(..)
+            | LegEvent::Silent(_)
             | LegEvent::Signalled(_)
             | LegEvent::Streaming(_) => {}
         }

@@ -266,6 +266,10 @@ pub(super) enum Command {
         /// The vendor's number of a way, 0 for all.
         kind: String,
     },
+    /// It wants to know whether sound comes.
+    Watch {
+        call: u32,
+    },
     Digits {
         call: u32,
         digits: String,

@@ -25,6 +25,8 @@ const CALLS_MAX: usize = 1_000;
 const PHONES_MAX: usize = 8;
 /// Transfers of one call.
 const REFERS_MAX: u32 = 10;
+/// A call whose far end sends nothing for so long has no RTP any more.
+const SILENCE: Duration = Duration::from_secs(7);
 /// Longest name or password of a placed call, in bytes.
 const NAME_BYTES_MAX: usize = 1_024;
 /// Digits that wait to be sent on one call.
@@ -93,6 +95,9 @@ pub(super) struct Party {
     /// Sound passes before the answer.
     pub(super) is_early: bool,
     pub(super) keys: Keys,
+    /// The script hears when no sound comes.
+    wants_silence: bool,
+    is_watched: bool,
     /// Its far end has put it on hold.
     pub(super) is_held: bool,
     is_ringing: bool,
@@ -121,6 +126,8 @@ impl Party {
             placing: Vec::new(),
             is_early: false,
             keys: Keys::None,
+            wants_silence: false,
+            is_watched: false,
             is_held: false,
             is_ringing: false,
             due: None,
@@ -230,6 +237,12 @@ impl Session {
                 if let Some(party) = self.parties.get_mut(call) {
                     party.keys = if on { Keys::of(&kind) } else { Keys::None };
                 }
+            }
+            Command::Watch { call } => {
+                if let Some(party) = self.parties.get_mut(call) {
+                    party.wants_silence = true;
+                }
+                self.watch(call);
             }
             Command::Digits { call, digits } => self.digits(call, &digits),
             Command::Refer { call, to, headers } => self.refer(now, call, &to, headers),
@@ -530,6 +543,9 @@ impl Session {
             }
             LegEvent::Signalled(signal) => self.signalled(now, call, leg, *signal),
             LegEvent::Released(cause) => self.leg_gone(now, call, leg, cause),
+            LegEvent::Silent(silent) => {
+                self.call_event(now, CallTold::new(call, if silent { "rtp_stopped" } else { "rtp_resumed" }));
+            }
             LegEvent::Placed { .. }
             | LegEvent::Playing(..)
             | LegEvent::Room(_)
@@ -583,6 +599,16 @@ impl Session {
             self.call_event(now, CallTold { headers, ..CallTold::new(call, "audio") });
         }
         self.send_digits(call);
+        self.watch(call);
+    }
+
+    /// Watches over the sound of a connected call, once, if the script wants that.
+    fn watch(&mut self, call: u32) {
+        let Some(leg) = self.parties.leg(call).filter(|_| self.parties.is_connected(call)) else { return };
+        let Some(party) = self.parties.get_mut(call).filter(|party| party.wants_silence) else { return };
+        if !std::mem::replace(&mut party.is_watched, true) {
+            self.act(Some(leg), Action::Watch(SILENCE), Work::Silent);
+        }
     }
 
     fn leg_gone(&mut self, now: Moment, call: u32, leg: LegId, cause: Cause) {

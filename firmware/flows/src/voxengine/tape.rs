@@ -77,6 +77,7 @@ impl Session {
             | Command::Early { .. }
             | Command::Hangup { .. }
             | Command::Tones { .. }
+            | Command::Watch { .. }
             | Command::Digits { .. }
             | Command::Refer { .. }
             | Command::ReferTo { .. }

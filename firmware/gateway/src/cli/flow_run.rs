@@ -24,7 +24,7 @@ use tipring_model::recordings::RecordingAddresses;
 use tipring_model::settings::{Problem, RawSettings, RawValue};
 use tipring_model::signal::LegSignal;
 use tipring_model::{
-    ActionId, CallId, CallerId, Cause, Digit, DigitPath, FetchId, LegId, LineId, Number, RecordId,
+    ActionId, CallId, CallerId, Cause, Digit, DigitPath, FetchId, LegId, LineId, Number, PlayId, RecordId,
 };
 
 use super::dialect::{self, By};
@@ -204,6 +204,8 @@ pub(super) fn run(options: &Options) -> u8 {
         exchange: Exchange::default(),
         directory,
         hooks,
+        booths: Vec::new(),
+        still: Vec::new(),
         over: None,
     };
     if let Some(assumed) = read.assumed() {
@@ -321,6 +323,10 @@ struct Simulation<'a> {
     exchange: Exchange,
     directory: Rc<Directory>,
     hooks: Vec<Hook>,
+    /// Legs without a party.
+    booths: Vec<LegId>,
+    /// Stretches that stand still, and how long each still plays.
+    still: Vec<(LegId, PlayId, Duration)>,
     /// The label of the end.
     over: Option<String>,
 }
@@ -469,7 +475,7 @@ impl Simulation<'_> {
                 self.after(detect.length_max, Coming::Heard(action));
             }
             CallOutput::StopStream(action) => self.after(Duration::ZERO, Coming::Streamed(action)),
-            CallOutput::Booth(..) => {}
+            CallOutput::Booth(leg, _) => self.booths.push(leg),
             CallOutput::Echo(_, on) => self.tell("echo", if on { "on" } else { "off" }),
             CallOutput::Lamp { name, shows, .. } => self.tell("lamp", &format!("{name} {}", shows.as_str())),
             CallOutput::Keep { name, value } => {
@@ -563,7 +569,9 @@ impl Simulation<'_> {
                 );
             }
             LineCommand::Release { leg, cause } => {
-                self.tell("release", &format!("{leg} {cause}"));
+                if !self.booths.contains(leg) {
+                    self.tell("release", &format!("{leg} {cause}"));
+                }
                 // What was still to come from that leg does not.
                 self.pending.retain(|(_, coming)| {
                     !matches!(coming,
@@ -637,12 +645,28 @@ impl Simulation<'_> {
                 self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
             }
             MediaCommand::Record { spec, .. } => self.tell("record", &spec.tag),
-            MediaCommand::Listen | MediaCommand::Suspend(..) => {}
+            MediaCommand::Suspend(play, still) => self.suspend(leg, play, still),
+            MediaCommand::Listen | MediaCommand::Watch(_) => {}
             MediaCommand::StopRecord(record) => self.stop_record(leg, record),
             MediaCommand::SendDigits { play, digits } => {
                 self.tell("send", &digits.to_string());
                 self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
             }
+        }
+    }
+
+    /// What plays ends so much later as it stands still.
+    fn suspend(&mut self, leg: LegId, play: PlayId, still: bool) {
+        if still {
+            let now = self.now.instant;
+            let is_end = |coming: &Coming| matches!(coming, Coming::Media(on, MediaEvent::PlayEnded(ended, _)) if *on == leg && *ended == play);
+            if let Some(at) = self.pending.iter().position(|(_, coming)| is_end(coming)) {
+                let (due, _) = self.pending.swap_remove(at);
+                self.still.push((leg, play, due.saturating_duration_since(now)));
+            }
+        } else if let Some(at) = self.still.iter().position(|(on, own, _)| *on == leg && *own == play) {
+            let (_, _, left) = self.still.swap_remove(at);
+            self.after(left, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
         }
     }
 

@@ -39,6 +39,9 @@ impl Switchboard {
                 // Where the sides are kept apart there are two; for others it is refused.
                 self.0.media.send(Command::StopRecord { leg, record: other_side(record) });
             }
+            MediaCommand::Watch(silence) => {
+                self.0.media.send(Command::Watch { leg, silent: Some(silence) });
+            }
             MediaCommand::Listen => self.0.media.send(Command::Listen { leg, inband: true }),
             MediaCommand::SendDigits { play, digits } => self.0.media.send(Command::SendDigits {
                 leg,

@@ -417,7 +417,9 @@ impl Switchboard {
                     tracing::warn!(code = "TR-DAEMON-STORAGE", %leg, dropped, "a recording has gaps");
                 }
             }
-            Event::Digit { .. } | Event::NoMedia { .. } | Event::Returned(_) => {}
+            Event::NoMedia { leg, .. } => self.leg_media(leg, MediaEvent::Silent(true)),
+            Event::MediaBack { leg } => self.leg_media(leg, MediaEvent::Silent(false)),
+            Event::Digit { .. } | Event::Returned(_) => {}
         }
     }
 
@@ -521,16 +523,16 @@ impl Switchboard {
             }
             CallOutput::Media(leg, command) => self.media_command(number, leg, command),
             CallOutput::Connect { from, to } => {
-                // Nobody here waits for keys in the sound of two people talking; without
+                // Nobody here waits for keys in the sound of two people talking, who are in no booth; without
                 // that wait their packets are passed on untouched.
-                if !self.is_booth(from) {
+                if !self.is_booth(from) && !self.is_booth(to) {
                     self.0.media.send(tipring_media::Command::Listen { leg: from, inband: false });
                 }
                 self.0.media.send(tipring_media::Command::Connect { from, to });
             }
             CallOutput::Disconnect { from, to } => {
                 self.0.media.send(tipring_media::Command::Disconnect { from, to });
-                if !self.is_booth(from) {
+                if !self.is_booth(from) && !self.is_booth(to) {
                     self.0.media.send(tipring_media::Command::Listen { leg: from, inband: true });
                 }
             }

@@ -204,6 +204,7 @@ fn action_text(action: &Action) -> String {
             let voice = if detect.voice { " voice" } else { "" };
             format!("detect {}ms{fax}{voice}", detect.length_max.as_millis())
         }
+        Action::Watch(silence) => format!("watch {}ms", silence.as_millis()),
         Action::Refer(target) => format!("refer {}", target_text(target)),
         Action::Place(place) => {
             let mut text = format!(
