@@ -200,3 +200,28 @@ def ask_or_none(box):
         return None
     except http.client.HTTPException:
         return None
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_one_connection_too_many_is_told_so(tipring, scheme):
+    """Shows: 429 with Retry-After where one address has all it may have, under TLS too; once they go, the next is served."""
+    box = tipring(web(https="127.0.0.1:0"))
+    where = address(box, scheme)
+    context = ssl.create_default_context(cafile=str(box.data / "web/certificate.pem")) if scheme == "https" else None
+    held = [socket.create_connection(where, 10) for _ in range(48)]
+
+    def get():
+        kind = http.client.HTTPConnection if context is None else lambda *a, **k: http.client.HTTPSConnection(*a, context=context, **k)
+        connection = kind(*where, timeout=20)
+        try:
+            connection.request("GET", "/")
+            answer = connection.getresponse()
+            return answer.status, answer.headers["Retry-After"], answer.read()
+        finally:
+            connection.close()
+
+    for _ in range(20):
+        assert get() == (429, "1", b"too many connections at one time\n")
+    for connection in held:
+        connection.close()
+    until(lambda: get()[0] == 404, 10, "a place")

@@ -5,6 +5,7 @@ import subprocess
 
 import audio
 from box import flow, phone, trunk
+from flow_server import Answer
 from test_transfer import talk
 from waiting import until
 
@@ -354,6 +355,46 @@ def test_a_caller_hears_a_file_before_the_answer(tipring, server, provider, tmp_
     send(box, session, "end")
     call.refused()
     assert box.cdr(1)["answered_after_ms"] is None
+
+
+ASKED = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  call.answer();
+  const request = (token, words) => ({ url: '%s', method: 'POST', headers: [{ name: 'Authorization', value: token }, { name: 'Content-Type', value: 'application/json' }], body: { text: words } });
+  const segments = [['Bearer one', 'a'], ['Bearer two', 'a'], ['Bearer one', 'a']].map(([token, words]) => ({ request: request(token, words) }));
+  const said = VoxEngine.createSequencePlayer({ segments });
+  said.addEventListener(SequencePlayerEvents.PlaybackFinished, (e) => {
+    Logger.write('said ' + e.error);
+    const slow = VoxEngine.createURLPlayer({ url: '%s' }, { hideHeaders: true });
+    slow.addEventListener(PlayerEvents.PlaybackFinished, (e) => {
+      Logger.write('slow ' + e.error);
+      call.startPlayback({ url: '%s', headers: [{ name: 'X-Long', value: 'yes' }] });
+    });
+    slow.sendMediaTo(call);
+  });
+  call.addEventListener(CallEvents.PlaybackFinished, (e) => { Logger.write('long ' + e.error); VoxEngine.terminate(); });
+  call.addEventListener(CallEvents.Connected, () => said.sendMediaTo(call));
+});
+"""
+
+
+def test_files_are_asked_for_as_the_script_says(tipring, server, provider, tmp_path):
+    """Shows: POST with header fields and body, one request for the same and another for another login; twelve seconds and ten megabytes at most; neither fields nor bodies in the log."""
+    sound = audio.voice(1, seed=96)
+    server.answer("/say", Answer(audio.wav_bytes(sound), content_type="audio/wav"))
+    server.answer("/slow", Answer(audio.wav_bytes(sound), content_type="audio/wav", delay_s=20))
+    server.answer("/long", Answer(b"RIFF" + bytes(10_000_000), content_type="audio/wav"))
+    box = tipring(scenario(tmp_path, ASKED % (server.url("/say"), server.url("/slow"), server.url("/long"))))
+    call = provider.call(box, "100").answered()
+    call.hung_up(timeout=40)
+    [session] = running(box)
+    assert log(box, session) == ["said undefined", "slow Timeout is reached", "long TR-HOOK-SIZE"]
+    asked = server.seen("/say")
+    assert [(one.method, one.header("authorization"), one.header("content-type"), one.body) for one in asked] == [
+        ("POST", "Bearer one", "application/json", b"a"), ("POST", "Bearer two", "application/json", b"a")]
+    assert server.seen("/long")[0].header("x-long") == "yes"
+    assert audio.likeness(sound[2000:], call.rtp.heard()) > 0.9
+    assert "Bearer" not in box.log()
 
 
 FORWARD = """

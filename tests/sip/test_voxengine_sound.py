@@ -1,4 +1,6 @@
-"""What VoxEngine scenarios do with sound: recorders that mix, players in conferences, players that stand still, a call that hears itself, how keys came."""
+"""What VoxEngine scenarios do with sound: recorders that mix, players in conferences, players that stand still, a call that hears itself, how keys came, sound that stops."""
+import time
+
 import numpy as np
 
 import audio
@@ -253,4 +255,35 @@ def test_a_key_says_how_it_came(tipring, provider, tmp_path):
     call.rtp.press("4")
     call.info("5")
     until(lambda: log(box, session)[3:] == ["5 3"], what="SIP INFO alone")
+    call.hang_up()
+
+
+RTP = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  for (const name of ['RtpStopped', 'RtpResumed', 'OnHold', 'OffHold']) call.addEventListener(CallEvents[name], (e) => Logger.write(e.name));
+  call.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+  call.answer();
+});
+"""
+
+
+def test_a_call_that_sends_nothing_is_told_of_and_one_on_hold_is_not(tipring, provider, tmp_path):
+    """Shows: RtpStopped after seven seconds without a packet, RtpResumed with the next; neither while the caller has put the box on hold."""
+    box = tipring(scenario(tmp_path, RTP))
+    call = provider.call(box, "100").answered()
+    call.rtp.say(audio.voice(0.5, seed=141))
+    [session] = until(lambda: list(running(box)), what="the session")
+    silent = time.monotonic()
+    until(lambda: log(box, session) == ["Call.RtpStopped"], 12, "no packet comes")
+    assert time.monotonic() - silent > 6, "not before its time"
+    call.rtp.say(audio.voice(0.2, seed=142))
+    until(lambda: log(box, session)[1:] == ["Call.RtpResumed"], what="packets come again")
+    call.reinvite("sendonly")
+    until(lambda: log(box, session)[2:] == ["Call.OnHold"], what="hold")
+    held = time.monotonic()
+    until(lambda: time.monotonic() - held > 9, 12, "longer than that")
+    assert log(box, session)[2:] == ["Call.OnHold"]
+    call.reinvite()
+    until(lambda: log(box, session)[3:] == ["Call.OffHold"], what="the caller is back")
+    until(lambda: log(box, session)[4:] == ["Call.RtpStopped"], 12, "no packet comes after that either")
     call.hang_up()

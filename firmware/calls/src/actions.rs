@@ -47,6 +47,8 @@ pub(crate) enum Work {
     /// Until the shell says that it is over.
     Stream,
     Detect,
+    /// Until the leg is gone.
+    Watch,
     Echo,
     /// Until the far end says what became of it.
     Refer {
@@ -113,6 +115,7 @@ const fn needs(action: &Action) -> Needs {
         | Action::Stream(_)
         | Action::Echo(_)
         | Action::Detect(_)
+        | Action::Watch(_)
         | Action::Refer(_)
         | Action::SendDigits(_) => Needs::Answered,
     }
@@ -153,6 +156,7 @@ impl Call {
             | Work::Feature(_)
             | Work::Stream
             | Work::Detect
+            | Work::Watch
             | Work::Refer { .. }
             | Work::Place { .. }
             | Work::Hear(_)
@@ -243,6 +247,10 @@ impl Call {
             Action::Detect(detect) => {
                 self.run(id, on, None, Work::Detect);
                 self.outputs.push_back(CallOutput::Detect(id, on, detect));
+            }
+            Action::Watch(silence) => {
+                self.run(id, on, None, Work::Watch);
+                self.media(on, MediaCommand::Watch(silence));
             }
             Action::Signal(signal) => self.begin_signal(now, id, on, signal),
             Action::Refer(to) => self.begin_refer(now, id, on, to),
@@ -376,7 +384,7 @@ impl Call {
                     self.unbridge(leg, with);
                 }
             }
-            Work::Pause { .. } | Work::Detect | Work::Refer { .. } => {
+            Work::Pause { .. } | Work::Detect | Work::Watch | Work::Refer { .. } => {
                 self.end_action(id, Outcome::Cancelled);
             }
             Work::Hear(_) => self.end_hear(id, Outcome::Cancelled),
@@ -478,6 +486,7 @@ impl Call {
                     | Work::Feature(_)
                     | Work::Stream
                     | Work::Detect
+                    | Work::Watch
                     | Work::Echo
                     | Work::Refer { .. }
                     | Work::Place { .. }
@@ -496,6 +505,15 @@ impl Call {
             }
         }
         false
+    }
+
+    /// The far end has fallen silent, or is heard again.
+    pub(crate) fn silent(&mut self, leg: LegId, silent: bool) {
+        let is_watched =
+            self.running.iter().any(|one| one.leg == Some(leg) && matches!(one.work, Work::Watch));
+        if is_watched {
+            self.leg_event(leg, LegEvent::Silent(silent));
+        }
     }
 
     /// The flow lets what a prompt plays stand still, or go on.
@@ -558,6 +576,7 @@ impl Call {
                 | Work::Feature(_)
                 | Work::Stream
                 | Work::Detect
+                | Work::Watch
                 | Work::Echo
                 | Work::Refer { .. }
                 | Work::Place { .. }
@@ -606,6 +625,7 @@ impl Call {
                     | Work::Feature(_)
                     | Work::Stream
                     | Work::Detect
+                    | Work::Watch
                     | Work::Bridge { .. }
                     | Work::Hear(_)
                     | Work::Mix(_)
@@ -658,6 +678,7 @@ impl Call {
                     | Work::Prompt { .. }
                     | Work::Collect(_)
                     | Work::Detect
+                    | Work::Watch
                     | Work::Refer { .. }
                     | Work::Place { .. }
                     | Work::SendDigits { .. }
@@ -694,6 +715,7 @@ impl Running {
             | Work::Feature(_)
             | Work::Stream
             | Work::Detect
+            | Work::Watch
             | Work::Echo
             | Work::Refer { .. }
             | Work::Place { .. }

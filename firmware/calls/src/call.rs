@@ -588,6 +588,7 @@ impl Call {
             MediaEvent::PlayEnded(play, result) => self.play_ended(now, leg, play, result),
             MediaEvent::RecordEnded(record, result) => self.record_ended(record, result),
             MediaEvent::EchoRefused => self.echo_refused(leg),
+            MediaEvent::Silent(silent) => self.silent(leg, silent),
         }
     }
 

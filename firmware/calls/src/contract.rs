@@ -96,6 +96,8 @@ pub enum MediaEvent {
     PlayEnded(PlayId, Result<(), ActionFailure>),
     /// A [`MediaCommand::Record`] is over and stored, or failed. Exactly one each.
     RecordEnded(RecordId, Result<Recorded, ActionFailure>),
+    /// The far end sends nothing, for as long as [`MediaCommand::Watch`] says; or it sends again.
+    Silent(bool),
     /// [`CallOutput::Echo`] cannot be done: the leg has too much beside it.
     EchoRefused,
 }
@@ -218,6 +220,8 @@ pub enum MediaCommand {
         /// How. Its length and its keys are the call's affair.
         spec: Box<Record>,
     },
+    /// Watch over the silence of the far end.
+    Watch(Duration),
     /// Listen for digits in the sound, also while the leg talks with another.
     Listen,
     /// Stop recording.

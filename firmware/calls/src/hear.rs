@@ -151,10 +151,6 @@ impl Call {
                 mix.heard.push(source);
             }
             self.outputs.push_back(CallOutput::Connect { from: source, to: on });
-            if self.leg(source).is_some_and(|leg| !leg.is_booth()) {
-                // Whoever listens to a party's keys still does.
-                self.media(source, MediaCommand::Listen);
-            }
         }
     }
 
@@ -163,7 +159,10 @@ impl Call {
         let Some((Some(on), Work::Mix(mix))) = found.map(|running| (running.leg, &running.work)) else {
             return;
         };
-        for source in mix.heard.clone() {
+        let heard = mix.heard.clone();
+        // With the booth itself all that it heard is gone.
+        let is_there = self.leg(on).is_some_and(|leg| leg.state != LegState::Gone);
+        for source in heard.into_iter().filter(|_| is_there) {
             self.outputs.push_back(CallOutput::Disconnect { from: source, to: on });
         }
         self.end_action(id, outcome);

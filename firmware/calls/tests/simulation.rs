@@ -379,6 +379,7 @@ impl World {
                 MediaCommand::Record { record, .. } => self.records.push((leg, record)),
                 MediaCommand::StopPlay(_)
                 | MediaCommand::Suspend(..)
+                | MediaCommand::Watch(_)
                 | MediaCommand::StopRecord(_)
                 | MediaCommand::Listen => {}
             },

@@ -126,8 +126,9 @@ pub enum Command {
         /// Whether to.
         inband: bool,
     },
-    /// Watches over a leg's silence: [`Event::NoMedia`] comes once when no packet has
-    /// arrived for this long, and again after every later such silence.
+    /// Watches over a leg's silence: [`Event::NoMedia`] comes when no packet has arrived for
+    /// this long, [`Event::MediaBack`] when one has after that. Time in which the leg
+    /// [may be silent](crate::Endpoint::may_be_silent) does not count, nor what was before the watch.
     Watch {
         /// The leg.
         leg: LegId,
@@ -239,6 +240,11 @@ pub enum Event {
         leg: LegId,
         /// For how long.
         silent_ms: u32,
+    },
+    /// After [`Event::NoMedia`] a packet has come.
+    MediaBack {
+        /// The leg.
+        leg: LegId,
     },
     /// A leg is gone.
     Detached {

@@ -124,6 +124,7 @@ fn name(event: &Event) -> String {
             format!("{leg} recorded {record} {frames} {dropped}")
         }
         Event::NoMedia { leg, silent_ms } => format!("{leg} silent {silent_ms}"),
+        Event::MediaBack { leg } => format!("{leg} back"),
         Event::Detached { leg, .. } => format!("{leg} detached"),
         Event::Refused { leg, why, .. } => format!("{leg} refused {why:?}"),
         Event::Returned(_) => "returned".into(),
@@ -457,15 +458,63 @@ fn a_full_command_ring_gives_the_command_back_and_a_full_engine_the_leg() {
     assert_eq!(why, [Refusal::LegsFull, Refusal::LegTaken]);
 }
 
+/// A far end of packets, whose silence the test makes.
+#[derive(Default)]
+struct Packets {
+    heard: Option<Instant>,
+    may_be_silent: bool,
+}
+
+struct FarEnd(Arc<Mutex<Packets>>);
+
+impl Endpoint for FarEnd {
+    fn rate(&self) -> Rate {
+        Rate::Narrow
+    }
+
+    fn receive(&mut self, _: Instant, frame: &mut Frame) -> Received {
+        frame.reset(Rate::Narrow);
+        Received::Silence
+    }
+
+    fn send(&mut self, _: Instant, _: &Frame) {}
+
+    fn last_heard(&self) -> Option<Instant> {
+        self.0.lock().unwrap().heard
+    }
+
+    fn may_be_silent(&self) -> bool {
+        self.0.lock().unwrap().may_be_silent
+    }
+}
+
 #[test]
-fn silence_of_the_far_end_is_told_once() {
+fn silence_of_the_far_end_is_told_and_its_end() {
     let mut rig = Rig::new(Limits::default());
-    rig.party(1, Rate::Narrow, 0);
-    rig.run(100);
+    let packets = Arc::new(Mutex::new(Packets::default()));
+    rig.send(Command::attach(leg(1), Box::new(FarEnd(Arc::clone(&packets)))));
+    rig.run(1_000);
     rig.send(Command::Watch { leg: leg(1), silent: Some(Duration::from_millis(300)) });
-    assert_eq!(rig.run(1_000), ["o1.1 silent 300"]);
+    assert_eq!(rig.run(200), [""; 0], "what was before does not count");
+    assert_eq!(rig.run(800), ["o1.1 silent 300"]);
+    packets.lock().unwrap().heard = Some(rig.now + Duration::from_millis(5));
+    assert_eq!(rig.run(200), ["o1.1 back"]);
+    assert_eq!(rig.run(800), ["o1.1 silent 300"]);
+    // On hold, or after comfort noise, nothing is told, and it counts anew afterwards.
+    packets.lock().unwrap().may_be_silent = true;
+    assert_eq!(rig.run(1_000), [""; 0]);
+    packets.lock().unwrap().heard = Some(rig.now + Duration::from_millis(5));
+    assert_eq!(rig.run(1_000), ["o1.1 back"]);
+    packets.lock().unwrap().may_be_silent = false;
+    assert_eq!(rig.run(200), [""; 0]);
+    assert_eq!(rig.run(800), ["o1.1 silent 300"]);
     rig.send(Command::Watch { leg: leg(1), silent: None });
-    assert!(rig.run(1_000).is_empty());
+    packets.lock().unwrap().heard = Some(rig.now + Duration::from_millis(5));
+    assert_eq!(rig.run(1_000), [""; 0]);
+    // What sends no packets is never missed.
+    rig.party(2, Rate::Narrow, 0);
+    rig.send(Command::Watch { leg: leg(2), silent: Some(Duration::from_millis(300)) });
+    assert_eq!(rig.run(1_000), [""; 0]);
 }
 
 /// Two calls, 1 with 2 and 3 with 4; then 2 and 3 become the ends of a patch.

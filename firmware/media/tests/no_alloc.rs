@@ -120,6 +120,7 @@ impl Rig {
                     Event::Played { .. } => "played",
                     Event::RecordEnded { .. } => "recorded",
                     Event::NoMedia { .. } => "no media",
+                    Event::MediaBack { .. } => "media back",
                     Event::Detached { .. } => "detached",
                     Event::Refused { .. } => "refused",
                     Event::Returned(_) => "returned",

@@ -3,6 +3,7 @@
 
 use crate::CallerId;
 use crate::prompt::PromptSource;
+use crate::recordings::RecordingAddresses;
 
 /// Everything that flows can name.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -14,8 +15,8 @@ pub struct Directory {
     pub name: String,
     /// IANA name of the time zone.
     pub time_zone: String,
-    /// Address under which the box's recordings are reached, without a slash at its end.
-    pub recordings_url: String,
+    /// Where the box's recordings are reached.
+    pub recordings: RecordingAddresses,
     /// People.
     pub users: Vec<User>,
     /// Telephones.

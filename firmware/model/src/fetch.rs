@@ -49,7 +49,7 @@ impl fmt::Display for Method {
 }
 
 /// One HTTP request.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct HttpRequest {
     /// Method of the first hop.
     pub method: Method,
@@ -105,7 +105,7 @@ pub enum OwnFallback {
 }
 
 /// The body of a request.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Body {
     /// `Content-Type`.
     pub media_type: String,

@@ -17,6 +17,7 @@ pub mod lamp;
 pub mod line;
 pub mod number;
 pub mod prompt;
+pub mod recordings;
 pub mod settings;
 pub mod signal;
 

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::fetch::HttpRequest;
 use crate::{ActionId, DigitSet};
 
 /// One stretch of audio, played in order from its sources.
@@ -28,6 +29,8 @@ impl Prompt {
 pub enum PromptSource {
     /// An audio file fetched over HTTP, and cached.
     Url(String),
+    /// The same by a request of the flow's own; cached for requests that are the same in everything.
+    Request(Box<HttpRequest>),
     /// Text, spoken.
     Speech(Speech),
     /// The finished recording that this action made earlier in the same call.

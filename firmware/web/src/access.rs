@@ -53,7 +53,8 @@ impl Access {
     }
 }
 
-fn random_hex(bytes: usize) -> Option<String> {
+/// So many random bytes in hexadecimal; nothing where the system has no randomness.
+pub(crate) fn random_hex(bytes: usize) -> Option<String> {
     let mut random = vec![0; bytes];
     SystemRandom::new().fill(&mut random).ok()?;
     let mut text = String::with_capacity(2 * bytes);

@@ -1,8 +1,10 @@
 //! What the web side asks of the daemon.
 
+use std::fs::File;
 use std::net::IpAddr;
+use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::history::{HistoryPage, HistoryQuery};
 
@@ -18,6 +20,41 @@ pub enum Ask {
     History(HistoryQuery, oneshot::Sender<HistoryPage>),
     /// Tell a running session something; nothing where there is no such session.
     Control(ControlRequest, oneshot::Sender<Option<ControlReply>>),
+    /// Find the recording of this name, which has no ending.
+    Recording(String, oneshot::Sender<Recording>),
+}
+
+/// Asks the daemon. No answer where it is too busy to take the question or takes longer than `wait`.
+pub(crate) async fn ask<T>(
+    asks: &mpsc::Sender<Ask>,
+    wait: Duration,
+    ask: impl FnOnce(oneshot::Sender<T>) -> Ask,
+) -> Option<T> {
+    let (answer, answered) = oneshot::channel();
+    asks.try_send(ask(answer)).ok()?;
+    tokio::time::timeout(wait, answered).await.ok()?.ok()
+}
+
+/// How a recording stands.
+#[derive(Debug)]
+pub enum Recording {
+    /// It is over.
+    Ready(RecordingFile),
+    /// It is still being written.
+    Unfinished,
+    /// There is none, or no longer.
+    Nothing,
+}
+
+/// The file of a recording, open at its beginning.
+#[derive(Debug)]
+pub struct RecordingFile {
+    /// What is read.
+    pub file: File,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// When it was last changed, in nanoseconds since 1970.
+    pub changed_unix_ns: u128,
 }
 
 /// What `StartScenarios` was told, checked.

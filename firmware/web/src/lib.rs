@@ -1,4 +1,5 @@
-//! The box's web side: who listens, how much of it there may be, and the HTTP control API.
+//! The box's web side: who listens, how much of it there may be, the HTTP control API, and
+//! recordings.
 //!
 //! **Architecture invariant:** nothing here knows a call, a line or a flow. What a request wants of
 //! the daemon it asks over a bounded channel ([`asks::Ask`]), and waits for the answer with a limit.
@@ -8,6 +9,9 @@ pub mod access;
 pub mod asks;
 pub mod certificate;
 pub mod control;
+mod guests;
 pub mod history;
 pub mod listen;
+mod patience;
 pub mod platform_api;
+pub mod recordings;

@@ -31,7 +31,7 @@ fn a_mix_changes_without_a_gap_for_those_who_stay() {
     let mut stage = with_a_booth();
     stage.start(2, caller(), NARROW);
     stage.start(3, placed(1), Action::Mix(vec![caller()]));
-    assert_eq!(stage.said(), ["booth p1.2", "connect o0.1 p1.1", "listen o0.1"]);
+    assert_eq!(stage.said(), ["booth p1.2", "connect o0.1 p1.1"]);
     stage.start(4, placed(1), Action::Mix(vec![placed(2), caller(), caller(), placed(1), placed(9)]));
     assert_eq!(stage.said(), ["connect p1.2 p1.1"]);
     assert_eq!(stage.outcome_of(3), Some(Outcome::Cancelled));

@@ -211,6 +211,7 @@ impl Stage {
                 }
             }
             CallOutput::Media(leg, MediaCommand::StopPlay(play)) => format!("stop {leg} {play}"),
+            CallOutput::Media(leg, MediaCommand::Watch(silence)) => format!("watch {leg} {silence:?}"),
             CallOutput::Media(leg, MediaCommand::Listen) => format!("listen {leg}"),
             CallOutput::Media(leg, MediaCommand::Suspend(play, true)) => format!("stand-still {leg} {play}"),
             CallOutput::Media(leg, MediaCommand::Suspend(play, false)) => format!("go-on {leg} {play}"),

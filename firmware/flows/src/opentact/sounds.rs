@@ -72,7 +72,8 @@ mod tests {
             .map(|sound| match sound {
                 PromptSource::Url(url) => url,
                 PromptSource::Speech(speech) => format!("{} {}", speech.language, speech.text),
-                PromptSource::Recording(_)
+                PromptSource::Request(_)
+                | PromptSource::Recording(_)
                 | PromptSource::Library(_)
                 | PromptSource::Silence(_)
                 | PromptSource::Tone(_)

@@ -497,6 +497,7 @@ impl TwimlFlow {
             | LegEvent::Digit(..)
             | LegEvent::Playing(..)
             | LegEvent::Offered(_)
+            | LegEvent::Silent(_)
             | LegEvent::Signalled(_)
             | LegEvent::Streaming(_) => {}
         }

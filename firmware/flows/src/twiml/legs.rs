@@ -89,6 +89,7 @@ impl TwimlFlow {
             | LegEvent::EarlyMedia
             | LegEvent::Playing(..)
             | LegEvent::Offered(_)
+            | LegEvent::Silent(_)
             | LegEvent::Signalled(_)
             | LegEvent::Streaming(_) => {}
         }

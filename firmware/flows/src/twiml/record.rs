@@ -214,7 +214,7 @@ impl TwimlFlow {
     fn recording_fields(&self, sid: &str, recorded: &Recorded) -> Option<Fields> {
         let file = recorded.file.as_ref()?;
         Some(vec![
-            field("RecordingUrl", format!("{}/{file}", self.directory.recordings_url)),
+            field("RecordingUrl", self.directory.recordings.of_any_ending(file)),
             field("RecordingSid", sid),
             field("RecordingDuration", recorded.length.as_secs().to_string()),
         ])

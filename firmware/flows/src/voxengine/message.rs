@@ -271,6 +271,10 @@ pub(super) enum Command {
         /// The vendor's number of a way, 0 for all.
         kind: String,
     },
+    /// It wants to know whether sound comes.
+    Watch {
+        call: u32,
+    },
     Digits {
         call: u32,
         digits: String,
@@ -417,9 +421,22 @@ pub(super) enum Unit {
 #[serde(untagged, deny_unknown_fields)]
 pub(super) enum Source {
     Say { say: String, voice: String },
-    Url { url: String, method: Option<String> },
+    Url(SourceRequest),
     Tones { tones: String },
     Progress { progress: String },
+}
+
+/// A file, and how it is asked for.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SourceRequest {
+    pub(super) url: String,
+    pub(super) method: Option<String>,
+    #[serde(default)]
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) text: Option<String>,
+    /// Base64.
+    pub(super) bytes: Option<String>,
 }
 
 /// What is asked of the values kept.

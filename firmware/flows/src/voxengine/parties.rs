@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use tipring_model::call::CallFacts;
-use tipring_model::flow::{Action, ActionFailure, LegEvent, Moment, Outcome, Pause, Place, Referred, Target};
+use tipring_model::flow::{Action, ActionFailure, LegEvent, Moment, Outcome, Pause, Place, Target};
 use tipring_model::line::{ByTrunk, Offer, PlaceExtras};
 use tipring_model::signal::{LegSignal, Remark, RemarkKind, SignalExtras, Takes};
 use tipring_model::{ActionId, CallerId, Cause, DigitPath, DigitSet, Digits, LegId, Number};
@@ -23,8 +23,8 @@ const RING_MAX: Duration = Duration::from_secs(400);
 const CALLS_MAX: usize = 1_000;
 /// Telephones of one person.
 const PHONES_MAX: usize = 8;
-/// Transfers of one call.
-const REFERS_MAX: u32 = 10;
+/// A call whose far end sends nothing for so long has no RTP any more.
+const SILENCE: Duration = Duration::from_secs(7);
 /// Longest name or password of a placed call, in bytes.
 const NAME_BYTES_MAX: usize = 1_024;
 /// Digits that wait to be sent on one call.
@@ -93,6 +93,9 @@ pub(super) struct Party {
     /// Sound passes before the answer.
     pub(super) is_early: bool,
     pub(super) keys: Keys,
+    /// The script hears when no sound comes.
+    wants_silence: bool,
+    is_watched: bool,
     /// Its far end has put it on hold.
     pub(super) is_held: bool,
     is_ringing: bool,
@@ -101,7 +104,7 @@ pub(super) struct Party {
     refused: Option<Cause>,
     digits: VecDeque<Piece>,
     sends: bool,
-    refers: u32,
+    pub(super) refers: u32,
     /// What its script listens for.
     pub(super) takes: Takes,
     /// What was said beside the refusal that counts.
@@ -121,6 +124,8 @@ impl Party {
             placing: Vec::new(),
             is_early: false,
             keys: Keys::None,
+            wants_silence: false,
+            is_watched: false,
             is_held: false,
             is_ringing: false,
             due: None,
@@ -260,6 +265,12 @@ impl Session {
                     party.keys = if on { Keys::of(&kind) } else { Keys::None };
                 }
             }
+            Command::Watch { call } => {
+                if let Some(party) = self.parties.get_mut(call) {
+                    party.wants_silence = true;
+                }
+                self.watch(call);
+            }
             Command::Digits { call, digits } => self.digits(call, &digits),
             Command::Refer { call, to, headers } => self.refer(now, call, &to, headers),
             Command::ReferTo { call, other, headers } => self.refer_to(now, (call, other), headers),
@@ -341,7 +352,7 @@ impl Session {
     }
 
     /// Whom a call is for.
-    fn targets(&self, kind: CallKind, to: &str) -> Result<Vec<Target>, (u16, &'static str)> {
+    pub(super) fn targets(&self, kind: CallKind, to: &str) -> Result<Vec<Target>, (u16, &'static str)> {
         match kind {
             CallKind::Pstn => {
                 if !Number::new(to).is_decimal() {
@@ -491,46 +502,6 @@ impl Session {
         self.act(Some(leg), action, Work::Digits(call));
     }
 
-    pub(super) fn not_transferred(&mut self, now: Moment, call: u32, (code, reason): (u16, &'static str)) {
-        let told = CallTold::new(call, "not_transferred");
-        self.call_event(now, CallTold { code: Some(code), reason: Some(reason), ..told });
-    }
-
-    /// The leg of a call that may be asked for one more transfer; otherwise the script is told.
-    pub(super) fn may_refer(&mut self, now: Moment, call: u32) -> Option<LegId> {
-        let Some(leg) = self.parties.leg(call).filter(|_| self.parties.is_connected(call)) else {
-            self.not_transferred(now, call, (481, "the call is not connected"));
-            return None;
-        };
-        let party = self.parties.get_mut(call)?;
-        party.refers += 1;
-        if party.refers > REFERS_MAX {
-            self.not_transferred(now, call, (503, "too many transfers of one call"));
-            return None;
-        }
-        Some(leg)
-    }
-
-    fn refer(&mut self, now: Moment, call: u32, to: &str, headers: Headers) {
-        let Some(leg) = self.may_refer(now, call) else { return };
-        let target = match to.strip_prefix("sip:").or_else(|| to.strip_prefix("sips:")) {
-            Some(address) => self.targets(CallKind::Sip, address).ok().and_then(|mut all| all.pop()),
-            None => {
-                let number: String =
-                    to.chars().filter(|c| c.is_ascii_digit() || "+*#".contains(*c)).collect();
-                Some(number).filter(|number| !number.is_empty()).map(Target::Number)
-            }
-        };
-        match target {
-            Some(target) => {
-                let headers = self.sendable(headers);
-                self.extras(leg, SignalExtras { headers, ..SignalExtras::default() });
-                self.act(Some(leg), Action::Refer(target), Work::Refer(call));
-            }
-            None => self.not_transferred(now, call, (404, "Invalid number")),
-        }
-    }
-
     // --- What becomes of it.
 
     pub(super) fn leg_event(&mut self, now: Moment, leg: LegId, event: LegEvent) {
@@ -543,6 +514,7 @@ impl Session {
             | LegEvent::Answered(_)
             | LegEvent::Digit(..)
             | LegEvent::Held(_)
+            | LegEvent::Silent(_)
             | LegEvent::Signalled(_)
             | LegEvent::Released(_)
             | LegEvent::Room(_)
@@ -580,6 +552,9 @@ impl Session {
             }
             LegEvent::Signalled(signal) => self.signalled(now, call, leg, *signal),
             LegEvent::Released(cause) => self.leg_gone(now, call, leg, cause),
+            LegEvent::Silent(silent) => {
+                self.call_event(now, CallTold::new(call, if silent { "rtp_stopped" } else { "rtp_resumed" }));
+            }
             LegEvent::Placed { .. }
             | LegEvent::Offered(_)
             | LegEvent::Playing(..)
@@ -634,6 +609,16 @@ impl Session {
             self.call_event(now, CallTold { headers, ..CallTold::new(call, "audio") });
         }
         self.send_digits(call);
+        self.watch(call);
+    }
+
+    /// Watches over the sound of a connected call, once, if the script wants that.
+    fn watch(&mut self, call: u32) {
+        let Some(leg) = self.parties.leg(call).filter(|_| self.parties.is_connected(call)) else { return };
+        let Some(party) = self.parties.get_mut(call).filter(|party| party.wants_silence) else { return };
+        if !std::mem::replace(&mut party.is_watched, true) {
+            self.act(Some(leg), Action::Watch(SILENCE), Work::Silent);
+        }
     }
 
     fn leg_gone(&mut self, now: Moment, call: u32, leg: LegId, cause: Cause) {
@@ -731,37 +716,6 @@ impl Session {
             Work::Recorder(recorder) => self.recorder_lost(now, recorder, &outcome),
             Work::Silent => self.sound_ended(id),
         }
-    }
-
-    pub(super) fn referred(&mut self, now: Moment, call: u32, outcome: &Outcome) {
-        let told = match outcome {
-            Outcome::Referred(Referred { response: 200..=299, call: None | Some(200..=299) }) => {
-                CallTold::new(call, "transferred")
-            }
-            Outcome::Referred(referred) => CallTold {
-                code: Some(referred.call.unwrap_or(referred.response)),
-                reason: Some("Transfer failed"),
-                ..CallTold::new(call, "not_transferred")
-            },
-            Outcome::Failed(_)
-            | Outcome::Done
-            | Outcome::Interrupted(_)
-            | Outcome::Collected(_)
-            | Outcome::Recorded(_)
-            | Outcome::Dialed(_)
-            | Outcome::Left(_)
-            | Outcome::Queued(_)
-            | Outcome::Mailbox(_)
-            | Outcome::Streamed(_)
-            | Outcome::Detected(_)
-            | Outcome::Cancelled
-            | Outcome::LegGone => CallTold {
-                code: Some(501),
-                reason: Some("Not available on this line"),
-                ..CallTold::new(call, "not_transferred")
-            },
-        };
-        self.call_event(now, told);
     }
 
     pub(super) fn parties_due(&mut self, now: Moment) {

@@ -9,7 +9,7 @@ use tipring_model::FetchId;
 use tipring_model::fetch::{Body, FetchError, HttpRequest, HttpResponse, Method};
 use tipring_model::flow::{FlowOutput, Moment};
 
-use super::message::{Fetch, Fetched, Told};
+use super::message::{Fetch, Fetched, SourceRequest, Told};
 use super::session::{Session, Stage};
 use crate::address;
 
@@ -24,6 +24,11 @@ const CONNECT_MAX: Duration = Duration::from_secs(6);
 const REDIRECTS_MAX: u8 = 5;
 const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 4_095;
+/// Longest audio file, and longest wait for one.
+const FILE_BYTES_MAX: usize = 10_000_000;
+const FILE_WAIT_MAX: Duration = Duration::from_secs(12);
+/// Longest body with which one is asked for, in bytes: the answer is kept beside it.
+const FILE_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Header fields that are the box's own affair.
 const OWN_HEADERS: [&str; 6] =
     ["host", "content-length", "content-type", "connection", "transfer-encoding", "expect"];
@@ -159,4 +164,33 @@ fn request_of(fetch: Fetch) -> Result<HttpRequest, (i32, &'static str)> {
         body_max_bytes: ANSWER_BYTES_MAX,
         cuts_body: false,
     })
+}
+
+/// The request by which an audio file is fetched.
+pub(super) fn file_request(source: SourceRequest) -> Result<HttpRequest, String> {
+    let SourceRequest { url, method, headers, text, bytes } = source;
+    let method = method.unwrap_or_else(|| Method::Get.as_str().to_owned());
+    if !matches!(Method::parse(&method), Some(Method::Get | Method::Post)) {
+        return Err("a file is fetched by GET or POST".to_owned());
+    }
+    let wait_ms = u32::try_from(FILE_WAIT_MAX.as_millis()).unwrap_or(u32::MAX);
+    let fetch = Fetch {
+        id: 0,
+        method,
+        url,
+        headers,
+        text,
+        bytes,
+        timeout_ms: wait_ms,
+        connect_ms: wait_ms,
+        raw: true,
+    };
+    let request = request_of(fetch).map_err(|(code, error)| match code {
+        code::BAD_URL => "not an address that begins with http:// or https://".to_owned(),
+        _ => error.to_owned(),
+    })?;
+    if request.body.as_ref().is_some_and(|body| body.bytes.len() > FILE_BODY_BYTES_MAX) {
+        return Err(format!("the body is longer than {FILE_BODY_BYTES_MAX} bytes"));
+    }
+    Ok(HttpRequest { body_max_bytes: FILE_BYTES_MAX, ..request })
 }

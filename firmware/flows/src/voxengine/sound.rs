@@ -6,22 +6,25 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use tipring_model::flow::{Action, Booth, FlowOutput, Moment, Outcome};
+use tipring_model::fetch::FetchError;
+use tipring_model::flow::{Action, ActionFailure, Booth, FlowOutput, Moment, Outcome};
 use tipring_model::prompt::{CallTone, Gender, Prompt, PromptSource, Speech};
 use tipring_model::{ActionId, DigitSet, LegId};
 
 use super::message::{Command, Source, Told};
 use super::position::Position;
+use super::requests::file_request;
 use super::session::{Session, Work};
 use super::tones;
 use super::wiring::Stand;
-use crate::address;
 
 /// Players of one session, with what calls play by themselves.
 const PLAYERS_MAX: usize = 64;
 const SOURCES_MAX: usize = 20;
 /// Longest text that is spoken, in characters.
 const SAY_CHARS_MAX: usize = 1_500;
+/// What the script is told of a file that does not come in time.
+const TOO_SLOW: &str = "Timeout is reached";
 
 /// One player.
 #[derive(Debug)]
@@ -163,14 +166,7 @@ impl Session {
                 }
                 Ok(PromptSource::Speech(speech(&say, &voice, &self.scenario.language)))
             }
-            Source::Url { url, method } => {
-                if method.is_some_and(|method| !method.eq_ignore_ascii_case("GET")) {
-                    return Err("a file is fetched by GET alone".to_owned());
-                }
-                let url =
-                    address::absolute(&url).ok_or("not an address that begins with http:// or https://")?;
-                Ok(PromptSource::Url(url))
-            }
+            Source::Url(request) => file_request(request).map(Box::new).map(PromptSource::Request),
             Source::Tones { tones } => tones::read(&tones).map(PromptSource::Tones).map_err(str::to_owned),
             Source::Progress { progress } => Ok(PromptSource::ToneOf(progress, CallTone::Ringback)),
         }
@@ -284,6 +280,7 @@ impl Session {
         let length = live.plays.take().and_then(|(_, length)| length);
         live.position.piece_over(now.instant, length);
         let error = match outcome {
+            Outcome::Failed(ActionFailure::Fetch(FetchError::Timeout)) => Some(TOO_SLOW.to_owned()),
             Outcome::Failed(failure) => Some(failure.code().to_owned()),
             Outcome::LegGone
             | Outcome::Done

@@ -77,6 +77,7 @@ impl Session {
             | Command::Early { .. }
             | Command::Hangup { .. }
             | Command::Tones { .. }
+            | Command::Watch { .. }
             | Command::Digits { .. }
             | Command::Refer { .. }
             | Command::ReferTo { .. }
@@ -312,14 +313,13 @@ impl Session {
         let call = self.facts.as_ref().map_or_else(String::new, |facts| facts.id.to_string());
         let file =
             if number <= 1 { format!("{call}-{tag}.wav") } else { format!("{call}-{tag}-{number}.wav") };
-        format!("{}/{file}", self.directory.recordings_url)
+        self.directory.recordings.of(&file)
     }
 
     pub(super) fn recorded(&mut self, now: Moment, recorder: u32, outcome: &Outcome) {
         let end = match outcome {
             Outcome::Recorded(recorded) => {
-                let url =
-                    recorded.file.as_ref().map(|file| format!("{}/{file}", self.directory.recordings_url));
+                let url = recorded.file.as_ref().map(|file| self.directory.recordings.of(file));
                 Ok((url.unwrap_or_default(), recorded.length.as_secs()))
             }
             Outcome::Failed(failure) => Err(failure.code()),

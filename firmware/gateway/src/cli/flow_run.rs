@@ -20,10 +20,11 @@ use tipring_model::fetch::{Body, FetchError, HttpRequest, HttpResponse};
 use tipring_model::flow::{Detected, Moment, Recorded, StreamEnd};
 use tipring_model::line::{LineCommand, LineEvent, ReferReply, Supervision};
 use tipring_model::prompt::PromptSource;
+use tipring_model::recordings::RecordingAddresses;
 use tipring_model::settings::{Problem, RawSettings, RawValue};
 use tipring_model::signal::LegSignal;
 use tipring_model::{
-    ActionId, CallId, CallerId, Cause, Digit, DigitPath, FetchId, LegId, LineId, Number, RecordId,
+    ActionId, CallId, CallerId, Cause, Digit, DigitPath, FetchId, LegId, LineId, Number, PlayId, RecordId,
 };
 
 use super::dialect::{self, By};
@@ -203,6 +204,8 @@ pub(super) fn run(options: &Options) -> u8 {
         exchange: Exchange::default(),
         directory,
         hooks,
+        booths: Vec::new(),
+        still: Vec::new(),
         over: None,
     };
     if let Some(assumed) = read.assumed() {
@@ -233,7 +236,7 @@ fn nobody() -> Directory {
         account: ACCOUNT.to_owned(),
         name: "simulated".to_owned(),
         time_zone: "UTC".to_owned(),
-        recordings_url: "http://simulated.invalid/recordings".to_owned(),
+        recordings: RecordingAddresses::under("http://simulated.invalid/recordings"),
         ..Directory::default()
     }
 }
@@ -320,6 +323,10 @@ struct Simulation<'a> {
     exchange: Exchange,
     directory: Rc<Directory>,
     hooks: Vec<Hook>,
+    /// Legs without a party.
+    booths: Vec<LegId>,
+    /// Stretches that stand still, and how long each still plays.
+    still: Vec<(LegId, PlayId, Duration)>,
     /// The label of the end.
     over: Option<String>,
 }
@@ -468,7 +475,7 @@ impl Simulation<'_> {
                 self.after(detect.length_max, Coming::Heard(action));
             }
             CallOutput::StopStream(action) => self.after(Duration::ZERO, Coming::Streamed(action)),
-            CallOutput::Booth(..) => {}
+            CallOutput::Booth(leg, _) => self.booths.push(leg),
             CallOutput::Echo(_, on) => self.tell("echo", if on { "on" } else { "off" }),
             CallOutput::Lamp { name, shows, .. } => self.tell("lamp", &format!("{name} {}", shows.as_str())),
             CallOutput::Keep { name, value } => {
@@ -562,7 +569,9 @@ impl Simulation<'_> {
                 );
             }
             LineCommand::Release { leg, cause } => {
-                self.tell("release", &format!("{leg} {cause}"));
+                if !self.booths.contains(leg) {
+                    self.tell("release", &format!("{leg} {cause}"));
+                }
                 // What was still to come from that leg does not.
                 self.pending.retain(|(_, coming)| {
                     !matches!(coming,
@@ -603,6 +612,7 @@ impl Simulation<'_> {
             MediaCommand::Play { play, source, loops } => {
                 let (text, length) = match source {
                     PromptSource::Url(url) => (url, PLAYS),
+                    PromptSource::Request(request) => (request.url, PLAYS),
                     PromptSource::Speech(speech) => {
                         let count = u32::try_from(speech.text.chars().count()).unwrap_or(u32::MAX);
                         (format!("\"{}\"", speech.text), SPEAKS_PER_CHARACTER.saturating_mul(count))
@@ -635,12 +645,28 @@ impl Simulation<'_> {
                 self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
             }
             MediaCommand::Record { spec, .. } => self.tell("record", &spec.tag),
-            MediaCommand::Listen | MediaCommand::Suspend(..) => {}
+            MediaCommand::Suspend(play, still) => self.suspend(leg, play, still),
+            MediaCommand::Listen | MediaCommand::Watch(_) => {}
             MediaCommand::StopRecord(record) => self.stop_record(leg, record),
             MediaCommand::SendDigits { play, digits } => {
                 self.tell("send", &digits.to_string());
                 self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
             }
+        }
+    }
+
+    /// What plays ends so much later as it stands still.
+    fn suspend(&mut self, leg: LegId, play: PlayId, still: bool) {
+        if still {
+            let now = self.now.instant;
+            let is_end = |coming: &Coming| matches!(coming, Coming::Media(on, MediaEvent::PlayEnded(ended, _)) if *on == leg && *ended == play);
+            if let Some(at) = self.pending.iter().position(|(_, coming)| is_end(coming)) {
+                let (due, _) = self.pending.swap_remove(at);
+                self.still.push((leg, play, due.saturating_duration_since(now)));
+            }
+        } else if let Some(at) = self.still.iter().position(|(on, own, _)| *on == leg && *own == play) {
+            let (_, _, left) = self.still.swap_remove(at);
+            self.after(left, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
         }
     }
 

@@ -3,6 +3,7 @@
 use sha2::{Digest as _, Sha256};
 use tipring_model::directory::{Directory, Group as Members, MailboxEntry, Phone, User};
 use tipring_model::prompt::PromptSource;
+use tipring_model::recordings::RecordingAddresses;
 use tipring_model::{CallerId, Number};
 use toml_edit::Table;
 
@@ -80,9 +81,9 @@ impl Reader<'_> {
 
         Directory {
             account: of_box("account").unwrap_or_else(|| account_of(&name)),
-            recordings_url: of_box("recordings_url")
-                .map(|url| url.trim_end_matches('/').to_owned())
-                .unwrap_or_else(|| format!("http://{name}.local/recordings")),
+            recordings: RecordingAddresses::under(
+                &of_box("recordings_url").unwrap_or_else(|| format!("http://{name}.local/recordings")),
+            ),
             name,
             time_zone: zone.to_owned(),
             users,
@@ -248,8 +249,8 @@ members = [\"ann\", \"201\"]
         assert_eq!(directory.trunks, ["provider"]);
         assert_eq!(directory.mailbox("201").unwrap().pin.as_deref(), Some("4711"));
         assert_eq!(
-            (directory.account.len(), directory.recordings_url.as_str()),
-            (32, "http://front.local/recordings")
+            (directory.account.len(), directory.recordings.of("a.wav").as_str()),
+            (32, "http://front.local/recordings/a.wav")
         );
     }
 

@@ -142,6 +142,13 @@ pub(super) const WEB_FIELDS: &[Field] = &[
     text_field("http", "Address and port for HTTP, or \"off\".", 64),
     text_field("https", "Address and port for HTTPS, or \"off\".", 64),
     text_field("host", "Name by which clients reach the box, where they have not said it themselves.", 253),
+    usual_field(
+        "recordings",
+        "Recordings",
+        "Serve recordings to whoever has been told their addresses, unless `recordings_url` names who does.",
+        FieldKind::Toggle,
+        "true",
+    ),
 ];
 
 pub(super) const ACCOUNT_FIELDS: &[Field] = &[

@@ -20,6 +20,8 @@ pub(crate) struct Web {
     pub https: Option<SocketAddr>,
     /// Name by which clients reach the box, where they have not said it themselves.
     pub host: Option<String>,
+    /// Whether recordings are served.
+    pub serves_recordings: bool,
     /// The account and its keys.
     pub login: Login,
 }
@@ -49,7 +51,12 @@ impl Reader<'_> {
             );
         }
         let login = Login { account: self.account(root, box_name), keys: self.api_keys(root) };
-        Some(Web { http: http?, https: https?, host, login })
+        let (http, https) = (http?, https?);
+        let own = root.get("box").and_then(|item| item.as_table());
+        let is_elsewhere = own.is_some_and(|own| own.contains_key("recordings_url"));
+        let listens = http.is_some() || https.is_some();
+        let wanted = group.raw.toggle("recordings").unwrap_or(true);
+        Some(Web { http, https, host, serves_recordings: wanted && listens && !is_elsewhere, login })
     }
 
     fn account(&mut self, root: &Table, box_name: &str) -> Account {
@@ -155,7 +162,20 @@ mod tests {
     fn nobody_listens_unless_told() {
         let web = read("").ok().unwrap().web;
         assert_eq!((web.http, web.https, web.login.account.id), (None, None, 1));
-        assert!(web.login.keys.is_empty());
+        assert!(web.login.keys.is_empty() && !web.serves_recordings);
+    }
+
+    #[test]
+    fn recordings_are_served_unless_told_otherwise() {
+        for (more, served) in [
+            ("", true),
+            ("recordings = true\n", true),
+            ("recordings = false\n", false),
+            ("[box]\nrecordings_url = \"https://files.example/kept\"\n", false),
+        ] {
+            let web = read(&format!("[web]\nhttp = \"127.0.0.1:8080\"\n{more}")).ok().unwrap().web;
+            assert_eq!(web.serves_recordings, served, "{more}");
+        }
     }
 
     #[test]

@@ -39,6 +39,9 @@ impl Switchboard {
                 // Where the sides are kept apart there are two; for others it is refused.
                 self.0.media.send(Command::StopRecord { leg, record: other_side(record) });
             }
+            MediaCommand::Watch(silence) => {
+                self.0.media.send(Command::Watch { leg, silent: Some(silence) });
+            }
             MediaCommand::Listen => self.0.media.send(Command::Listen { leg, inband: true }),
             MediaCommand::SendDigits { play, digits } => self.0.media.send(Command::SendDigits {
                 leg,
@@ -72,6 +75,7 @@ impl Switchboard {
                 self.prepared(call, leg, play, tone.map(|source| Ready { source, loops, length }));
             }
             PromptSource::Url(_)
+            | PromptSource::Request(_)
             | PromptSource::Speech(_)
             | PromptSource::Library(_)
             | PromptSource::Music
@@ -112,6 +116,7 @@ impl Switchboard {
             }
             PromptSource::Tones(beeps) => Some(tones(beeps)),
             PromptSource::Url(_)
+            | PromptSource::Request(_)
             | PromptSource::Speech(_)
             | PromptSource::Library(_)
             | PromptSource::Silence(_)
@@ -143,8 +148,15 @@ impl Switchboard {
                 let path = self.0.mailboxes.file(mailbox, file).ok_or(ActionFailure::NoSuchAudio)?;
                 recording(path).await?
             }
-            PromptSource::Url(_)
-            | PromptSource::Speech(_)
+            PromptSource::Url(address) => match self.own_recording(address) {
+                Some(path) => recording(path).await?,
+                None => self.0.prompts.get(source).await?,
+            },
+            PromptSource::Request(request) => match self.own_recording(&request.url) {
+                Some(path) => recording(path).await?,
+                None => self.0.prompts.get(source).await?,
+            },
+            PromptSource::Speech(_)
             | PromptSource::Library(_)
             | PromptSource::Silence(_)
             | PromptSource::Music
@@ -161,6 +173,16 @@ impl Switchboard {
             done.map_err(|_| ActionFailure::Decode)?.map_err(|_| ActionFailure::Decode)?;
         }
         Ok(prompt)
+    }
+
+    /// The file of a recording whose address the box itself has told: there is no need to ask for
+    /// it, and requests to the box are not sent.
+    fn own_recording(&self, address: &str) -> Option<PathBuf> {
+        let seal = self.0.recordings_seal.as_ref()?;
+        let (_, rest) = address.split_once("://")?;
+        let path = rest.get(rest.find('/')?..)?;
+        let name = tipring_web::recordings::named_by(seal, path.split(['?', '#']).next()?)?;
+        Some(self.0.recordings_dir.join(name).with_extension("wav"))
     }
 
     fn prepared(&self, call: u32, leg: LegId, play: PlayId, result: Result<Ready, ActionFailure>) {

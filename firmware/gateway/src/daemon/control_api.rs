@@ -25,6 +25,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{spawn_blocking, spawn_local};
 
 use super::placing::NotPlaced;
+use super::reach::Reach;
+use super::recordings::find;
 use super::session_logs::SessionLogs;
 use super::switchboard::Switchboard;
 use crate::cdr::{self, RecordWriter};
@@ -36,8 +38,7 @@ const SESSIONS_MAX: usize = 32;
 /// What belongs to the control API beside calls.
 pub(crate) struct ControlApi {
     listening: (Option<SocketAddr>, Option<SocketAddr>),
-    /// Where the box is reached by whoever has not said it himself.
-    usual: Reached,
+    reach: Rc<Reach>,
     account_id: u64,
     access: RefCell<Access>,
     running: RefCell<HashMap<CallId, Running>>,
@@ -68,13 +69,18 @@ impl ControlApi {
     ///
     /// # Errors
     /// When its thread cannot be started.
-    pub(super) fn open(config: &Config, web: &Listeners, data_dir: &Path) -> io::Result<Self> {
+    pub(super) fn open(
+        config: &Config,
+        web: &Listeners,
+        reach: Rc<Reach>,
+        data_dir: &Path,
+    ) -> io::Result<Self> {
         let folder = data_dir.join("sessions");
         let newest = cdr::read(&folder, 1, |_| true).ok().and_then(|found| found.records.into_iter().next());
         let last_id = newest.and_then(|record| record["id"].as_str().and_then(|id| id.parse().ok()));
         Ok(Self {
             listening: (web.http(), web.https()),
-            usual: usual(config, web),
+            reach,
             account_id: config.web.login.account.id,
             access: RefCell::default(),
             running: RefCell::default(),
@@ -162,22 +168,6 @@ pub(super) fn platform(config: &Config, web: &Listeners, asks: mpsc::Sender<Ask>
     Platform::new(config.web.login.clone(), applications.collect(), web.ports(), asks)
 }
 
-/// Where the box is reached: by the name of the configuration, else by the address that it listens
-/// on, else by its own name.
-fn usual(config: &Config, web: &Listeners) -> Reached {
-    let at = |scheme: &str, address: Option<SocketAddr>| {
-        let address = address?;
-        let host = match &config.web.host {
-            Some(host) => host.clone(),
-            None if address.ip().is_unspecified() => config.general.name.clone(),
-            None if address.is_ipv6() => format!("[{}]", address.ip()),
-            None => address.ip().to_string(),
-        };
-        Some(format!("{scheme}://{host}:{}", address.port()))
-    };
-    Reached { http: at("http", web.http()), https: at("https", web.https()) }
-}
-
 impl Switchboard {
     /// Answers what the web side asks, for ever.
     pub(super) async fn serve_asks(self, mut asked: mpsc::Receiver<Ask>) {
@@ -188,6 +178,14 @@ impl Switchboard {
                     let _ = answer.send(self.start_scenarios(request));
                 }
                 Ask::Control(request, answer) => self.pass_on(request, answer),
+                Ask::Recording(name, answer) => {
+                    let folder = self.0.recordings_dir.clone();
+                    spawn_local(async move {
+                        if let Ok(found) = spawn_blocking(move || find(&folder, &name)).await {
+                            let _ = answer.send(found);
+                        }
+                    });
+                }
                 Ask::History(query, answer) => {
                     let folder = self.0.control_api.folder.clone();
                     spawn_local(async move {
@@ -216,6 +214,7 @@ impl Switchboard {
             user_name: request.user_name,
             initiator: request.initiator.map(|address| address.to_string()),
         };
+        self.0.control_api.reach.told(&request.reached);
         match self.start_scenario(at, flow, Some(entry), &request.reached, beginning) {
             Ok((_, facts, path)) => Ok(Started { history_id: facts.id, path }),
             Err(NotPlaced::Stopping) => Err(Refusal::Stopping),
@@ -256,8 +255,8 @@ impl Switchboard {
             }
         };
         let beginning = Beginning { custom_data: data.to_owned(), ..Beginning::default() };
-        let usual = &self.0.control_api.usual;
-        let (call, facts, _) = self.start_scenario(at, flow, entry, usual, beginning)?;
+        let usual = self.0.control_api.reach.usual();
+        let (call, facts, _) = self.start_scenario(at, flow, entry, &usual, beginning)?;
         let address = |address: &str| (!address.is_empty()).then(|| address.to_owned());
         Ok(json!({
             "id": call.to_string(),
@@ -318,7 +317,7 @@ impl Switchboard {
         let api = &self.0.control_api;
         let mut rules = flow.rules.iter().map(|entry| &entry.rule);
         let rule = rules.find(|rule| rule.pattern.as_ref().is_some_and(|pattern| pattern.matches(to)));
-        let (facts, running, _) = api.new_session(flow, rule, &api.usual, Beginning::default());
+        let (facts, running, _) = api.new_session(flow, rule, &api.reach.usual(), Beginning::default());
         api.running.borrow_mut().insert(call, running);
         // A session that others of the box call is named by what they called.
         let conference_name = if is_inside { to.to_owned() } else { String::new() };

@@ -18,6 +18,7 @@ mod meeting;
 mod placing;
 mod playing;
 mod ports;
+mod reach;
 mod recordings;
 mod records;
 pub(crate) mod route;
@@ -47,6 +48,7 @@ use tipring_web::asks::ASKS_MAX;
 use tipring_web::certificate::{self, CertificateFault};
 use tipring_web::listen::{BindFault, Listeners};
 use tipring_web::platform_api;
+use tipring_web::recordings::Seal;
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -62,6 +64,7 @@ use kept::Kept;
 use lines::Lines;
 use mail::Mailer;
 use mailboxes::Mailboxes;
+use reach::Reach;
 use recordings::Recorder;
 use route::{Leads, Plan, PlannedLine};
 use switchboard::{Parts, Switchboard};
@@ -237,6 +240,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let uploads = Uploads::open(
         recordings_dir(&data_dir),
         config.webhooks.uploads.clone(),
+        config.directory.recordings.clone(),
         uploading,
         webhooks.clone(),
     );
@@ -249,8 +253,13 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let mail = Mailer::open(config.mail.clone(), &config.general.name, &config.general.timezone)
         .map_err(storage(data_dir.clone()))?;
     let (asks, asked) = mpsc::channel(ASKS_MAX);
-    let control_api = ControlApi::open(&config, &web, &data_dir).map_err(storage(data_dir.clone()))?;
-    let router = platform_api::router(control_api::platform(&config, &web, asks).into());
+    let reach = std::rc::Rc::new(Reach::new(&config, &web));
+    let recordings_seal = seal_recordings(&config, &reach);
+    let control_api = ControlApi::open(&config, &web, reach, &data_dir).map_err(storage(data_dir.clone()))?;
+    let mut router = platform_api::router(control_api::platform(&config, &web, asks.clone()).into());
+    if let Some(seal) = &recordings_seal {
+        router = router.merge(tipring_web::recordings::router(seal.clone(), asks));
+    }
     let (http, https) = (web.http(), web.https());
     let control_path = config.general.control_socket.clone();
     let plan = plan(&config);
@@ -270,6 +279,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         mailboxes,
         mail,
         control_api,
+        recordings_seal,
     };
     let board = Switchboard::new(config, plan, parts);
     board.light_all();
@@ -351,6 +361,23 @@ async fn listen_for_http(config: &Config) -> Result<Listeners, StartError> {
         }
     };
     Ok(Listeners::open(web.http, secure).await?)
+}
+
+/// Lets recordings be told by addresses of the box, if it is to serve them.
+fn seal_recordings(config: &Config, reach: &std::rc::Rc<Reach>) -> Option<Seal> {
+    if !config.web.serves_recordings {
+        return None;
+    }
+    let (seal, fault) = match Seal::open(&config.general.data_dir.join("web")) {
+        Ok((seal, fault)) => (Some(seal), fault),
+        Err(fault) => (None, Some(fault)),
+    };
+    if let Some(fault) = fault {
+        tracing::error!(code = "TR-WEB-RECORDINGS", %fault, "addresses of recordings are good until the next start at most");
+    }
+    let (of_addresses, reach) = (seal.clone()?, std::rc::Rc::clone(reach));
+    config.directory.recordings.serve(move |name| reach.at(&of_addresses.path_of(name)));
+    seal
 }
 
 /// Makes the data folder and holds it for this process alone. A disk that is full or failing

@@ -5,15 +5,17 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use rtrb::Consumer;
 use tipring_media::{Frame, Rate, wav};
 use tipring_model::flow::Recorded;
 use tipring_model::{LegId, RecordId};
+use tipring_web::asks::{Recording, RecordingFile};
 
 /// A recording that begins.
 pub(crate) struct Begin {
@@ -172,6 +174,40 @@ fn end(path: &Path) -> io::Result<bool> {
     file.write_all(&wav::header_of(rate.hz(), channels, Some(samples)))?;
     file.sync_all()?;
     Ok(true)
+}
+
+/// How the recording of this name, which has no ending, stands. Blocks.
+pub(crate) fn find(folder: &Path, name: &str) -> Recording {
+    match open_whole(&folder.join(name).with_extension("wav")) {
+        Ok(Some(found)) => Recording::Ready(found),
+        Ok(None) => Recording::Unfinished,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Recording::Nothing,
+        Err(error) => {
+            tracing::error!(code = "TR-DAEMON-STORAGE", name, %error, "a recording cannot be read");
+            Recording::Nothing
+        }
+    }
+}
+
+/// A file that is as long as its header says: one that is still being written is not.
+fn open_whole(path: &Path) -> io::Result<Option<RecordingFile>> {
+    // What may stand in the place of a file is not waited for.
+    let options = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let mut file = File::options().read(true).custom_flags(options.bits().cast_signed()).open(path)?;
+    let about = file.metadata()?;
+    let mut header = [0; wav::HEADER_BYTES];
+    if !about.is_file() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    if about.len() < wav::HEADER_BYTES as u64 {
+        return Ok(None);
+    }
+    file.read_exact(&mut header)?;
+    let [.., a, b, c, d] = header;
+    let whole_bytes = wav::HEADER_BYTES as u64 + u64::from(u32::from_le_bytes([a, b, c, d]));
+    let changed = about.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let found = RecordingFile { file, bytes: whole_bytes, changed_unix_ns: changed.as_nanos() };
+    Ok((whole_bytes == about.len()).then_some(found))
 }
 
 fn run(folder: &Path, beginnings: &Receiver<Begin>, syncs: &SyncSender<Sync>) {
@@ -439,6 +475,38 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap()[..44], wav::header(16_000, Some(1_000)));
         assert_eq!(std::fs::read(folder.path().join("whole.wav")).unwrap(), whole);
         assert!(!end(&path).unwrap(), "once is enough");
+    }
+
+    #[test]
+    fn a_recording_is_found_once_it_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a-memo.wav");
+        let is = |expected: &str| {
+            let found = format!("{:?}", find(folder.path(), "a-memo"));
+            assert!(found.starts_with(expected), "{found}");
+        };
+        is("Nothing");
+        std::fs::write(&path, b"RIFF").unwrap();
+        is("Unfinished");
+        let mut bytes = wav::header(Rate::Narrow.hz(), None).to_vec();
+        std::fs::write(&path, &bytes).unwrap();
+        is("Unfinished");
+        bytes.extend([1, 0].repeat(1_000));
+        std::fs::write(&path, &bytes).unwrap();
+        is("Unfinished");
+        let whole = wav::file(8_000, &[1, 2, 3]);
+        std::fs::write(&path, &whole).unwrap();
+        let Recording::Ready(found) = find(folder.path(), "a-memo") else { panic!() };
+        assert_eq!(found.bytes, 44 + 6);
+        // Not everything that is called so is a recording.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        is("Nothing");
+        std::fs::remove_dir(&path).unwrap();
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, &whole).unwrap();
+        std::os::unix::fs::symlink(&secret, &path).unwrap();
+        is("Nothing");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use tipring_model::call::{Cdr, EndedBy, KeptValues};
 use tipring_model::flow::Moment;
 use tipring_model::line::LineCommand;
 use tipring_model::{CallId, Cause, Digit, LegId, LineId, RecordId};
+use tipring_web::recordings::Seal;
 use tokio::sync::Notify;
 
 use super::control_api::ControlApi;
@@ -83,6 +84,8 @@ pub(super) struct Board {
     pub(super) lamps: Lamps,
     pub(super) mail: Mailer,
     pub(super) control_api: ControlApi,
+    /// What makes the addresses of recordings, where the box serves them.
+    pub(super) recordings_seal: Option<Seal>,
     pub(super) exchange: RefCell<Exchange>,
     pub(super) streams: RefCell<Streams>,
     pub(super) scripts: Scripts,
@@ -191,6 +194,8 @@ pub(crate) struct Parts {
     pub(super) mail: Mailer,
     /// Who starts sessions over HTTP.
     pub(super) control_api: ControlApi,
+    /// What makes the addresses of recordings, where the box serves them.
+    pub(super) recordings_seal: Option<Seal>,
 }
 
 /// Both clocks, now.
@@ -227,6 +232,7 @@ impl Switchboard {
             mailboxes,
             mail,
             control_api,
+            recordings_seal,
         } = parts;
         Self(Rc::new(Board {
             plan,
@@ -257,6 +263,7 @@ impl Switchboard {
             lamps: Lamps::default(),
             mail,
             control_api,
+            recordings_seal,
             exchange: RefCell::default(),
             streams: RefCell::default(),
             scripts: Scripts::default(),
@@ -410,7 +417,9 @@ impl Switchboard {
                     tracing::warn!(code = "TR-DAEMON-STORAGE", %leg, dropped, "a recording has gaps");
                 }
             }
-            Event::Digit { .. } | Event::NoMedia { .. } | Event::Returned(_) => {}
+            Event::NoMedia { leg, .. } => self.leg_media(leg, MediaEvent::Silent(true)),
+            Event::MediaBack { leg } => self.leg_media(leg, MediaEvent::Silent(false)),
+            Event::Digit { .. } | Event::Returned(_) => {}
         }
     }
 
@@ -517,16 +526,16 @@ impl Switchboard {
             }
             CallOutput::Media(leg, command) => self.media_command(number, leg, command),
             CallOutput::Connect { from, to } => {
-                // Nobody here waits for keys in the sound of two people talking; without
+                // Nobody here waits for keys in the sound of two people talking, who are in no booth; without
                 // that wait their packets are passed on untouched.
-                if !self.is_booth(from) {
+                if !self.is_booth(from) && !self.is_booth(to) {
                     self.0.media.send(tipring_media::Command::Listen { leg: from, inband: false });
                 }
                 self.0.media.send(tipring_media::Command::Connect { from, to });
             }
             CallOutput::Disconnect { from, to } => {
                 self.0.media.send(tipring_media::Command::Disconnect { from, to });
-                if !self.is_booth(from) {
+                if !self.is_booth(from) && !self.is_booth(to) {
                     self.0.media.send(tipring_media::Command::Listen { leg: from, inband: true });
                 }
             }

@@ -124,6 +124,7 @@ type Done = Result<Arc<Prompt>, ActionFailure>;
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 enum Key {
     Url(String),
+    Request(Box<HttpRequest>),
     Speech(Speech),
     Library(String),
     Words(&'static str, String),
@@ -181,6 +182,7 @@ impl PromptStore {
     pub(crate) async fn get(&self, source: &PromptSource) -> Result<Arc<Prompt>, ActionFailure> {
         let key = match source {
             PromptSource::Url(url) => Key::Url(url.clone()),
+            PromptSource::Request(request) => Key::Request(request.clone()),
             PromptSource::Speech(speech) => Key::Speech(speech.clone()),
             PromptSource::Library(name) => Key::Library(name.clone()),
             PromptSource::Music => Key::Music,
@@ -272,13 +274,33 @@ impl Inner {
     fn keep(&self, key: &Key, ready: Ready) -> Arc<Prompt> {
         let prompt = Arc::clone(&ready.prompt);
         let weight = usize::try_from(prompt.duration_ms().saturating_mul(BYTES_PER_MS)).unwrap_or(usize::MAX);
-        self.state().ready.insert(key.clone(), ready, weight);
+        let of_body = match key {
+            Key::Request(request) => request.body.as_ref().map_or(0, |body| body.bytes.len()),
+            Key::Url(_) | Key::Speech(_) | Key::Library(_) | Key::Words(..) | Key::Music => 0,
+        };
+        self.state().ready.insert(key.clone(), ready, weight.saturating_add(of_body));
         prompt
     }
 
     async fn make(&self, key: &Key, old: Option<Ready>) -> Result<Ready, ActionFailure> {
         match key {
-            Key::Url(url) => self.fetch(url, old).await,
+            Key::Url(url) => {
+                let request = HttpRequest {
+                    method: Method::Get,
+                    url: url.to_owned(),
+                    headers: Vec::new(),
+                    body: None,
+                    timeout: self.settings.fetch_timeout,
+                    redirects_max: REDIRECTS_MAX,
+                    body_max_bytes: self.settings.file_bytes_max,
+                    cuts_body: false,
+                    connect: None,
+                    moves_fields: false,
+                    total: None,
+                };
+                self.fetch(request, fetched_name(url), old).await
+            }
+            Key::Request(request) => self.fetch((**request).clone(), requested_name(request), old).await,
             Key::Speech(speech) => self.speak(speech).await,
             Key::Library(name) => self.stored(name, USUAL_LANGUAGE, old).await,
             Key::Words(name, language) => self.stored(name, language, old).await,
@@ -295,31 +317,31 @@ impl Inner {
         Ok(Ready { prompt: Arc::new(music), trust: Trust::Always })
     }
 
-    async fn fetch(&self, url: &str, old: Option<Ready>) -> Result<Ready, ActionFailure> {
-        if self.fetcher.is_away(url)
-            && let Some(kept) = self.kept(url, old.as_ref()).await
+    /// Fetches a file, whose copy on the disk has this name.
+    async fn fetch(
+        &self,
+        mut request: HttpRequest,
+        name: String,
+        old: Option<Ready>,
+    ) -> Result<Ready, ActionFailure> {
+        if self.fetcher.is_away(&request.url)
+            && let Some(kept) = self.kept(&name, old.as_ref()).await
         {
             return Ok(kept);
         }
-        let mut headers = vec![("Accept".to_owned(), "audio/*, application/octet-stream;q=0.5".to_owned())];
+        let has = |name: &str| request.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+        let (accepts, is_conditional) = (has("Accept"), has("If-None-Match"));
+        if !accepts {
+            let accepted = "audio/*, application/octet-stream;q=0.5".to_owned();
+            request.headers.push(("Accept".to_owned(), accepted));
+        }
         let tag = old.as_ref().and_then(|old| match &old.trust {
             Trust::Until { etag, .. } => etag.clone(),
             Trust::Always | Trust::WhileFile(_) => None,
         });
-        headers.extend(tag.clone().map(|tag| ("If-None-Match".to_owned(), tag)));
-        let request = HttpRequest {
-            method: Method::Get,
-            url: url.to_owned(),
-            headers,
-            body: None,
-            timeout: self.settings.fetch_timeout,
-            redirects_max: REDIRECTS_MAX,
-            body_max_bytes: self.settings.file_bytes_max,
-            cuts_body: false,
-            connect: None,
-            moves_fields: false,
-            total: None,
-        };
+        // RFC 9110 §13.1.2: of another method than GET it would mean something else.
+        let tag = tag.filter(|_| request.method == Method::Get && !is_conditional);
+        request.headers.extend(tag.clone().map(|tag| ("If-None-Match".to_owned(), tag)));
         let answer = self.fetcher.fetch_kept(request).await.unwrap_or(Err(FetchError::Overload));
         let answer = match (answer, old) {
             (Ok(answer), Some(old)) if answer.response.status == 304 => {
@@ -327,7 +349,7 @@ impl Inner {
                 return Ok(Ready { prompt: old.prompt, trust: trust(&answer.keeping, etag) });
             }
             (Ok(answer), old) if answer.response.status >= 500 => {
-                let kept = self.kept(url, old.as_ref()).await;
+                let kept = self.kept(&name, old.as_ref()).await;
                 return kept.ok_or(ActionFailure::Status(answer.response.status));
             }
             (Ok(answer), _) => answer,
@@ -343,7 +365,7 @@ impl Inner {
                     | FetchError::Overload),
                 ),
                 old,
-            ) => return self.kept(url, old.as_ref()).await.ok_or(ActionFailure::Fetch(error)),
+            ) => return self.kept(&name, old.as_ref()).await.ok_or(ActionFailure::Fetch(error)),
             (Err(error), _) => return Err(ActionFailure::Fetch(error)),
         };
         if !answer.response.is_success() {
@@ -352,7 +374,7 @@ impl Inner {
         let etag = answer.keeping.etag.clone();
         let trust = trust(&answer.keeping, etag);
         let bytes = with_header(answer.response.media_type.as_deref(), answer.response.body);
-        let copy = (Arc::clone(&self.fetched), fetched_name(url), bytes.clone());
+        let copy = (Arc::clone(&self.fetched), name, bytes.clone());
         let prompt = self.decoded(bytes).await?;
         spawn_blocking(move || {
             let (disk, name, bytes) = copy;
@@ -364,8 +386,8 @@ impl Inner {
         Ok(Ready { prompt, trust })
     }
 
-    /// What the box has of a sound: in memory, or else on the disk.
-    async fn kept(&self, url: &str, old: Option<&Ready>) -> Option<Ready> {
+    /// What the box has of a sound: in memory, or else on the disk by this name.
+    async fn kept(&self, name: &str, old: Option<&Ready>) -> Option<Ready> {
         let tag = old.and_then(|old| match &old.trust {
             Trust::Until { etag, .. } => etag.clone(),
             Trust::Always | Trust::WhileFile(_) => None,
@@ -373,7 +395,7 @@ impl Inner {
         let prompt = match old {
             Some(old) => Arc::clone(&old.prompt),
             None => {
-                let (disk, name) = (Arc::clone(&self.fetched), fetched_name(url));
+                let (disk, name) = (Arc::clone(&self.fetched), name.to_owned());
                 let bytes = spawn_blocking(move || disk.read(&name)).await.ok()??;
                 self.decoded(bytes).await.ok()?
             }
@@ -434,7 +456,32 @@ fn trust(keeping: &Keeping, etag: Option<String>) -> Trust {
 
 /// The name under which an audio file is kept on disk.
 fn fetched_name(url: &str) -> String {
-    Sha256::digest(url.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(&Sha256::digest(url.as_bytes()))
+}
+
+/// The same for a request: another one for all that makes a difference, whoever may ask.
+fn requested_name(request: &HttpRequest) -> String {
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        // With its length, so that no two parts can be taken for others.
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    part(request.method.as_str().as_bytes());
+    part(request.url.as_bytes());
+    for (name, value) in &request.headers {
+        part(name.as_bytes());
+        part(value.as_bytes());
+    }
+    if let Some(body) = &request.body {
+        part(body.media_type.as_bytes());
+        part(&body.bytes);
+    }
+    hexadecimal(&hash.finalize())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

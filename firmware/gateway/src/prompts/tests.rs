@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tipring_media::{Rate, wav};
+use tipring_model::fetch::Body;
 use tipring_model::prompt::{CallTone, Gender};
 
 use super::disk::tests::Folder;
@@ -67,6 +68,75 @@ async fn files_are_fetched_once_while_they_are_fresh() {
     assert!(store.get(&url(&server, "/mp3")).await.unwrap().duration_ms() > 400);
     assert_eq!(server.seen().len(), 2);
     assert!(store.memory_bytes() > 0);
+}
+
+fn request(server: &TestServer, method: Method, fields: &[(&str, &str)], body: &str) -> PromptSource {
+    let body = Body { media_type: "text/plain".to_owned(), bytes: body.as_bytes().to_vec() };
+    PromptSource::Request(Box::new(HttpRequest {
+        method,
+        url: server.url("/say"),
+        headers: fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        body: (method == Method::Post).then_some(body),
+        timeout: Duration::from_secs(5),
+        total: Some(Duration::from_secs(5)),
+        connect: None,
+        moves_fields: false,
+        redirects_max: 5,
+        body_max_bytes: 10_000,
+        cuts_body: false,
+    }))
+}
+
+#[tokio::test]
+async fn requests_that_differ_in_anything_are_different_files() {
+    let server = TestServer::start(|seen: &Seen| match seen.header("authorization") {
+        Some("Bearer none") => reply(403, "", b"no"),
+        Some("Bearer long") => reply(200, "", &sound(1_000)),
+        Some("Bearer a") => reply(200, "ETag: \"1\"\r\nCache-Control: no-cache\r\n", &sound(100)),
+        _ => reply(200, "", &sound(200)),
+    });
+    let folder = Folder::new();
+    let store = store(&folder, &[&server]);
+    let length = async |source: PromptSource| store.get(&source).await.map(|prompt| prompt.duration_ms());
+    let by = |token: &str| request(&server, Method::Get, &[("Authorization", token)], "");
+    assert_eq!(length(by("Bearer a")).await, Ok(100));
+    assert_eq!(length(by("Bearer b")).await, Ok(200));
+    assert_eq!(
+        length(by("Bearer none")).await,
+        Err(ActionFailure::Status(403)),
+        "what others got is not his"
+    );
+    assert_eq!(length(by("Bearer long")).await, Err(ActionFailure::Fetch(FetchError::TooLarge)));
+    assert_eq!(length(PromptSource::Url(server.url("/say"))).await, Ok(200));
+    for body in ["one", "two", "one"] {
+        assert_eq!(length(request(&server, Method::Post, &[], body)).await, Ok(200));
+    }
+    let seen: Vec<(String, Vec<u8>)> =
+        server.seen().iter().map(|seen| (seen.line.clone(), seen.body.clone())).collect();
+    let posted: Vec<&[u8]> =
+        seen.iter().filter(|(line, _)| line.starts_with("POST")).map(|(_, body)| &body[..]).collect();
+    assert_eq!((seen.len(), posted), (7, vec![&b"one"[..], b"two"]));
+    // So are their copies on the disk.
+    let names: std::collections::HashSet<String> = [
+        by("Bearer a"),
+        by("Bearer b"),
+        request(&server, Method::Get, &[], ""),
+        request(&server, Method::Get, &[("a", "bc")], ""),
+        request(&server, Method::Get, &[("ab", "c")], ""),
+        request(&server, Method::Post, &[], ""),
+        request(&server, Method::Post, &[], "one"),
+    ]
+    .into_iter()
+    .map(|source| {
+        let PromptSource::Request(request) = source else { panic!("{source:?}") };
+        requested_name(&request)
+    })
+    .collect();
+    assert_eq!(names.len(), 7);
+    // Asked again, since its server wants that, with the mark of what is there.
+    assert_eq!(length(by("Bearer a")).await, Ok(100));
+    assert_eq!(server.seen().last().unwrap().header("if-none-match"), Some("\"1\""));
+    assert_eq!(server.seen().last().unwrap().header("accept").map(|text| &text[..7]), Some("audio/*"));
 }
 
 #[tokio::test]

@@ -61,6 +61,9 @@ pub enum Action {
     Echo(Duration),
     /// Listen for what kind of party it is; runs beside other actions.
     Detect(Detect),
+    /// Watch whether the far end sends sound: [`LegEvent::Silent`](super::LegEvent::Silent) tells of
+    /// silence this long, where nothing allows it. Runs beside other actions, until the leg is gone.
+    Watch(Duration),
     /// Ask the far end of the leg to call somebody else instead (RFC 3515). If it did, the
     /// leg is released five seconds later.
     Refer(Target),
@@ -510,5 +513,5 @@ pub struct Pause {
 /// True if `source` needs a fetch or a speech engine before it can be heard.
 #[must_use]
 pub const fn needs_preparation(source: &PromptSource) -> bool {
-    matches!(source, PromptSource::Url(_) | PromptSource::Speech(_))
+    matches!(source, PromptSource::Url(_) | PromptSource::Request(_) | PromptSource::Speech(_))
 }

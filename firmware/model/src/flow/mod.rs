@@ -170,6 +170,9 @@ pub enum LegEvent {
     /// What this [`Action::Prompt`] plays begins to be heard. How long it is, once through, if that
     /// is known.
     Playing(ActionId, Option<Duration>),
+    /// Nothing has come from the far end for as long as an [`Action::Watch`] says; or something comes
+    /// again.
+    Silent(bool),
     /// The server of this [`Action::Stream`] is reached: from now on it hears the leg.
     Streaming(ActionId),
 }

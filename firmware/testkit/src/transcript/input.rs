@@ -199,6 +199,8 @@ fn leg(words: &[&str]) -> Input {
         "asks-transfer" => LegEvent::Signalled(Box::new(FarSignal::Referral(word(words, 1).to_owned()))),
         "forwarding" => LegEvent::Signalled(Box::new(FarSignal::Forwarding)),
         "streaming" => LegEvent::Streaming(ActionId(number(word(words, 1)))),
+        "silent" => LegEvent::Silent(true),
+        "heard" => LegEvent::Silent(false),
         // `playing 3 [1500ms]`.
         "playing" => {
             let length = words.get(2).map(|length| milliseconds(length));

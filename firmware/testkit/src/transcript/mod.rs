@@ -24,6 +24,7 @@ use std::time::Duration;
 use tipring_model::call::{CallFacts, Direction};
 use tipring_model::directory::{Directory, Group, MailboxEntry, Phone, User};
 use tipring_model::flow::{Flow, FlowInput, FlowOutput};
+use tipring_model::recordings::RecordingAddresses;
 use tipring_model::settings::{FieldError, RawSettings, RawValue};
 use tipring_model::{CallId, CallerId, LegId, LineId, Number};
 
@@ -67,7 +68,7 @@ pub fn office() -> Directory {
         account: text("00112233445566778899aabbccddeeff"),
         name: text("office"),
         time_zone: text("Europe/Berlin"),
-        recordings_url: text("http://office.test/recordings"),
+        recordings: RecordingAddresses::under("http://office.test/recordings"),
         users: vec![
             user("ann", "Ann Lee", &["201", "202"], Some("ann")),
             User { language: Some(text("de-DE")), ..user("bob", "Bob Roe", &["203"], None) },

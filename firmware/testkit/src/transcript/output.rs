@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tipring_model::fetch::HttpRequest;
+use tipring_model::fetch::{HttpRequest, Method};
 use tipring_model::flow::{
     Action, CollectEnd, Conference, Detected, DialOrder, DialTarget, FlowOutput, LeftBy, MailboxEnd,
     MailboxPurpose, Outcome, Page, QueueEnd, Record, Referred, Ringback, Sides, StreamEnd, Target,
@@ -205,6 +205,7 @@ fn action_text(action: &Action) -> String {
             let voice = if detect.voice { " voice" } else { "" };
             format!("detect {}ms{fax}{voice}", detect.length_max.as_millis())
         }
+        Action::Watch(silence) => format!("watch {}ms", silence.as_millis()),
         Action::Refer(target) => format!("refer {}", target_text(target)),
         Action::Place(place) => {
             let mut text = format!(
@@ -378,9 +379,25 @@ fn prompt_text(prompt: &Prompt) -> String {
     text
 }
 
+/// As a plain address where it is no more.
+fn sound_request(request: &HttpRequest) -> String {
+    let mut text = format!("url:{}", request.url);
+    if request.method != Method::Get {
+        let _ = write!(text, " {}", request.method);
+    }
+    for (name, value) in &request.headers {
+        let _ = write!(text, " {name}={value}");
+    }
+    if let Some(body) = &request.body {
+        let _ = write!(text, " body:{}:\"{}\"", body.media_type, String::from_utf8_lossy(&body.bytes));
+    }
+    text
+}
+
 fn source_text(source: &PromptSource) -> String {
     match source {
         PromptSource::Url(url) => format!("url:{url}"),
+        PromptSource::Request(request) => sound_request(request),
         PromptSource::Speech(speech) => {
             let male = if speech.gender == Gender::Male { " male" } else { "" };
             let voice = speech.voice.as_ref().map_or(String::new(), |voice| format!(" voice={voice}"));

@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::any;
@@ -34,7 +34,7 @@ use self::login::Login;
 use self::params::Params;
 use self::rules::Application;
 use crate::access::{Ports, Via};
-use crate::asks::{Ask, StartRequest};
+use crate::asks::{self, Ask, StartRequest};
 use crate::control;
 use crate::listen::{body_of, host_of};
 
@@ -99,9 +99,7 @@ impl Platform {
         wait: Duration,
         ask: impl FnOnce(oneshot::Sender<T>) -> Ask,
     ) -> Option<T> {
-        let (answer, answered) = oneshot::channel();
-        self.asks.try_send(ask(answer)).ok()?;
-        tokio::time::timeout(wait, answered).await.ok()?.ok()
+        asks::ask(&self.asks, wait, ask).await
     }
 }
 
@@ -134,7 +132,9 @@ async fn by_path(
 async fn serve(platform: &Platform, command: Option<String>, request: Request) -> Response {
     let Ok(_place) = platform.at_once.try_acquire() else {
         let fault = json!({ "error": { "code": 429, "msg": "too many requests at one time" } });
-        return told(StatusCode::TOO_MANY_REQUESTS, &fault);
+        let mut response = told(StatusCode::TOO_MANY_REQUESTS, &fault);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        return response;
     };
     match answer(platform, command, request).await {
         Ok(answer) => told(StatusCode::OK, &answer),

@@ -73,6 +73,7 @@ fn play(ask: Ask) {
             let _ = answer.send(if refused { Err(Refusal::Full) } else { Ok(started) });
         }
         Ask::History(_, answer) => drop(answer),
+        Ask::Recording(_, answer) => drop(answer),
         Ask::Control(request, answer) => {
             let told = format!("{} {} {}", request.method, request.path, request.body.len());
             let reply =

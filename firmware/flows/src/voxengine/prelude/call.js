@@ -18,6 +18,7 @@
     #kind;
     #data = '';
     #tones = false;
+    #watched = false;
     #connected = 0;
     #blind = false;
     #takes = { remarks: false, referrals: false };
@@ -53,9 +54,14 @@
 
     addEventListener(event, listener) { this.#listeners.add(event, listener); this.#listen(); }
     removeEventListener(event, listener) { this.#listeners.remove(event, listener); this.#listen(); }
-    // The far end is told that a text is taken, or is not.
+    // The far end is told that a text is taken, or is not; and its silence is watched over.
     #listen() {
       if (this.#state === 'TERMINATED') return;
+      const silence = this.#listeners.has(CallEvents.RtpStopped) || this.#listeners.has(CallEvents.RtpResumed);
+      if (silence && !this.#watched) {
+        this.#watched = true;
+        this.#command('watch', {});
+      }
       const remarks = this.#listeners.has(CallEvents.InfoReceived) || this.#listeners.has(CallEvents.MessageReceived);
       if (this.#takes.remarks === remarks && this.#takes.referrals === this.#blind) return;
       this.#takes = { remarks, referrals: this.#blind };
@@ -105,7 +111,7 @@
     }
     startPlayback(url, parameters) {
       const loop = typeof parameters === 'object' && parameters !== null ? box.flag(parameters.loop, false) : Boolean(parameters);
-      this.#play([{ url: String(url) }], loop, 'url');
+      this.#play([box.urlSource(url)], loop, 'url');
     }
     stopPlayback() {
       if (this.#player !== null) box.stopPlay(this.#player);
@@ -217,6 +223,8 @@
           return this.#raise(CallEvents.Failed, { headers, code: m.code, reason: m.reason });
         case 'tone':
           return this.#tones ? this.#raise(CallEvents.ToneReceived, { tone: m.tone, type: m.type }) : undefined;
+        case 'rtp_stopped': return this.#raise(CallEvents.RtpStopped, {});
+        case 'rtp_resumed': return this.#raise(CallEvents.RtpResumed, {});
         case 'forwarding': return this.#raise(CallEvents.Forwarding, { headers });
         case 'hold': return this.#raise(CallEvents.OnHold, {});
         case 'unhold': return this.#raise(CallEvents.OffHold, {});

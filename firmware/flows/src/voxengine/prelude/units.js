@@ -105,11 +105,15 @@
 
   const urlSource = (request) => {
     if (typeof request !== 'object' || request === null) return { url: String(request) };
-    const source = { url: String(request.url) };
-    if (request.method !== undefined) source.method = String(request.method);
-    if (box.headers(request.headers).length > 0) box.log('header fields are not sent when a file is fetched');
+    const source = { url: String(request.url), headers: box.headers(request.headers) };
+    if (request.method !== undefined && request.method !== null) source.method = String(request.method);
+    const { text, binary } = box.options(request.body);
+    if (text !== undefined && text !== null) source.text = String(text);
+    else if (binary instanceof ArrayBuffer) source.bytes = base64_encode(new Uint8Array(binary));
+    else if (Array.isArray(binary) || ArrayBuffer.isView(binary)) source.bytes = base64_encode(binary);
     return source;
   };
+  box.urlSource = urlSource;
   const speech = (text, voice) => ({ say: String(text).slice(0, 1501), voice: box.voice(voice) });
   box.createURLPlayer = (request, parameters) => {
     const loop = typeof parameters === 'object' && parameters !== null ? box.flag(parameters.loop, false) : Boolean(parameters);

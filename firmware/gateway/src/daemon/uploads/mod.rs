@@ -19,6 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
+use tipring_model::recordings::RecordingAddresses;
 use tipring_spool::Class;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{spawn_blocking, spawn_local};
@@ -55,6 +56,7 @@ pub(super) struct Uploads(Rc<Inner>);
 struct Inner {
     folder: PathBuf,
     settings: config::Uploads,
+    addresses: RecordingAddresses,
     fetcher: Fetcher,
     webhooks: Webhooks,
     ready: mpsc::Sender<Ready>,
@@ -77,6 +79,7 @@ impl Uploads {
     pub(super) fn open(
         folder: PathBuf,
         settings: config::Uploads,
+        addresses: RecordingAddresses,
         fetcher: Fetcher,
         webhooks: Webhooks,
     ) -> Self {
@@ -85,6 +88,7 @@ impl Uploads {
         let uploads = Self(Rc::new(Inner {
             folder,
             settings,
+            addresses,
             fetcher,
             webhooks,
             ready,
@@ -205,13 +209,16 @@ impl Uploads {
             }
             self.0.uploaded.set(self.0.uploaded.get() + 1);
         }
-        let data = json!({
+        let mut data = json!({
             "call": call,
             "file": ready.name,
             "bytes": bytes,
             "sha256": sha256,
             "uploaded": self.0.settings.url.is_some(),
         });
+        if let Some(address) = self.0.addresses.served(&ready.name) {
+            data["url"] = address.into();
+        }
         self.0.webhooks.event("recording.ready", &call, Class::Final, data);
         if self.0.settings.url.is_some() {
             let done = spawn_blocking(move || through(&path)).await;
