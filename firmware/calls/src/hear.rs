@@ -78,6 +78,18 @@ impl Call {
         }
     }
 
+    /// The sound of a leg is over, and another will begin: those who hear it, and whom it hears, wait
+    /// for that.
+    pub(crate) fn hear_no_more(&mut self, leg: LegId) {
+        for running in &mut self.running {
+            if let (Work::Hear(hear), on) = (&mut running.work, running.leg)
+                && (on == Some(leg) || hear.spec.from == leg)
+            {
+                hear.is_connected = false;
+            }
+        }
+    }
+
     /// Two that hear each other talk: a transfer concerns both.
     fn meet(&mut self, a: LegId, b: LegId) {
         let hears = |on: LegId, from: LegId| {

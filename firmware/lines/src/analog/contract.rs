@@ -129,6 +129,9 @@ pub enum Sound {
     /// Somebody else calls: one beep, over the legs that are joined. It ends by itself, and
     /// nothing is said of it.
     WaitingTone,
+    /// The line is needed for an emergency call: a tone that the wire and the legs hear, and nothing
+    /// else.
+    PreemptionTone,
     /// The receiver was left off: loud.
     Howler,
     /// Tones of keys; [`Input::SoundEnded`] follows.
@@ -227,6 +230,8 @@ pub enum EndSign {
     BatteryLost,
     /// The device went.
     DeviceGone,
+    /// An emergency call took the line.
+    EmergencyCall,
     /// The box hung up first.
     OwnRelease,
 }
@@ -262,6 +267,7 @@ impl EndSign {
             Self::TalkTime => "talk-time",
             Self::BatteryLost => "battery-lost",
             Self::DeviceGone => "device-gone",
+            Self::EmergencyCall => "emergency-call",
             Self::OwnRelease => "own-release",
         }
     }

@@ -247,6 +247,7 @@ impl Fxo {
             EndSign::DeviceGone => Cause::TemporaryFailure,
             EndSign::BatteryLost => Cause::NetworkOutOfOrder,
             EndSign::TalkTime => Cause::RecoveryOnTimer,
+            EndSign::EmergencyCall => Cause::Preempted,
             _ if self.supervised.answered.is_some() => Cause::NormalClearing,
             EndSign::Tone(HeardTone::Busy | HeardTone::LearnedBusy) => Cause::Busy,
             EndSign::Tone(HeardTone::Congestion) => Cause::NoCircuit,

@@ -143,7 +143,8 @@ fn run(seed: u64) -> HashSet<String> {
     let mut seen = HashSet::new();
     for _ in 0..STEPS {
         step(&mut random, &mut t);
-        assert!(t.legs().len() <= 1, "two legs on one line");
+        // An emergency call waits for half a second while another one hears why it goes.
+        assert!(t.legs().len() <= 2, "three legs on one line");
         seen.extend(t.said().into_iter().map(|said| kind(&said)));
     }
     t.give(Input::Present);
@@ -188,8 +189,11 @@ fn whatever_happens_each_leg_is_released_once_and_nothing_is_left() {
         "End(TalkTime)",
         "End(BatteryLost)",
         "End(DeviceGone)",
+        "End(EmergencyCall)",
         "End(OwnRelease)",
         "released busy",
+        "released preempted",
+        "preemption",
         "released no-circuit",
         "released unallocated",
         "released answered-elsewhere",
