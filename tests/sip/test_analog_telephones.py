@@ -190,6 +190,25 @@ def test_after_a_european_hook_flash_a_digit_says_what(tipring, card, desk):
     two.hung_up()
 
 
+def test_put_down_after_the_timed_key_the_telephone_is_rung_for_the_party_that_is_held(tipring, card, desk):
+    """Shows: the key, dial tone, and the receiver goes down at once: nobody is lost, as after a hook that was pressed by hand."""
+    de = country("de")
+    box, _, [telephone] = office(tipring, card, phone("202"), code="de")
+    other = desk(box, "202")
+    telephone.dials(de, "202")
+    held = other.expect_call(15).ring().answer()
+    talk(telephone.say, held.rtp.heard)
+    telephone.forget()
+    telephone.flash(de.flash_ms)
+    telephone.hears(de.dial)
+    telephone.hang_up()
+    telephone.rings().lift()
+    talk_both_ways(telephone, held)
+    telephone.hang_up()
+    held.hung_up()
+    assert box.cdr()["ended_by"] == "caller"
+
+
 def test_put_down_between_two_parties_they_talk_on(tipring, card, desk):
     """Shows: transfer: who was called first is handed to who was called second; the telephone is free, and rings for the next caller."""
     us = country("us")
