@@ -436,6 +436,25 @@ def test_two_telephones_want_one_line(tipring, card):
     assert sorted(record["answered_after_ms"] is None for record in (box.cdr(1), box.cdr(2))) == [False, True]
 
 
+def test_a_modem_says_that_another_telephone_has_the_line(tipring, modem, desk):
+    """Shows: LINE IN USE: the call is refused for want of a line and its record says why; the modem goes on, and is free when the line is."""
+    us = country("us")
+    modem1 = modem("conexant")
+    exchange = modem1.exchange()
+    box = tipring(analog.exchange_line(modem1.port(1), flow="office"), phone("202", dial_out="wall"), devices=[modem1])
+    caller = desk(box, "202")
+    exchange.in_use(True)
+    assert caller.call(box, DIALLED).authenticate().refused(timeout=15).status == 503
+    leg = box.cdr()["legs"][1]
+    assert (leg["cause"], leg["wire"]["end_by"]) == ("no-circuit", ["line-in-use"]), leg
+    assert "TR-LINE-INUSE" in box.log() and "TR-MODEM" not in box.log() and box.line("wall")["state"] == "up"
+    exchange.in_use(False)
+    call = caller.call(box, DIALLED).authenticate()
+    assert exchange.takes(us, len(DIALLED)) == DIALLED
+    call.cancel()
+    exchange.released()
+
+
 def test_another_telephone_on_the_same_line(tipring, server, card):
     """Shows: in use: an alarm that goes by itself; answered there, the box lets the call be."""
     de = country("de")

@@ -230,6 +230,8 @@ pub enum EndSign {
     BatteryLost,
     /// The device went.
     DeviceGone,
+    /// Another telephone has the line: it was not taken.
+    LineInUse,
     /// An emergency call took the line.
     EmergencyCall,
     /// The box hung up first.
@@ -267,6 +269,7 @@ impl EndSign {
             Self::TalkTime => "talk-time",
             Self::BatteryLost => "battery-lost",
             Self::DeviceGone => "device-gone",
+            Self::LineInUse => "line-in-use",
             Self::EmergencyCall => "emergency-call",
             Self::OwnRelease => "own-release",
         }

@@ -385,6 +385,7 @@ fn did(f: &mut fmt::Formatter<'_>, signal: RxSignal) -> fmt::Result {
         RxSignal::BatteryBack => f.write_str("battery back"),
         RxSignal::InUse(true) => f.write_str("another telephone is off hook"),
         RxSignal::InUse(false) => f.write_str("no other telephone is off hook"),
+        RxSignal::NotSeized => f.write_str("not taken: another telephone has the line"),
     }
 }
 
@@ -486,6 +487,7 @@ fn noted(f: &mut fmt::Formatter<'_>, note: Note) -> fmt::Result {
             EndSign::TalkTime => f.write_str("end: longest call"),
             EndSign::BatteryLost => f.write_str("end known by: battery lost"),
             EndSign::DeviceGone => f.write_str("end: the device went"),
+            EndSign::LineInUse => f.write_str("end: another telephone has the line"),
             EndSign::EmergencyCall => f.write_str("end: an emergency call took the line"),
             EndSign::OwnRelease => f.write_str("end: the box hung up"),
         },

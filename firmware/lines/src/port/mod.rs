@@ -223,4 +223,6 @@ pub enum RxSignal {
     BatteryBack,
     /// Line port: another telephone on the same line is off hook, or no longer.
     InUse(bool),
+    /// Line port: the line was not taken, since another telephone on it has it. It is on hook.
+    NotSeized,
 }

@@ -323,6 +323,11 @@ impl Fxo {
                 self.in_use = in_use;
                 self.timers.set(Timer::Alarm, now + ALARM);
             }
+            RxSignal::NotSeized => {
+                if let Some(leg) = self.leg_on_line() {
+                    self.sign_of_end(now, leg, EndSign::LineInUse);
+                }
+            }
             // Of phone ports, or nothing new.
             RxSignal::BatteryLost
             | RxSignal::BatteryBack

@@ -114,7 +114,9 @@ impl Fxo {
         for timer in [Timer::Ring, Timer::RingGap, Timer::Look, Timer::LookMax] {
             self.timers.stop(timer);
         }
+        // Whoever rings is dropped, and so is what was told of him.
         self.ring = RingMeter::new();
+        self.caller = None;
         self.go_off_hook(now);
         self.stage = Stage::Clearing(leg);
         self.timers.set(Timer::Dial, now + CLEARING);

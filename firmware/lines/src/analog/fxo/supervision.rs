@@ -248,6 +248,9 @@ impl Fxo {
             EndSign::BatteryLost => Cause::NetworkOutOfOrder,
             EndSign::TalkTime => Cause::RecoveryOnTimer,
             EndSign::EmergencyCall => Cause::Preempted,
+            // Whoever called in was answered there.
+            EndSign::LineInUse if !leg.is_placed() => Cause::AnsweredElsewhere,
+            EndSign::LineInUse => Cause::NoCircuit,
             _ if self.supervised.answered.is_some() => Cause::NormalClearing,
             EndSign::Tone(HeardTone::Busy | HeardTone::LearnedBusy) => Cause::Busy,
             EndSign::Tone(HeardTone::Congestion) => Cause::NoCircuit,

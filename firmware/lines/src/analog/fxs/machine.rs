@@ -249,7 +249,8 @@ impl Fxs {
             | RxSignal::LoopBreak { .. }
             | RxSignal::BatteryLost
             | RxSignal::BatteryBack
-            | RxSignal::InUse(_) => {}
+            | RxSignal::InUse(_)
+            | RxSignal::NotSeized => {}
         }
     }
 

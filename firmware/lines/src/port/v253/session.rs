@@ -363,10 +363,7 @@ impl Session {
             Keeps::Country => self.country_is_set = Some(done),
             Keeps::Hook => match verdict {
                 Some(Verdict::Done | Verdict::Connected) => self.seized_at = Some(now),
-                Some(Verdict::LineInUse) => {
-                    self.in_use_until = Some(now + IN_USE_LASTS);
-                    return self.fault(now, SessionFault::Hook);
-                }
+                Some(Verdict::LineInUse) => return self.not_taken(now),
                 Some(Verdict::Refused) => return self.fault(now, SessionFault::Hook),
                 None => {}
             },
@@ -390,6 +387,16 @@ impl Session {
                 self.next_step(now);
             }
         }
+    }
+
+    /// Another telephone has the line, and the modem has not taken it. It would not say when that one
+    /// hangs up; so nothing is remembered, and whoever wants the line next is told anew.
+    fn not_taken(&mut self, now: Instant) {
+        self.off_hook = false;
+        self.flash = None;
+        self.pulses.clear();
+        self.outputs.push_back(Output::Signal(RxSignal::NotSeized));
+        self.begin(now, Doing::HangingUp, dialogue::hang_up(self.quirks));
     }
 
     fn steps_done(&mut self, now: Instant) {
@@ -684,6 +691,8 @@ impl Session {
         self.finish_caller();
         match self.seized_at {
             None if self.is_up && !self.off_hook => {
+                // An exchange rings only where nobody is off hook.
+                self.in_use(now, false);
                 self.ringing_until = Some(now + RINGING_LASTS);
                 if self.ring_off_at.is_none() {
                     self.outputs.push_back(Output::Signal(RxSignal::RingOn));

@@ -359,4 +359,34 @@ fn an_emergency_call_clears_a_call_that_rings_out_of_its_way() {
     t.says(&["signal off-hook", "listen nothing"]);
     t.release(t.legs()[0], Cause::Cancelled);
     t.says(&["note p1.1 End(OwnRelease)", "signal on-hook", "released p1.1 cancelled", "listen caller-id"]);
+    // Who called before it rang is forgotten with his call, and the line is free.
+    let mut t = line(&[]);
+    t.dial("911");
+    t.wait_ms(200);
+    t.caller(CallerIdStandard::Etsi, "5550111");
+    t.signal(RxSignal::RingOn);
+    t.wait_ms(1_100);
+    t.release(t.legs()[0], Cause::Cancelled);
+    t.wait_ms(20_000);
+    assert!(t.machine.is_free());
+}
+
+#[test]
+fn a_line_that_another_telephone_has_is_not_taken_and_free_when_that_one_is() {
+    let mut t = line(&[]);
+    t.dial("5550100");
+    t.wait_ms(300);
+    t.said();
+    t.signal(RxSignal::NotSeized);
+    t.says(&["note p1.1 End(LineInUse)", "signal on-hook", "released p1.1 no-circuit", "listen caller-id"]);
+    assert!(t.machine.is_free());
+    t.dialled();
+    // Whoever calls in was answered at the other telephone.
+    let mut t = line(&[("caller_id_rings", RawValue::Number(0))]);
+    t.ring("2000-1000");
+    let leg = *t.offered.last().unwrap();
+    t.answer(leg);
+    t.said();
+    t.signal(RxSignal::NotSeized);
+    assert!(t.said().contains(&"released o3.1 answered-elsewhere".to_owned()));
 }
