@@ -278,6 +278,23 @@ def test_digits_by_pulses_and_a_prefix(tipring, party, card):
     exchange.released()
 
 
+@pytest.mark.parametrize("code", ["se", "in"])
+def test_digits_that_say_who_calls_need_no_sign_at_their_end(tipring, server, card, code):
+    """Shows: caller ID in digits, before the first ring, by an exchange that sends no C or # behind them: the pause ends them."""
+    here = country(code)
+    server.flow("/flow", "<Pause length='60000'/>")
+    card1 = card("L")
+    exchange = card1.exchange()
+    box = tipring(analog.exchange_line(card1.port(1), flow="office"), devices=[card1], country=code)
+    exchange.rings(here, CALLER, form=("A" if code == "se" else "", ""))
+    exchange.seized()
+    exchange.passes(1)          # a break right after the line was taken is not believed
+    exchange.breaks()
+    exchange.released()
+    record = box.cdr()
+    assert (record["from"], record["legs"][0]["wire"]["caller_id"]) == (CALLER, "dtmf"), record
+
+
 # ------------------------------------------------------------------ what must not go wrong
 
 
