@@ -7,6 +7,7 @@ use tipring_testkit::linecard::{Order, Told};
 use tipring_testkit::modem::{self, Modem};
 use tipring_testkit::random::Random;
 
+use super::incoming::LOOP_BREAK_MS;
 use super::*;
 use crate::port::Cadence;
 use crate::port::linecard::PERIOD_FRAMES;
