@@ -208,7 +208,7 @@ impl Fxo {
         self.outputs.push_back(Output::Join(leg));
         // Whoever called hears the exchange itself: its ring-back, its announcements.
         self.event(LineEvent::Alerting { leg, early_media: true });
-        match self.settings.answer {
+        match self.answer_by() {
             AnswerBy::Dialled => self.sign_of_answer(now, leg, AnswerSign::Assumed),
             AnswerBy::Anything => {
                 self.timers.set(Timer::Assumed, now + self.settings.answer_assumed_after);

@@ -4,7 +4,7 @@ use tipring_model::Cause;
 use tipring_model::settings::RawValue;
 
 use super::{line, text, wire};
-use crate::analog::contract::{CallerIdStandard, HeardTone, Input};
+use crate::analog::contract::{CallerIdStandard, Heard, HeardTone, Input};
 use crate::analog::country::CountryPlan;
 use crate::port::RxSignal;
 
@@ -389,4 +389,21 @@ fn a_line_that_another_telephone_has_is_not_taken_and_free_when_that_one_is() {
     t.said();
     t.signal(RxSignal::NotSeized);
     assert!(t.said().contains(&"released o3.1 answered-elsewhere".to_owned()));
+}
+
+#[test]
+fn an_emergency_call_is_answered_by_any_sign_where_others_are_by_reversal() {
+    for (to, answered) in [("911", true), ("5550100", false)] {
+        let mut t = line(&[("answer", text("reversal"))]);
+        t.dial(to);
+        t.wait_ms(300);
+        t.tone(HeardTone::Dial);
+        t.give(Input::SoundEnded);
+        t.tone(HeardTone::Ringback);
+        t.hear(Heard::ToneEnded);
+        t.wait_ms(700);
+        t.hear(Heard::Voice);
+        let said = t.said();
+        assert_eq!(said.contains(&"answered p1.1 Inferred".to_owned()), answered, "{to}: {said:?}");
+    }
 }
