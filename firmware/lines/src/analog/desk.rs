@@ -20,8 +20,8 @@ use super::endpoint::LegSound;
 use super::gauges::{Gauges, Levels};
 use super::lessons::LEARNED_MAX;
 use super::voice::{Script, Voice};
-use crate::port::SampleTime;
-use crate::port::linecard::{CardSound, Notify, PERIOD_FRAMES, PortPeriod};
+use crate::port::linecard::{CardSound, PERIOD_FRAMES, PortPeriod};
+use crate::port::{Notify, SampleTime};
 
 /// Legs of a port at most: machines have two, and two may be on their way out.
 pub const LEGS_MAX: usize = 4;
