@@ -346,7 +346,7 @@ class Exchange(Party):
 
     # -------------------------------------------------------------- it calls
 
-    def rings(self, country, number=None, name=None, standard=None, absent=None, first=None):
+    def rings(self, country, number=None, name=None, standard=None, absent=None, first=None, form=None):
         """Rings as in a country and says who calls as there, or by another standard, then after the first ring.
 
         A modem's chip reads that by itself and tells it as text.
@@ -358,7 +358,7 @@ class Exchange(Party):
         starts, standard = (country.starts, country.caller_id) if standard in (None, country.caller_id) else ("first-ring", standard)
         keys = {}
         if number or absent:
-            sound = caller_sound.sound(standard, number, name if standard != "dtmf" else None, absent, form=ROWS.get(country.code, "AC"))
+            sound = caller_sound.sound(standard, number, name if standard != "dtmf" else None, absent, form=form or ROWS.get(country.code, "AC"))
             keys["between"] = self._told(country, starts, sound)
         if starts.startswith("reversal") and keys:
             self.order("reverse", on=True)

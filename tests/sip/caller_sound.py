@@ -112,6 +112,17 @@ def read(pcm):
     return found
 
 
+def lamps(pcm):
+    """What a telephone is told of waiting messages (type 0x82, visual indicator), by either modem: [True or False, ...] in their order."""
+    told = []
+    for spec in (BELL_202, V23):
+        for bytes_, at in _heard(pcm, spec):
+            whole = len(bytes_) >= 6 and bytes_[0] == 0x82 and sum(bytes_[:3 + bytes_[1]]) & 0xFF == 0
+            if whole and bytes_[2:4] == b"\x0b\x01" and _mark(pcm, at) == {BELL_202: "bellcore", V23: "etsi"}[spec]:
+                told.append((at, bytes_[4] == 0xFF))
+    return [on for _, on in sorted(told)]
+
+
 def _caller(standard, message_):
     if len(message_) < 3 or message_[0] != 0x80 or len(message_) < 3 + message_[1] or sum(message_[:3 + message_[1]]) & 0xFF:
         return None

@@ -56,7 +56,7 @@ def test_a_card_is_pulled_out_of_calls_thirty_times(exchange_box, card):
             exchange.wait_heard(lambda pcm: analog.is_heard(HUM, pcm), "the prompt")
         card1.unplug()
         record = box.cdr(turn + 1)
-        assert record["cause"] == "temporary-failure" and record["answered_after_ms"] is not None, record
+        assert (record["cause"], record["ended_by"]) == ("temporary-failure", "line") and record["answered_after_ms"] is not None, record
         gone(box, "wall")
         card1.forget_events()
         card1.plug()
@@ -85,7 +85,7 @@ def test_a_telephone_s_card_is_pulled_out_of_calls_fifteen_times(tipring, card, 
         card1.unplug()
         ringing.hung_up()
         record = box.cdr(turn + 1)
-        assert record["legs"][0]["cause"] == "temporary-failure", record
+        assert (record["legs"][0]["cause"], record["ended_by"]) == ("temporary-failure", "line"), record
         card1.plug()
     ringing = other.expect_call(BACK_S + 5).ring().answer()
     talk(telephone.say, ringing.rtp.heard)
@@ -106,7 +106,7 @@ def test_a_modem_is_pulled_out_of_calls_five_times(exchange_box, modem, chip):
         exchange.wait_heard(lambda pcm: audio.loud_seconds(pcm) > 0.2, "the prompt")
         modem1.unplug()
         record = box.cdr(turn + 1)
-        assert record["cause"] == "temporary-failure" and record["answered_after_ms"] is not None, record
+        assert (record["cause"], record["ended_by"]) == ("temporary-failure", "line") and record["answered_after_ms"] is not None, record
         gone(box, "wall")
         modem1.forget_events()
         modem1.plug()

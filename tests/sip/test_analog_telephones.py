@@ -3,6 +3,7 @@ import pytest
 
 import analog
 import audio
+import caller_sound
 import dialects
 import kazoo_documents as kazoo
 from analog import talk
@@ -190,6 +191,25 @@ def test_after_a_european_hook_flash_a_digit_says_what(tipring, card, desk):
     two.hung_up()
 
 
+def test_put_down_after_the_timed_key_the_telephone_is_rung_for_the_party_that_is_held(tipring, card, desk):
+    """Shows: the key, dial tone, and the receiver goes down at once: nobody is lost, as after a hook that was pressed by hand."""
+    de = country("de")
+    box, _, [telephone] = office(tipring, card, phone("202"), code="de")
+    other = desk(box, "202")
+    telephone.dials(de, "202")
+    held = other.expect_call(15).ring().answer()
+    talk(telephone.say, held.rtp.heard)
+    telephone.forget()
+    telephone.flash(de.flash_ms)
+    telephone.hears(de.dial)
+    telephone.hang_up()
+    telephone.rings().lift()
+    talk_both_ways(telephone, held)
+    telephone.hang_up()
+    held.hung_up()
+    assert box.cdr()["ended_by"] == "caller"
+
+
 def test_put_down_between_two_parties_they_talk_on(tipring, card, desk):
     """Shows: transfer: who was called first is handed to who was called second; the telephone is free, and rings for the next caller."""
     us = country("us")
@@ -296,4 +316,42 @@ def test_a_flow_chooses_the_ring(tipring, card, provider, tmp_path, ring, cadenc
     call.answered()
     talk(telephone.say, call.rtp.heard)
     call.hang_up()
+    telephone.hang_up()
+
+
+@pytest.mark.parametrize("code", ["us", "de"])
+def test_messages_wait_and_no_longer(tipring, tmp_path, card, provider, code):
+    """Shows: a message is left in the mailbox of a telephone's owner: a lamp by data and one by voltage, and dial tone that stutters; it is deleted from the telephone: all of it goes."""
+    here = country(code)
+    greeting = tmp_path / "prompts"
+    greeting.mkdir()
+    audio.write_wav(greeting / "greeting.wav", audio.voice(0.3, seed=7))
+    document = kazoo.account(kazoo.callflow(kazoo.node("voicemail", action="compose", id="ann"), "800", id="leave"), kazoo.callflow(kazoo.node("voicemail", action="check", id="ann"), "801", id="listen"))
+    card1 = card("P")
+    telephone = card1.telephone(1)
+    box = tipring(dialects.kazoo_file(tmp_path / "account.json", document, numbers=["800", "801"]),
+                  '[[mailbox]]\nname = "ann"\npin = "4711"\nskips_instructions = true\ngreeting = "greeting"\n', '[[user]]\nname = "ann"\nphones = ["201"]\nmailbox = "ann"\n',
+                  analog.telephone(card1.port(1), "201", messages=["stutter", "fsk", "lamp"]), devices=[card1], country=code, prompts_dir=greeting)
+    telephone.forget()
+    call = provider.call(box, "800").answered()
+    call.rtp.wait_quiet(0.7)
+    call.rtp.say(audio.voice(2, seed=91))
+    call.hang_up()
+    telephone.expect("lamp", on=True)
+    telephone.wait_heard(lambda pcm: caller_sound.lamps(pcm) == [True], "that messages wait")
+    telephone.forget()
+    telephone.lift()
+    telephone.wait_heard(lambda pcm: audio.is_tone(pcm, here.dial.hz, (100, 100) * 7), "dial tone that stutters")
+    telephone.press("801")
+    telephone.passes(1.5)
+    telephone.press("1")
+    telephone.passes(1)
+    telephone.press("7")
+    telephone.expect("lamp", on=False)
+    telephone.forget()
+    telephone.hang_up()
+    telephone.wait_heard(lambda pcm: caller_sound.lamps(pcm) == [False], "that no messages wait")
+    telephone.forget()
+    telephone.lift()
+    telephone.hears(here.dial)
     telephone.hang_up()

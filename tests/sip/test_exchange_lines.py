@@ -10,6 +10,7 @@ from flow_server import Answer
 from waiting import until
 
 MENU = audio.voice(0.8, seed=61)
+PREEMPTION_HZ = [440, 620]
 CALLER, DIALLED = "5550100", "5550123"
 TWELVE = ["us", "gb", "de", "fr", "it", "jp", "dk", "in", "br", "au", "cn", "se"]
 STANDARDS = ["bellcore", "etsi", "number-display", "dtmf"]
@@ -36,6 +37,12 @@ def plays_menu(server, document):
 
 def hears_menu(exchange):
     exchange.wait_heard(lambda pcm: analog.is_heard(MENU, pcm), "the menu")
+
+
+def hears_preemption(pcm):
+    """Somewhere in it, for a fifth of a second, is the tone of a line that is taken away, and nothing else. A busy machine may cost some of its half second."""
+    parts = (pcm[at:at + 1600] for at in range(0, len(pcm) - 1600, 400))
+    return any([round(hz, -1) for hz in audio.frequencies(part)] == PREEMPTION_HZ for part in parts if audio.level_dbfs(part) > -30)
 
 
 def answers(exchange, here):
@@ -271,6 +278,23 @@ def test_digits_by_pulses_and_a_prefix(tipring, party, card):
     exchange.released()
 
 
+@pytest.mark.parametrize("code", ["se", "in"])
+def test_digits_that_say_who_calls_need_no_sign_at_their_end(tipring, server, card, code):
+    """Shows: caller ID in digits, before the first ring, by an exchange that sends no C or # behind them: the pause ends them."""
+    here = country(code)
+    server.flow("/flow", "<Pause length='60000'/>")
+    card1 = card("L")
+    exchange = card1.exchange()
+    box = tipring(analog.exchange_line(card1.port(1), flow="office"), devices=[card1], country=code)
+    exchange.rings(here, CALLER, form=("A" if code == "se" else "", ""))
+    exchange.seized()
+    exchange.passes(1)          # a break right after the line was taken is not believed
+    exchange.breaks()
+    exchange.released()
+    record = box.cdr()
+    assert (record["from"], record["legs"][0]["wire"]["caller_id"]) == (CALLER, "dtmf"), record
+
+
 # ------------------------------------------------------------------ what must not go wrong
 
 
@@ -295,7 +319,7 @@ def test_a_line_that_rings_is_not_dialled_on(tipring, server, party, card):
 
 
 def test_an_emergency_call_takes_the_line_from_another(tipring, server, card, desk):
-    """Shows: the only line is talked on: 112 from a telephone throws that call off and is dialled, whatever its flow says."""
+    """Shows: the only line is talked on: 112 from a telephone throws that call off and is dialled, whatever its flow says. Both ends of that call hear a tone first, and its record says why."""
     de = country("de")
     card1 = card("LP")
     exchange, telephone = card1.exchange(1), card1.telephone(2)
@@ -306,9 +330,12 @@ def test_an_emergency_call_takes_the_line_from_another(tipring, server, card, de
     exchange.reverse(True)
     call.answered()
     talk(call.rtp.say, exchange.heard)
+    exchange.forget()
     telephone.dials(de, "112")
     call.hung_up()
     exchange.released()
+    for heard in (exchange.heard(), call.rtp.heard()):
+        assert hears_preemption(heard)
     exchange.reverse(False)
     assert exchange.takes(de, 3) == "112"
     exchange.reverse(True)
@@ -316,7 +343,44 @@ def test_an_emergency_call_takes_the_line_from_another(tipring, server, card, de
     talk(exchange.say, telephone.heard)
     telephone.hang_up()
     exchange.released()
-    assert {(record["from"], record["to"]) for record in (box.cdr(1), box.cdr(2))} == {("202", DIALLED), ("201", "112")}
+    records = {(record["from"], record["to"]): record for record in (box.cdr(1), box.cdr(2))}
+    assert set(records) == {("202", DIALLED), ("201", "112")}
+    thrown = records["202", DIALLED]
+    assert (thrown["cause"], thrown["q850"], thrown["ended_by"], thrown["legs"][1]["wire"]["end_by"]) == ("preempted", 8, "line", ["emergency-call"]), thrown
+    assert "TR-LINE-PREEMPTED" in box.log()
+
+
+@pytest.mark.parametrize("fails, cause, sign", [
+    ("breaks", "temporary-failure", "loop-break"), ("busy", "busy", "busy-tone"), ("congestion", "no-circuit", "congestion-tone"), ("unplug", "temporary-failure", "device-gone"),
+])
+def test_an_emergency_call_that_one_line_loses_goes_out_over_the_next(tipring, card, desk, fails, cause, sign):
+    """Shows: 112 is dialled and the line fails before anybody answers: it is dialled on the other line, both sides speak, and the record says what became of the first."""
+    de = country("de")
+    cards = [card("L"), card("LP", "card2")]
+    first, second, telephone = cards[0].exchange(1), cards[1].exchange(1), cards[1].telephone(2)
+    box = tipring(analog.exchange_line(cards[0].port(1), "wall1", flow="office"), analog.exchange_line(cards[1].port(1), "wall2", flow="office"),
+                  analog.telephone(cards[1].port(2), "201", dial_out=["wall1"]), devices=cards, country="de")
+    telephone.dials(de, "112")
+    assert first.takes(de, 3) == "112"
+    if fails == "breaks":
+        first.breaks()
+    elif fails == "unplug":
+        cards[0].unplug()
+    else:
+        first.plays(getattr(de, fails))
+    assert second.takes(de, 3) == "112"
+    second.plays(de.ringback)
+    telephone.hears(de.ringback, 1)
+    second.silence()
+    second.reverse(True)
+    talk(telephone.say, second.heard)
+    talk(second.say, telephone.heard)
+    telephone.hang_up()
+    second.released()
+    record = box.cdr()
+    assert record["answered_after_ms"] is not None and record["legs"][1]["line"] == "wall2", record
+    assert [(tried["line"], tried["cause"], tried["wire"]["end_by"]) for tried in record["legs"][1]["tried"]] == [("wall1", cause, [sign])], record
+    assert record["legs"][1]["wire"]["end_by"] == ["own-release"], record
 
 
 def test_with_two_lines_nobody_is_thrown_off(tipring, card, desk):
@@ -387,6 +451,25 @@ def test_two_telephones_want_one_line(tipring, card):
     taken.hang_up()
     exchange.released()
     assert sorted(record["answered_after_ms"] is None for record in (box.cdr(1), box.cdr(2))) == [False, True]
+
+
+def test_a_modem_says_that_another_telephone_has_the_line(tipring, modem, desk):
+    """Shows: LINE IN USE: the call is refused for want of a line and its record says why; the modem goes on, and is free when the line is."""
+    us = country("us")
+    modem1 = modem("conexant")
+    exchange = modem1.exchange()
+    box = tipring(analog.exchange_line(modem1.port(1), flow="office"), phone("202", dial_out="wall"), devices=[modem1])
+    caller = desk(box, "202")
+    exchange.in_use(True)
+    assert caller.call(box, DIALLED).authenticate().refused(timeout=15).status == 503
+    leg = box.cdr()["legs"][1]
+    assert (leg["cause"], leg["wire"]["end_by"]) == ("no-circuit", ["line-in-use"]), leg
+    assert "TR-LINE-INUSE" in box.log() and "TR-MODEM" not in box.log() and box.line("wall")["state"] == "up"
+    exchange.in_use(False)
+    call = caller.call(box, DIALLED).authenticate()
+    assert exchange.takes(us, len(DIALLED)) == DIALLED
+    call.cancel()
+    exchange.released()
 
 
 def test_another_telephone_on_the_same_line(tipring, server, card):

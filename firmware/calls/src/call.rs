@@ -169,6 +169,7 @@ impl Call {
                 self.alert_caller();
             }
             CallInput::Line(event) => self.line_event(now, event),
+            CallInput::TriedAgain(leg) => self.tried_again(leg),
             CallInput::Media(leg, event) => self.media_event(now, leg, event),
             CallInput::Fetched(id, answer) => {
                 self.fetches = self.fetches.saturating_sub(1);
@@ -356,10 +357,11 @@ impl Call {
             FlowOutput::Warn(warning) => self.outputs.push_back(CallOutput::Warn(warning)),
             FlowOutput::End { cause, label } => {
                 // One that the flow let go before it said that it is over has not hung up.
-                let has_left =
-                    self.parties().next().is_some_and(|leg| leg.state == LegState::Gone && !leg.is_let_go);
-                let by = if has_left { EndedBy::Caller } else { EndedBy::Flow };
-                self.finish(cause, by, label);
+                let left = self.parties().next().filter(|leg| leg.state == LegState::Gone && !leg.is_let_go);
+                let by = left.and_then(|leg| leg.gone).map_or(EndedBy::Flow, |(_, cause)| who_left(cause));
+                // To a flow whoever is gone has left; it cannot know that his line failed.
+                let is_line = by == EndedBy::Line && label == EndedBy::Caller.as_str();
+                self.finish(cause, by, if is_line { by.as_str().to_owned() } else { label });
             }
         }
     }
@@ -632,6 +634,19 @@ impl Call {
         self.hear_anew(id);
     }
 
+    /// What a leg let hear before an answer was of the line that failed; what the next one lets hear
+    /// comes with its own alerting.
+    fn tried_again(&mut self, id: LegId) {
+        let Some(leg) = self.leg_mut(id).filter(|leg| matches!(leg.state, LegState::Placed { .. })) else {
+            return;
+        };
+        leg.is_early = false;
+        if let Purpose::Dialed(action) = leg.purpose {
+            self.early_ended(action, id);
+        }
+        self.hear_no_more(id);
+    }
+
     fn leg_answered(&mut self, now: Moment, id: LegId, supervision: Supervision) {
         let flow_began = self.flow_began;
         let Some(leg) = self.leg_mut(id).filter(|leg| leg.is_live() && leg.answered.is_none()) else {
@@ -675,7 +690,7 @@ impl Call {
         }
         if purpose == Purpose::First && !self.flow_began {
             // Nobody answered: there is nothing for the flow to do.
-            return self.finish(cause, EndedBy::Caller, "not_answered".to_owned());
+            return self.finish(cause, who_left(cause), "not_answered".to_owned());
         }
         match purpose {
             Purpose::Dialed(action) => {
@@ -714,4 +729,9 @@ impl Call {
     pub(crate) fn work_of(&mut self, id: ActionId) -> Option<&mut Work> {
         self.running.iter_mut().find(|running| running.id == id).map(|running| &mut running.work)
     }
+}
+
+/// Who ended a call with the first leg: its party, or the line under it.
+const fn who_left(cause: Cause) -> EndedBy {
+    if cause.is_of_line() { EndedBy::Line } else { EndedBy::Caller }
 }

@@ -52,6 +52,9 @@ pub enum CallInput<'a> {
     Start,
     /// A line about one of the call's legs, or of one that calls its session.
     Line(LineEvent),
+    /// A leg that was placed is tried over another line, since the one before failed: what it let
+    /// hear so far is over. What comes of it are events of the line, as before.
+    TriedAgain(LegId),
     /// The media engine about one of the call's legs.
     Media(LegId, MediaEvent),
     /// The answer to [`CallOutput::Fetch`]; exactly one each.

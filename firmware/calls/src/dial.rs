@@ -163,6 +163,7 @@ const fn telling(cause: Cause) -> u8 {
         | Cause::RecoveryOnTimer
         | Cause::Cancelled
         | Cause::AnsweredElsewhere
+        | Cause::Preempted
         | Cause::Unspecified => 1,
     }
 }
@@ -452,7 +453,7 @@ impl Call {
         }
     }
 
-    fn early_ended(&mut self, id: ActionId, leg: LegId) {
+    pub(crate) fn early_ended(&mut self, id: ActionId, leg: LegId) {
         let Some((dial, caller)) = self.dial(id) else { return };
         if dial.early == Some(leg) {
             dial.early = None;

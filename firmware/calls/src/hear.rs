@@ -183,6 +183,25 @@ impl Call {
         self.outputs.extend(cut.into_iter().map(|to| CallOutput::Disconnect { from: leg, to }));
     }
 
+    /// The sound of a leg is over, and another will begin: those who hear it, and whom it hears, wait
+    /// for that.
+    pub(crate) fn hear_no_more(&mut self, leg: LegId) {
+        for running in &mut self.running {
+            let is_own = running.leg == Some(leg);
+            if let Work::Hear(hear) = &mut running.work
+                && (is_own || hear.spec.from == leg)
+            {
+                hear.is_connected = false;
+            }
+            if let Work::Mix(mix) = &mut running.work {
+                let over: Vec<LegId> =
+                    mix.heard.iter().copied().filter(|from| is_own || *from == leg).collect();
+                mix.heard.retain(|from| !over.contains(from));
+                mix.waiting.extend(over);
+            }
+        }
+    }
+
     /// Two that hear each other talk: a transfer concerns both.
     fn meet(&mut self, a: LegId, b: LegId) {
         let hears = |on: LegId, from: LegId| {

@@ -146,6 +146,8 @@ pub enum EndedBy {
     Flow,
     /// Whoever was called, or his network: in a call without a flow.
     Callee,
+    /// A line of the box: it failed, or was taken for an emergency call. The cause says which.
+    Line,
     /// A limit of the box.
     Limit,
     /// Somebody at the box: command line, page, shutdown.
@@ -153,13 +155,14 @@ pub enum EndedBy {
 }
 
 impl EndedBy {
-    /// `caller`, `flow`, `callee`, `limit` or `operator`.
+    /// `caller`, `flow`, `callee`, `line`, `limit` or `operator`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Caller => "caller",
             Self::Flow => "flow",
             Self::Callee => "callee",
+            Self::Line => "line",
             Self::Limit => "limit",
             Self::Operator => "operator",
         }

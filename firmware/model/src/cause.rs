@@ -35,13 +35,15 @@ pub enum Cause {
     Cancelled,
     /// Another leg of the same call was answered first (26).
     AnsweredElsewhere,
+    /// Its line was taken for an emergency call (8).
+    Preempted,
     /// Anything else (31).
     Unspecified,
 }
 
 impl Cause {
     /// Every cause, for tables and tests.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Unallocated,
         Self::NormalClearing,
         Self::Busy,
@@ -58,6 +60,7 @@ impl Cause {
         Self::NotAllowed,
         Self::Cancelled,
         Self::AnsweredElsewhere,
+        Self::Preempted,
         Self::Unspecified,
     ];
 
@@ -66,6 +69,7 @@ impl Cause {
     pub const fn q850(self) -> u8 {
         match self {
             Self::Unallocated => 1,
+            Self::Preempted => 8,
             Self::NormalClearing | Self::Cancelled => 16,
             Self::Busy => 17,
             Self::NoUserResponse => 18,
@@ -104,6 +108,7 @@ impl Cause {
             Self::NotAllowed => "not-allowed",
             Self::Cancelled => "cancelled",
             Self::AnsweredElsewhere => "answered-elsewhere",
+            Self::Preempted => "preempted",
             Self::Unspecified => "unspecified",
         }
     }
@@ -126,7 +131,7 @@ impl Cause {
             Self::AnsweredElsewhere | Self::Cancelled => 487,
             Self::InvalidNumber => 484,
             Self::DestinationOutOfOrder => 502,
-            Self::NoCircuit | Self::TemporaryFailure => 503,
+            Self::NoCircuit | Self::TemporaryFailure | Self::Preempted => 503,
             Self::NetworkOutOfOrder | Self::Unspecified => 500,
             Self::Incompatible => 488,
             Self::RecoveryOnTimer => 504,
@@ -152,6 +157,31 @@ impl Cause {
             504 => Self::RecoveryOnTimer,
             500 | 501 | 505..=599 => Self::NetworkOutOfOrder,
             _ => Self::Unspecified,
+        }
+    }
+}
+
+impl Cause {
+    /// It was the line that ended or refused the call, and not whom it leads to: the line failed, or
+    /// was taken away.
+    #[must_use]
+    pub const fn is_of_line(self) -> bool {
+        match self {
+            Self::NoCircuit | Self::NetworkOutOfOrder | Self::TemporaryFailure | Self::Preempted => true,
+            Self::Unallocated
+            | Self::NormalClearing
+            | Self::Busy
+            | Self::NoUserResponse
+            | Self::NoAnswer
+            | Self::Rejected
+            | Self::InvalidNumber
+            | Self::DestinationOutOfOrder
+            | Self::Incompatible
+            | Self::RecoveryOnTimer
+            | Self::NotAllowed
+            | Self::Cancelled
+            | Self::AnsweredElsewhere
+            | Self::Unspecified => false,
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod phone;
 pub mod random;
 pub mod transcript;
 
+mod stage;
 mod terminal;
 
 pub use clock::Clock;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -13,12 +13,13 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 /// Both ends, raw, and never waited for at the own one.
 pub(crate) struct Terminal {
-    /// The simulator's end.
-    pub(crate) own: OwnedFd,
-    /// To be held, so that the terminal stays while nobody else has it open.
-    pub(crate) other: OwnedFd,
+    own: OwnedFd,
+    /// Held so that the terminal stays while nobody else has it open.
+    _other: OwnedFd,
     /// Where the box finds it.
     pub(crate) path: PathBuf,
+    /// What is to be sent.
+    pub(crate) unsent: VecDeque<u8>,
 }
 
 impl Terminal {
@@ -37,18 +38,28 @@ impl Terminal {
         let mut modes = tcgetattr(&other)?;
         modes.make_raw();
         tcsetattr(&other, OptionalActions::Now, &modes)?;
-        Ok(Self { own, other, path })
+        Ok(Self { own, _other: other, path, unsent: VecDeque::new() })
     }
-}
 
-/// Sends what the terminal takes; whether it took all of it.
-pub(crate) fn send(terminal: &OwnedFd, unsent: &mut VecDeque<u8>) -> bool {
-    while !unsent.is_empty() {
-        let (front, _) = unsent.as_slices();
-        match rustix::io::write(terminal, front) {
-            Ok(sent) => drop(unsent.drain(..sent)),
-            Err(_) => return false,
-        }
+    /// The simulator's end, to wait on.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.own.as_fd()
     }
-    true
+
+    /// Reads what there is; 0 if there is nothing, or nobody has the other end.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> usize {
+        rustix::io::read(&self.own, buffer).unwrap_or(0)
+    }
+
+    /// Sends what the terminal takes; whether it took all of it.
+    pub(crate) fn send(&mut self) -> bool {
+        while !self.unsent.is_empty() {
+            let (front, _) = self.unsent.as_slices();
+            match rustix::io::write(&self.own, front) {
+                Ok(sent) => drop(self.unsent.drain(..sent)),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::stage::{Stage, caller, placed, targets};
+use tipring_calls::CallInput;
 use tipring_model::flow::{Action, Dial, DialEnd, DialOrder, Dialed, LegEvent, Outcome, Ringback};
+use tipring_model::line::LineEvent;
 use tipring_model::prompt::PromptSource;
 use tipring_model::{Cause, Digit, DigitSet};
 
@@ -186,4 +188,26 @@ fn ringback_is_what_the_flow_wants() {
         stage.answer(placed(1));
         assert_eq!(stage.said().iter().any(|line| line.starts_with("stop")), !expected.is_empty());
     }
+}
+
+#[test]
+fn what_a_line_lets_hear_that_fails_gives_way_to_the_next_one() {
+    let mut dial = all(1, 20 * S);
+    dial.early_media = true;
+    let mut stage = Stage::answered(Action::Dial(dial));
+    let early = |stage: &mut Stage| {
+        stage.give(CallInput::Line(LineEvent::Alerting { leg: placed(1), early_media: true }));
+    };
+    early(&mut stage);
+    assert_eq!(stage.said(), ["place p1.1 200", "connect p1.1 o0.1"]);
+    // Once it is tried over another line, its sound is another one.
+    stage.give(CallInput::TriedAgain(placed(1)));
+    assert_eq!(stage.said(), ["disconnect p1.1 o0.1"]);
+    early(&mut stage);
+    assert_eq!(stage.said(), ["connect p1.1 o0.1"]);
+    stage.answer(placed(1));
+    assert_eq!(stage.said(), ["connect o0.1 p1.1", "connect p1.1 o0.1"]);
+    // Of one that is answered there is no other line.
+    stage.give(CallInput::TriedAgain(placed(1)));
+    assert_eq!(stage.said(), [""; 0]);
 }

@@ -114,3 +114,19 @@ fn a_caller_who_was_let_go_before_the_flow_said_so_has_not_hung_up() {
     stage.end();
     assert_eq!(stage.said(), ["over normal-clearing by caller"]);
 }
+
+#[test]
+fn a_line_that_fails_under_the_caller_is_no_caller_who_hung_up() {
+    for (cause, by) in [
+        (Cause::TemporaryFailure, "line"),
+        (Cause::NetworkOutOfOrder, "line"),
+        (Cause::Preempted, "line"),
+        (Cause::Cancelled, "caller"),
+        (Cause::RecoveryOnTimer, "caller"),
+    ] {
+        let mut stage = Stage::answered(pause());
+        stage.released(caller(), cause);
+        stage.end();
+        assert_eq!(stage.said(), [format!("over normal-clearing by {by}")], "{cause}");
+    }
+}

@@ -54,6 +54,10 @@ fn a_placed_leg_is_heard_before_it_answers() {
     let early = stage.events.iter().filter(|event| **event == (placed(1), LegEvent::EarlyMedia)).count();
     stage.give(CallInput::Line(LineEvent::Alerting { leg: placed(1), early_media: true }));
     assert_eq!((early, stage.said()), (1, vec![]), "it is told once");
+    // Over another line it is another sound.
+    stage.give(CallInput::TriedAgain(placed(1)));
+    stage.give(CallInput::Line(LineEvent::Alerting { leg: placed(1), early_media: true }));
+    assert_eq!(stage.said(), ["connect p1.1 o0.1"]);
 }
 
 #[test]

@@ -488,6 +488,7 @@ pub(crate) const fn hangup_cause(cause: Cause) -> (&'static str, u16) {
         Cause::RecoveryOnTimer => ("RECOVERY_ON_TIMER_EXPIRE", 504),
         Cause::Cancelled => ("ORIGINATOR_CANCEL", 487),
         Cause::AnsweredElsewhere => ("LOSE_RACE", 487),
+        Cause::Preempted => ("PRE_EMPTED", 503),
         Cause::Unspecified => ("NORMAL_UNSPECIFIED", 500),
     }
 }

@@ -129,6 +129,7 @@ fn dial_code(cause: Cause) -> &'static str {
         | Cause::NotAllowed
         | Cause::Cancelled
         | Cause::AnsweredElsewhere
+        | Cause::Preempted
         | Cause::Unspecified => "TR-DIAL-FAILED",
     }
 }

@@ -382,6 +382,7 @@ pub(super) const fn status_of_cause(cause: Cause) -> &'static str {
         | Cause::Incompatible
         | Cause::RecoveryOnTimer
         | Cause::NotAllowed
+        | Cause::Preempted
         | Cause::Unspecified => "failed",
     }
 }

@@ -748,6 +748,7 @@ fn more_telling(one: Option<Cause>, other: Cause) -> Cause {
         | Cause::NotAllowed
         | Cause::Cancelled
         | Cause::AnsweredElsewhere
+        | Cause::Preempted
         | Cause::Unspecified => 1,
         Cause::NoCircuit => 0,
     };
@@ -767,7 +768,7 @@ const fn words(cause: Cause) -> (u16, &'static str) {
         Cause::NoAnswer | Cause::RecoveryOnTimer => (408, "No answer"),
         Cause::Rejected | Cause::NotAllowed => (603, "Declined"),
         Cause::NormalClearing => (603, "Normal call clearing"),
-        Cause::NoCircuit | Cause::TemporaryFailure => (503, "Service unavailable"),
+        Cause::NoCircuit | Cause::TemporaryFailure | Cause::Preempted => (503, "Service unavailable"),
         Cause::NetworkOutOfOrder | Cause::Unspecified => (500, "Internal error"),
         Cause::Incompatible => (488, "Not acceptable here"),
     }

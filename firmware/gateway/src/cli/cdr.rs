@@ -272,10 +272,12 @@ fn story(record: &Value) -> String {
         } else {
             String::new()
         };
-        let wire = &leg["wire"];
-        let signs: Vec<String> =
-            wire["end_by"].as_array().into_iter().flatten().filter_map(Value::as_str).map(shown).collect();
-        let known = if signs.is_empty() { String::new() } else { format!(", known by {}", signs.join(", ")) };
+        for tried in leg["tried"].as_array().into_iter().flatten() {
+            let part = |key: &str| shown(tried[key].as_str().unwrap_or("-"));
+            let known = known_by(&tried["wire"]);
+            events.push((began, format!("leg {name}  not over {}: {}{known}", part("line"), part("cause"))));
+        }
+        let known = known_by(&leg["wire"]);
         events.push((began + lasted, format!("leg {name}  gone: {cause}{known}{heard}")));
     }
     for request in each("requests") {
@@ -312,6 +314,13 @@ fn story(record: &Value) -> String {
         let _ = writeln!(story, "recording {}", shown(recording.as_str().unwrap_or("-")));
     }
     story
+}
+
+/// How the end of a leg over two wires was known.
+fn known_by(wire: &Value) -> String {
+    let signs: Vec<String> =
+        wire["end_by"].as_array().into_iter().flatten().filter_map(Value::as_str).map(shown).collect();
+    if signs.is_empty() { String::new() } else { format!(", known by {}", signs.join(", ")) }
 }
 
 /// The columns of a spreadsheet.

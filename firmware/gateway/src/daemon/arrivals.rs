@@ -71,6 +71,8 @@ impl Switchboard {
                     let call = state.legs.get(&leg).map(|entry| entry.call);
                     if let Some(entry) = call.and_then(|call| state.calls.get_mut(&call)) {
                         entry.codecs.insert(leg, codec);
+                        // Of a line that it was tried over before.
+                        entry.stats.remove(&leg);
                     }
                 }
                 self.leg_input(leg, event);
@@ -82,7 +84,7 @@ impl Switchboard {
             }
             LineEvent::Alerting { leg, .. } => {
                 if let Some(entry) = self.0.state.borrow_mut().legs.get_mut(&leg) {
-                    entry.spare = None;
+                    entry.spare.take_if(|spare| !spare.outlasts_alerting());
                 }
                 self.leg_input(leg, event);
             }
@@ -100,6 +102,10 @@ impl Switchboard {
                 self.leg_input(leg, event);
             }
             LineEvent::Released { leg, cause, .. } => {
+                if cause == Cause::Preempted {
+                    let line = self.line_name(Some(line));
+                    tracing::warn!(code = "TR-LINE-PREEMPTED", line, %leg, "a call lost its line");
+                }
                 if self.try_next_line(leg, cause) {
                     return;
                 }

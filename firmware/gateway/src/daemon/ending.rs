@@ -1,11 +1,13 @@
 //! How calls end: once their legs are gone and counted, the record is written.
 
+use tipring_lines::analog::contract::Note;
 use tipring_media::{Command, LegStats};
 use tipring_model::call::{Cdr, EndedBy};
 use tipring_model::line::LineCommand;
 use tipring_model::{Cause, LegId};
 use tipring_spool::Class;
 
+use super::placing::Tried;
 use super::records::{LegFacts, Record};
 use super::switchboard::{Closing, ENDED_MAX, Entry, Switchboard};
 
@@ -133,13 +135,18 @@ impl Switchboard {
         self.0.idle.notify_one();
     }
 
+    fn shown_tried(&self, tried: &Tried) -> (String, Cause, Vec<Note>) {
+        (self.line_name(Some(tried.line)).to_owned(), tried.cause, tried.notes.clone())
+    }
+
     fn write_record(&self, entry: &Entry, cdr: &Cdr) {
         let line = entry.line.map(|line| self.line_name(Some(line)).to_owned());
         let flow = entry.flow.and_then(|at| self.0.flows.get(at)).map(|entry| entry.name.clone());
         let mut cdr = cdr.clone();
         if entry.flow.is_none() && cdr.ended_by == EndedBy::Flow {
             // The flow that only joins two ends with the conversation.
-            cdr.ended_by = EndedBy::Callee;
+            let talked = cdr.legs.iter().skip(1).any(|leg| leg.answered_after.is_some());
+            cdr.ended_by = if talked && cdr.cause.is_of_line() { EndedBy::Line } else { EndedBy::Callee };
         }
         let cdr = &cdr;
         let record = Record::new(cdr, line, flow, entry.trail.clone(), |leg| LegFacts {
@@ -147,6 +154,7 @@ impl Switchboard {
             codec: entry.codecs.get(&leg).copied(),
             stats: entry.stats.get(&leg).copied(),
             notes: self.0.state.borrow_mut().notes.remove(&leg).unwrap_or_default(),
+            tried: entry.tried.get(&leg).into_iter().flatten().map(|one| self.shown_tried(one)).collect(),
         });
         self.0.records.write(&record);
         let call = cdr.id.to_string();

@@ -133,7 +133,8 @@ impl Lines {
         self.sip.close().await;
     }
 
-    fn is_two_wire(&self, line: LineId) -> bool {
+    /// Whether it is an analog line.
+    pub(super) fn is_two_wire(&self, line: LineId) -> bool {
         self.two_wire.contains(&line)
     }
 }

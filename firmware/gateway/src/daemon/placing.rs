@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use tipring_calls::{Call, CallInput, Limits, Request};
+use tipring_lines::analog::contract::Note;
 use tipring_model::call::{CallFacts, Direction, EndedBy, Origin};
 use tipring_model::flow::Target;
 use tipring_model::line::{LineCommand, LineEvent, PlaceExtras};
@@ -69,16 +70,38 @@ impl Spare {
     }
 }
 
+impl Spare {
+    /// The far end rings, as far as the line knows: others are no longer of use. An exchange line
+    /// says so when it has dialled, and what comes then shows whether it has: for an emergency call
+    /// they are of use until somebody answers.
+    pub(super) const fn outlasts_alerting(&self) -> bool {
+        self.is_emergency
+    }
+}
+
+/// A line that a leg was tried over, and that could not carry it.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Tried {
+    /// The line.
+    pub line: LineId,
+    /// Why not.
+    pub cause: Cause,
+    /// How that is known.
+    pub notes: Vec<Note>,
+}
+
 /// Whether another line may do better: it is the line that failed, and not whom it leads to. An
-/// emergency call takes no other answer than a busy far end and a caller who gave up.
-const fn may_do_better(cause: Cause, is_emergency: bool) -> bool {
+/// emergency call takes no other answer than a busy far end and a caller who gave up. Over two wires
+/// the far end cannot say that: busy tone is also what exchanges let hear that have no room.
+const fn may_do_better(cause: Cause, is_emergency: bool, over_wires: bool) -> bool {
     match cause {
         Cause::NoCircuit
         | Cause::NetworkOutOfOrder
         | Cause::TemporaryFailure
         | Cause::DestinationOutOfOrder
         | Cause::RecoveryOnTimer
-        | Cause::NotAllowed => true,
+        | Cause::NotAllowed
+        | Cause::Preempted => true,
         Cause::Unallocated
         | Cause::NoUserResponse
         | Cause::NoAnswer
@@ -86,7 +109,8 @@ const fn may_do_better(cause: Cause, is_emergency: bool) -> bool {
         | Cause::InvalidNumber
         | Cause::Incompatible
         | Cause::Unspecified => is_emergency,
-        Cause::NormalClearing | Cause::Busy | Cause::Cancelled | Cause::AnsweredElsewhere => false,
+        Cause::Busy => is_emergency && over_wires,
+        Cause::NormalClearing | Cause::Cancelled | Cause::AnsweredElsewhere => false,
     }
 }
 
@@ -257,16 +281,22 @@ impl Switchboard {
             let mut state = self.0.state.borrow_mut();
             let Some(entry) = state.legs.get_mut(&leg) else { return false };
             let call = entry.call;
-            let Some(spare) = entry.spare.as_mut().filter(|spare| may_do_better(cause, spare.is_emergency))
-            else {
-                return false;
-            };
+            let over_wires = entry.line.is_some_and(|line| self.0.lines.is_two_wire(line));
+            let may = |spare: &&mut Box<Spare>| may_do_better(cause, spare.is_emergency, over_wires);
+            let Some(spare) = entry.spare.as_mut().filter(may) else { return false };
             let Some(line) = spare.lines.pop_front() else { return false };
             let (to, from, extras) = (spare.to.clone(), spare.from.clone(), spare.extras.clone());
-            (line, call, (to, from, extras), spare.takes)
+            let before = entry.line;
+            let takes = spare.takes;
+            let notes = state.notes.remove(&leg).unwrap_or_default();
+            if let (Some(line), Some(entry)) = (before, state.calls.get_mut(&call)) {
+                entry.tried.entry(leg).or_default().push(Tried { line, cause, notes });
+            }
+            (line, call, (to, from, extras), takes)
         };
         let (line, call, place, takes) = next;
         tracing::info!(%leg, %cause, line = self.line_name(Some(line)), "tried over another line");
+        self.handle(call, CallInput::TriedAgain(leg));
         self.place_on(line, call, leg, place);
         if let Some(takes) = takes {
             let signal = Box::new(LegSignal::Takes(takes));
@@ -307,13 +337,17 @@ mod tests {
             (Cause::InvalidNumber, false, true),
             (Cause::Incompatible, false, true),
             (Cause::Unspecified, false, true),
+            (Cause::Preempted, true, true),
             (Cause::Busy, false, false),
             (Cause::Cancelled, false, false),
             (Cause::AnsweredElsewhere, false, false),
             (Cause::NormalClearing, false, false),
         ] {
-            assert_eq!(may_do_better(cause, false), usually, "{cause}");
-            assert_eq!(may_do_better(cause, true), in_emergency, "{cause}");
+            for over_wires in [false, true] {
+                assert_eq!(may_do_better(cause, false, over_wires), usually, "{cause}");
+                let in_emergency = in_emergency || over_wires && cause == Cause::Busy;
+                assert_eq!(may_do_better(cause, true, over_wires), in_emergency, "{cause}");
+            }
         }
     }
 

@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde_json::Value;
 use tipring_lines::analog::contract::Note;
 use tipring_media::LegStats;
-use tipring_model::LegId;
 use tipring_model::call::{Cdr, LegRecord};
 use tipring_model::line::Supervision;
+use tipring_model::{Cause, LegId};
 
 use crate::fetch::ladder::Rung;
 
@@ -117,6 +117,18 @@ struct Leg {
     /// Over two wires: what is known, and how.
     #[serde(skip_serializing_if = "Option::is_none")]
     wire: Option<Wire>,
+    /// Lines that it was tried over before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tried: Vec<TriedLine>,
+}
+
+/// A line that could not carry a leg.
+#[derive(Clone, Serialize, Debug)]
+struct TriedLine {
+    line: String,
+    cause: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wire: Option<Wire>,
 }
 
 /// What was found out about a leg over two wires.
@@ -173,6 +185,8 @@ pub(crate) struct LegFacts {
     pub stats: Option<LegStats>,
     /// What was found out about its wires.
     pub notes: Vec<Note>,
+    /// Lines that it was tried over before, why they could not carry it, and what was found out.
+    pub tried: Vec<(String, Cause, Vec<Note>)>,
 }
 
 impl Record {
@@ -226,6 +240,12 @@ impl Record {
     }
 }
 
+impl TriedLine {
+    fn of((line, cause, notes): (String, Cause, Vec<Note>)) -> Self {
+        Self { line, cause: cause.name(), wire: Wire::of(&notes) }
+    }
+}
+
 impl Leg {
     fn new(record: &LegRecord, facts: LegFacts) -> Self {
         Self {
@@ -249,6 +269,7 @@ impl Leg {
                 jitter_ms: f64::from(stats.jitter_us) / 1_000.0,
             }),
             wire: Wire::of(&facts.notes),
+            tried: facts.tried.into_iter().map(TriedLine::of).collect(),
         }
     }
 }

@@ -26,7 +26,7 @@ use super::lamps::Lamps;
 use super::lines::Lines;
 use super::mail::Mailer;
 use super::mailboxes::Mailboxes;
-use super::placing::Spare;
+use super::placing::{Spare, Tried};
 use super::playing::PlayQueue;
 use super::recordings::Recorder;
 use super::records::{DigitRecord, StepRecord, Trail};
@@ -131,6 +131,8 @@ pub(super) struct Entry {
     pub(super) stats: HashMap<LegId, LegStats>,
     pub(super) codecs: HashMap<LegId, &'static str>,
     pub(super) lines: HashMap<LegId, LineId>,
+    /// Lines that could not carry a leg, before the one that it has.
+    pub(super) tried: HashMap<LegId, Vec<Tried>>,
 }
 
 pub(super) struct Closing {
@@ -144,7 +146,7 @@ pub(super) struct LegEntry {
     pub(super) call: u32,
     pub(super) line: Option<LineId>,
     pub(super) queue: PlayQueue<Ready, tipring_model::flow::ActionFailure>,
-    /// Where it is tried next, until somebody is alerted.
+    /// Where it is tried next, until somebody is alerted; an emergency call until somebody answers.
     pub(super) spare: Option<Box<Spare>>,
     /// It has no party, and no line.
     pub(super) is_booth: bool,
@@ -380,6 +382,7 @@ impl Switchboard {
             stand_in,
             legs: first.iter().map(|(leg, _)| *leg).collect(),
             stats: HashMap::new(),
+            tried: HashMap::new(),
             codecs: first.into_iter().collect(),
             lines: first.zip(line).map(|((leg, _), line)| (leg, line)).into_iter().collect(),
         };

@@ -130,6 +130,9 @@ pub enum Sound {
     /// Somebody else calls: one beep, over the legs that are joined. It ends by itself, and
     /// nothing is said of it.
     WaitingTone,
+    /// The line is needed for an emergency call: a tone that the wire and the legs hear, and nothing
+    /// else.
+    PreemptionTone,
     /// The receiver was left off: loud.
     Howler,
     /// Tones of keys; [`Input::SoundEnded`] follows.
@@ -228,6 +231,10 @@ pub enum EndSign {
     BatteryLost,
     /// The device went.
     DeviceGone,
+    /// Another telephone has the line: it was not taken.
+    LineInUse,
+    /// An emergency call took the line.
+    EmergencyCall,
     /// The box hung up first.
     OwnRelease,
 }
@@ -263,6 +270,8 @@ impl EndSign {
             Self::TalkTime => "talk-time",
             Self::BatteryLost => "battery-lost",
             Self::DeviceGone => "device-gone",
+            Self::LineInUse => "line-in-use",
+            Self::EmergencyCall => "emergency-call",
             Self::OwnRelease => "own-release",
         }
     }

@@ -20,8 +20,8 @@ use super::endpoint::LegSound;
 use super::gauges::{Gauges, Levels};
 use super::lessons::LEARNED_MAX;
 use super::voice::{Script, Voice};
-use crate::port::SampleTime;
-use crate::port::linecard::{CardSound, Notify, PERIOD_FRAMES, PortPeriod};
+use crate::port::linecard::{CardSound, PERIOD_FRAMES, PortPeriod};
+use crate::port::{Notify, SampleTime};
 
 /// Legs of a port at most: machines have two, and two may be on their way out.
 pub const LEGS_MAX: usize = 4;
@@ -414,6 +414,9 @@ impl Port {
         self.ears.hear(&heard, told);
         let mut said = [0; PERIOD_FRAMES];
         let spoken = self.voice.period(&ears_near, &mut said);
+        if spoken.is_for_both {
+            near = said;
+        }
         if spoken.ended {
             self.ended = Some(self.number);
         }
@@ -634,6 +637,22 @@ mod tests {
         // And the leg is heard again.
         bench.run(&[0; 12_000]);
         assert!(alike(&said[14_000..20_000], &bench.played[12_000..]));
+    }
+
+    #[test]
+    fn a_tone_for_both_is_what_the_wire_and_the_legs_hear_and_nothing_else() {
+        let mut bench = Bench::new();
+        let voices: Vec<Vec<i16>> = (1..=2).map(|seed| voice::speech_like(seed, 2_000)).collect();
+        let leg = bench.attach(1, voices[0].clone());
+        bench.tell(DeskCommand::Join { port: 0, leg, joined: true });
+        bench.say(1, &Sound::PreemptionTone);
+        bench.run(&voices[1][..4_000]);
+        let (wire, leg) = (&bench.played[160..], &bench.legs[0].2[800..]);
+        assert!(alike(&wire[..1_600], leg));
+        for heard in [wire, leg] {
+            let speech = voices.iter().map(|said| compare::find(&said[..2_000], heard).correlation);
+            assert!(speech.fold(0.0, f64::max) < 0.5 && heard.iter().any(|sample| *sample > 5_000));
+        }
     }
 
     #[test]

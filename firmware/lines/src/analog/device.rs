@@ -9,9 +9,9 @@ use tipring_model::LineId;
 use super::country::CountryPlan;
 use super::desk::{Desk, DeskLink, PortPlan};
 use super::switchboard::{AnalogSettings, waker};
-use crate::port::linecard::{Card, CardEvent, CardFault, CounterValues, Full, PORTS_MAX, PortSettings};
+use crate::port::linecard::{Card, CardEvent, CardFault, PORTS_MAX, PortSettings};
 use crate::port::v253::{Modem, ModemEvent, ModemFault};
-use crate::port::{DeviceSettings, TxSignal};
+use crate::port::{CounterValues, DeviceSettings, Full, TxSignal};
 
 /// Periods of 10 ms that what is played waits in a modem before it can come back: it begins with
 /// five, of which two may be on their way.

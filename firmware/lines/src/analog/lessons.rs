@@ -191,7 +191,11 @@ impl Lessons {
         let own = match self.signs.last()? {
             EndSign::LoopBreak | EndSign::Reversal | EndSign::Silence | EndSign::BatteryLost => false,
             EndSign::OwnRelease | EndSign::TalkTime => true,
-            EndSign::Tone(_) | EndSign::DialTone | EndSign::DeviceGone => return None,
+            EndSign::Tone(_)
+            | EndSign::DialTone
+            | EndSign::LineInUse
+            | EndSign::EmergencyCall
+            | EndSign::DeviceGone => return None,
         };
         // The box knows that tone already, and heard it while its own side spoke.
         if self.signs.iter().any(|sign| matches!(sign, EndSign::Tone(_) | EndSign::DialTone)) {

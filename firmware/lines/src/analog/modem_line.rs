@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::contract::{Heard, HeardCaller, HeardTone, Input};
 use super::switchboard::Switchboard;
+use crate::port::RxSignal;
 use crate::port::v253::{ChipTone, ModemEvent};
 
 /// A modem has one port.
@@ -43,7 +44,12 @@ impl Switchboard {
                 }
                 self.gone(now, device);
             }
-            ModemEvent::Signal(signal) => self.tell_line(now, device, Input::Signal(signal)),
+            ModemEvent::Signal(signal) => {
+                if let (RxSignal::NotSeized, Some(link)) = (signal, self.cards.get(device)) {
+                    tracing::warn!(modem = link.name, code = "TR-LINE-INUSE", "the line was not taken");
+                }
+                self.tell_line(now, device, Input::Signal(signal));
+            }
             ModemEvent::Caller(caller) => {
                 // The chip does not say how it was told; it reads what its country has.
                 let heard = HeardCaller { standard: self.sounds.caller_id, caller };

@@ -28,8 +28,8 @@ use super::settings::{PortName, SoundSettings};
 use super::trials::Running;
 use super::voice::{Script, SoundPlan};
 use super::watch::{Happenings, Measured, PortStatus, Standing, Watch, What};
-use crate::port::linecard::{CardEvent, CounterValues, Notify, PORTS_MAX, PortSettings};
-use crate::port::{Capabilities, DeviceSettings, PortKind, TxSignal};
+use crate::port::linecard::{CardEvent, PORTS_MAX, PortSettings};
+use crate::port::{Capabilities, CounterValues, DeviceSettings, Notify, PortKind, TxSignal};
 use crate::{LineStatus, MediaPort};
 
 /// Commands that wait for a desk whose ring is full, or whose card is gone.

@@ -280,6 +280,7 @@ fn lasting(sound: Sound) -> Sound {
         Sound::Tone(_) | Sound::StutterTone | Sound::RecallTone | Sound::Howler => sound,
         Sound::Quiet
         | Sound::WaitingTone
+        | Sound::PreemptionTone
         | Sound::Digits(_)
         | Sound::CallerId(_)
         | Sound::WaitingCallerId(_)

@@ -354,7 +354,9 @@ impl Trial {
                 }
                 self.end(now, TryOutEnd::Call);
             }
-            RxSignal::BatteryLost | RxSignal::InUse(true) => self.end(now, TryOutEnd::LineLost),
+            RxSignal::BatteryLost | RxSignal::InUse(true) | RxSignal::NotSeized => {
+                self.end(now, TryOutEnd::LineLost);
+            }
             RxSignal::BatteryBack
             | RxSignal::InUse(false)
             | RxSignal::Reversed(_)

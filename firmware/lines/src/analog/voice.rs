@@ -41,6 +41,10 @@ const RECALL_BEEPS: usize = 3;
 const HOWLER_HZ: [f32; 4] = [1_400.0, 2_060.0, 2_450.0, 2_600.0];
 const HOWLER_DBM0: f32 = -9.0;
 const HOWLER_MS: u16 = 100;
+/// The tone of a line that is needed for a call of more weight, as the telephone networks that have
+/// such calls let it be heard: 440 and 620 Hz.
+const PREEMPTION_HZ: [f32; 4] = [440.0, 620.0, 0.0, 0.0];
+const PREEMPTION_DBM0: f32 = -13.0;
 /// The noise that an echo is measured with: as strong as a sine of this level.
 const NOISE_DBM0: f32 = -16.0;
 /// Peak of even noise beside that of a sine of the same power: the root of 3/2.
@@ -111,6 +115,10 @@ impl SoundPlan {
             Sound::StutterTone => self.beeps_before_dial(STUTTER_BEEPS),
             Sound::RecallTone => self.beeps_before_dial(RECALL_BEEPS),
             Sound::WaitingTone => Script::Over(self.waiting),
+            Sound::PreemptionTone => {
+                let (hz, level_dbm0) = (PREEMPTION_HZ, PREEMPTION_DBM0);
+                Script::Both(ToneSpec::repeating(&[ToneSegment { hz, level_dbm0, on_ms: 0, off_ms: 0 }]))
+            }
             Sound::Howler => {
                 let segment = ToneSegment {
                     hz: HOWLER_HZ,
@@ -201,6 +209,8 @@ pub enum Script {
     },
     /// A beep over what is heard; what was played before is over.
     Over(ToneSpec),
+    /// A tone without end that the legs hear, too, in place of the wire.
+    Both(ToneSpec),
     /// Keys.
     Digits(DigitRow),
     /// White noise without end, to measure an echo with.
@@ -228,6 +238,8 @@ pub struct Spoken {
     pub replaces: bool,
     /// The legs do not hear the wire: what comes from it is for the box alone.
     pub mutes: bool,
+    /// The legs hear the samples, too, in place of the wire.
+    pub is_for_both: bool,
     /// The sound is over by itself.
     pub ended: bool,
 }
@@ -237,6 +249,7 @@ enum Stage {
     Quiet,
     Tone { first: Option<TonePlayer>, then: TonePlayer },
     Over(TonePlayer),
+    Both(TonePlayer),
     Digits { row: DigitRow, at: usize, frames: u32, key: Option<Oscillator> },
     Noise { seed: u32 },
     Alert { player: TonePlayer, next: After },
@@ -291,6 +304,7 @@ impl Voice {
                 Stage::Tone { first: first.map(TonePlayer::new), then: TonePlayer::new(then) }
             }
             Script::Over(tone) => Stage::Over(TonePlayer::new(tone)),
+            Script::Both(tone) => Stage::Both(TonePlayer::new(tone)),
             Script::Digits(row) => Stage::Digits { row, at: 0, frames: 0, key: None },
             Script::Noise => Stage::Noise { seed: 1 },
             Script::Message { alert, sender } => {
@@ -326,6 +340,7 @@ impl Voice {
             return Spoken::default();
         }
         let replaces = !matches!(self.stage, Stage::Over(_));
+        let is_for_both = matches!(self.stage, Stage::Both(_));
         let mutes = self.in_call;
         if self.played >= FRAME_PERIODS {
             self.played = 0;
@@ -333,13 +348,13 @@ impl Voice {
             if !self.next_frame() {
                 self.stage = Stage::Quiet;
                 // Nobody waits for the end of a beep.
-                return Spoken { replaces: false, mutes: false, ended: replaces };
+                return Spoken { ended: replaces, ..Spoken::default() };
             }
         }
         let from = self.played * PERIOD_FRAMES;
         self.played += 1;
         out.iter_mut().zip(self.frame.samples().iter().skip(from)).for_each(|(to, from)| *to = *from);
-        Spoken { replaces, mutes, ended: false }
+        Spoken { replaces, mutes, is_for_both, ended: false }
     }
 
     /// Makes the next 20 ms; false if there are none.
@@ -359,7 +374,7 @@ impl Voice {
                     // A tone that has nothing to say is silence until something else is asked for.
                     return true;
                 }
-                Stage::Over(player) => return player.fill(&mut self.frame),
+                Stage::Over(player) | Stage::Both(player) => return player.fill(&mut self.frame),
                 Stage::Digits { row, at, frames, key } => {
                     if *frames == 2 * KEY_FRAMES {
                         (*at, *frames) = (*at + 1, 0);
@@ -480,6 +495,15 @@ mod tests {
         let spoken: Vec<Spoken> = (0..40).map(|_| voice.period(&SILENT, &mut SILENT.clone())).collect();
         assert!(spoken.iter().all(|spoken| *spoken == Spoken::default()), "{spoken:?}");
         assert_eq!(rhythm(&played(&SoundPlan::default(), &Sound::WaitingTone, 500).0), "###..");
+    }
+
+    #[test]
+    fn both_sides_hear_that_the_line_is_needed_until_it_is_quiet() {
+        let (plan, mut voice) = (SoundPlan::default(), Voice::default());
+        voice.say(plan.script(&Sound::PreemptionTone, None));
+        let both = Spoken { replaces: true, is_for_both: true, ..Spoken::default() };
+        assert!((0..200).all(|_| voice.period(&SILENT, &mut SILENT.clone()) == both));
+        assert_eq!(rhythm(&played(&plan, &Sound::PreemptionTone, 500).0), "#####");
     }
 
     #[test]

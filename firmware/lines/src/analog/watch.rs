@@ -386,6 +386,7 @@ fn did(f: &mut fmt::Formatter<'_>, signal: RxSignal) -> fmt::Result {
         RxSignal::BatteryBack => f.write_str("battery back"),
         RxSignal::InUse(true) => f.write_str("another telephone is off hook"),
         RxSignal::InUse(false) => f.write_str("no other telephone is off hook"),
+        RxSignal::NotSeized => f.write_str("not taken: another telephone has the line"),
     }
 }
 
@@ -458,6 +459,7 @@ fn plays(f: &mut fmt::Formatter<'_>, sound: &Sound) -> fmt::Result {
         Sound::StutterTone => f.write_str("dial tone that stutters: messages wait"),
         Sound::RecallTone => f.write_str("dial tone for a further call"),
         Sound::WaitingTone => f.write_str("beep: somebody else calls"),
+        Sound::PreemptionTone => f.write_str("tone: the line is needed for an emergency call"),
         Sound::Howler => f.write_str("howler: the receiver was left off"),
         Sound::Digits(digits) => write!(f, "keys {digits}"),
         Sound::CallerId(caller) => write!(f, "caller {}", caller.number_or_anonymous()),
@@ -486,6 +488,8 @@ fn noted(f: &mut fmt::Formatter<'_>, note: Note) -> fmt::Result {
             EndSign::TalkTime => f.write_str("end: longest call"),
             EndSign::BatteryLost => f.write_str("end known by: battery lost"),
             EndSign::DeviceGone => f.write_str("end: the device went"),
+            EndSign::LineInUse => f.write_str("end: another telephone has the line"),
+            EndSign::EmergencyCall => f.write_str("end: an emergency call took the line"),
             EndSign::OwnRelease => f.write_str("end: the box hung up"),
         },
         Note::Ring(cadence) => {

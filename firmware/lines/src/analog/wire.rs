@@ -342,6 +342,7 @@ fn sound_shown(sound: &Sound) -> String {
         Sound::StutterTone => "stutter".to_owned(),
         Sound::RecallTone => "recall".to_owned(),
         Sound::WaitingTone => "beep".to_owned(),
+        Sound::PreemptionTone => "preemption".to_owned(),
         Sound::Howler => "howler".to_owned(),
         Sound::Digits(digits) => format!("digits {digits}"),
         Sound::CallerId(caller) => format!("caller {}", caller.number_or_anonymous()),

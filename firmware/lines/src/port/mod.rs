@@ -2,10 +2,14 @@
 //!
 //! A port says what the wire does and does to the wire what it is told. It knows no leg
 //! and no call: what its signals mean is decided by the machines of
-//! [`analog`](crate::analog).
+//! [`analog`](crate::analog). `device_thread.rs` is what the threads that own devices have in common.
 
 pub mod linecard;
 pub mod v253;
+
+mod device_thread;
+
+pub use device_thread::{CounterValues, Full, Notify};
 
 use tipring_model::settings::{Field, FieldError, RawSettings};
 
@@ -223,4 +227,6 @@ pub enum RxSignal {
     BatteryBack,
     /// Line port: another telephone on the same line is off hook, or no longer.
     InUse(bool),
+    /// Line port: the line was not taken, since another telephone on it has it. It is on hook.
+    NotSeized,
 }

@@ -9,21 +9,18 @@ use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::ops::Deref;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
 
 use super::board::{Board, Outside};
-use super::order::Told;
-use crate::console::{Command, Console, StageEnd};
-use crate::terminal::{self, Terminal};
+use super::order::{Order, Told};
+use crate::console::{Console, StageEnd};
+use crate::stage::Stage;
+use crate::terminal::Terminal;
 
-/// One period.
-const PERIOD: Duration = Duration::from_millis(10);
+/// Frames of a period.
 const PERIOD_FRAMES: usize = 80;
 /// Periods that a device holds.
 const RING_PERIODS: usize = 16;
@@ -66,7 +63,7 @@ impl Simulator {
         let (mut console, stage_end) = Console::new(&settings.directory)?;
         let names = Names::new(&settings);
         std::fs::write(&names.alsa_config, names.alsa_text())?;
-        let mut stage = Stage {
+        let mut stage = CardStage {
             board: Board::new(&settings.kinds),
             plugged: Some(Plugged::new(&names, settings.kinds.len())?),
             end: stage_end,
@@ -75,7 +72,7 @@ impl Simulator {
             names,
         };
         stage.board.reboot("power");
-        stage.tell(stage.names.ready());
+        stage.end.tell(stage.names.ready());
         console.run("line card", move || stage.run())?;
         Ok(Self { settings, console })
     }
@@ -154,21 +151,18 @@ impl Names {
 
 /// The devices while the card is plugged in.
 struct Plugged {
-    terminal: OwnedFd,
-    /// Held so that the terminal stays while nobody else has it open.
-    _other_end: OwnedFd,
+    terminal: Terminal,
     heard: File,
     played: File,
     to_play: VecDeque<u8>,
     plays: bool,
     streaming: bool,
-    unsent: VecDeque<u8>,
 }
 
 impl Plugged {
     fn new(names: &Names, ports: usize) -> io::Result<Self> {
         names.remove();
-        let Terminal { own: terminal, other: other_end, path } = Terminal::open()?;
+        let terminal = Terminal::open()?;
         let pipe = |path: &Path, writes: bool| {
             rustix::fs::mknodat(rustix::fs::CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
             let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
@@ -179,17 +173,8 @@ impl Plugged {
         let played = pipe(&names.played, false)?;
         let ring_bytes = RING_PERIODS * period_bytes(ports);
         rustix::pipe::fcntl_setpipe_size(&heard, ring_bytes.next_power_of_two())?;
-        symlink(&path, &names.serial)?;
-        Ok(Self {
-            terminal,
-            _other_end: other_end,
-            heard,
-            played,
-            to_play: VecDeque::new(),
-            plays: false,
-            streaming: false,
-            unsent: VecDeque::new(),
-        })
+        symlink(&terminal.path, &names.serial)?;
+        Ok(Self { terminal, heard, played, to_play: VecDeque::new(), plays: false, streaming: false })
     }
 
     /// Takes what the box plays, and sees whether it has the sound open.
@@ -222,9 +207,9 @@ impl Plugged {
     }
 
     fn send(&mut self) {
-        if !terminal::send(&self.terminal, &mut self.unsent) {
+        if !self.terminal.send() {
             // Nobody reads: as on a true serial port, it is lost.
-            self.unsent.clear();
+            self.terminal.unsent.clear();
         }
     }
 }
@@ -233,7 +218,7 @@ fn period_bytes(ports: usize) -> usize {
     ports * PERIOD_FRAMES * 2
 }
 
-struct Stage {
+struct CardStage {
     board: Board,
     plugged: Option<Plugged>,
     end: StageEnd,
@@ -244,53 +229,25 @@ struct Stage {
     names: Names,
 }
 
-impl Stage {
-    fn run(mut self) {
-        let mut due = Instant::now() + PERIOD;
-        loop {
-            self.wait(due);
-            if self.take_orders().is_err() {
-                break;
-            }
-            self.read();
-            while Instant::now() >= due {
-                due += PERIOD;
-                self.period();
-            }
-            self.send();
-        }
-        self.unplug();
+impl Stage for CardStage {
+    fn end(&self) -> &StageEnd {
+        &self.end
     }
 
-    fn wait(&self, due: Instant) {
-        let left = due.saturating_duration_since(Instant::now());
-        let mut fds = vec![PollFd::new(self.end.woken(), PollFlags::IN)];
-        fds.extend(
-            self.plugged.as_ref().map(|p| PollFd::from_borrowed_fd(p.terminal.as_fd(), PollFlags::IN)),
-        );
-        let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-        // Interrupted: the next round looks again.
-        let _ = poll(&mut fds, Some(&left));
+    fn terminal(&self) -> Option<&Terminal> {
+        self.plugged.as_ref().map(|plugged| &plugged.terminal)
     }
 
-    /// # Errors
-    /// The simulator is no longer wanted.
-    fn take_orders(&mut self) -> Result<(), ()> {
-        loop {
-            match self.end.next()? {
-                Some(Command::Order(order)) => match self.board.order(order) {
-                    Ok(outside) => self.outside(outside),
-                    Err(why) => self.tell(Told::Refused { why }),
-                },
-                Some(Command::Refuse(why)) => self.tell(Told::Refused { why }),
-                Some(Command::Stop) => return Err(()),
-                None => return Ok(()),
-            }
-            // In their order: what an order told comes before what the next one tells.
-            for told in self.board.take_told() {
-                self.tell(told);
-            }
-        }
+    fn order(&mut self, order: Order) -> Result<Outside, String> {
+        self.board.order(order)
+    }
+
+    fn take_told(&mut self) -> Vec<Told> {
+        self.board.take_told()
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.board.bytes(bytes);
     }
 
     fn outside(&mut self, outside: Outside) {
@@ -308,7 +265,7 @@ impl Stage {
                 if self.plugged.is_none() {
                     match Plugged::new(&self.names, self.board.ports()) {
                         Ok(plugged) => self.plugged = Some(plugged),
-                        Err(error) => self.tell(Told::Refused { why: error.to_string() }),
+                        Err(error) => self.end.tell(Told::Refused { why: error.to_string() }),
                     }
                     self.board.reboot("power");
                 }
@@ -324,25 +281,11 @@ impl Stage {
         self.board.take_bytes();
     }
 
-    fn read(&mut self) {
-        let Some(plugged) = &mut self.plugged else { return };
-        let mut buffer = [0; 1_024];
-        while let Ok(length) = rustix::io::read(&plugged.terminal, &mut buffer) {
-            if length == 0 {
-                return;
-            }
-            self.board.bytes(buffer.get(..length).unwrap_or_default());
-        }
-    }
-
     fn send(&mut self) {
         let bytes = self.board.take_bytes();
         if let Some(plugged) = &mut self.plugged {
-            plugged.unsent.extend(bytes);
+            plugged.terminal.unsent.extend(bytes);
             plugged.send();
-        }
-        for told in self.board.take_told() {
-            self.tell(told);
         }
     }
 
@@ -367,7 +310,7 @@ impl Stage {
                 played = period;
                 if missing {
                     let at = self.board.at();
-                    self.tell(Told::Underrun { at });
+                    self.end.tell(Told::Underrun { at });
                 }
             }
         }
@@ -381,11 +324,14 @@ impl Stage {
         }
         // What happened is told before it is heard.
         self.send();
+        self.tell();
         if streaming {
             self.capture(began, &captured);
         }
     }
+}
 
+impl CardStage {
     /// Gives a period to whoever captures, or loses it.
     fn capture(&mut self, began: u64, captured: &[u8]) {
         let Some(plugged) = &self.plugged else { return };
@@ -400,17 +346,14 @@ impl Stage {
         if frames > 0 {
             // Told first: the frame that comes then must not be taken for an earlier one.
             self.board.lost_before(began, frames);
-            self.tell(Told::Overrun { at: began, frames });
+            self.end.tell(Told::Overrun { at: began, frames });
             self.send();
+            self.tell();
         }
         if let Some(plugged) = &mut self.plugged {
             // At most a page, for which there is room: it is written whole.
             let _ = plugged.heard.write(captured);
         }
-    }
-
-    fn tell(&self, told: Told) {
-        self.end.tell(told);
     }
 }
 

@@ -1,24 +1,17 @@
 //! The modem's devices: a pseudo-terminal, and a clock of its own.
 
-use std::collections::VecDeque;
 use std::io;
 use std::ops::Deref;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::path::{Path, PathBuf};
 
 use super::chip::{Modem, ModemSettings};
-use crate::console::{Command, Console, StageEnd};
-use crate::linecard::Told;
+use crate::console::{Console, StageEnd};
 use crate::linecard::board::Outside;
-use crate::terminal::{self, Terminal};
+use crate::linecard::{Order, Told};
+use crate::stage::{PERIOD, Stage};
+use crate::terminal::Terminal;
 
-/// The modem moves so much at a time, as USB does.
-const PERIOD: Duration = Duration::from_millis(10);
-const PERIOD_MS: u64 = 10;
 /// Bytes that nobody has read yet at most: half a second. What comes beyond is lost.
 const UNSENT_BYTES_MAX: usize = 8_000;
 
@@ -46,8 +39,8 @@ impl Simulator {
         std::fs::create_dir_all(&settings.directory)?;
         let serial = settings.directory.join("serial");
         let (mut console, end) = Console::new(&settings.directory)?;
-        let stage = Stage {
-            plugged: Some(Plugged::new(&serial)?),
+        let stage = ModemStage {
+            terminal: Some(plug_in(&serial)?),
             modem: Modem::new(settings.modem),
             end,
             serial: serial.clone(),
@@ -76,74 +69,32 @@ impl Deref for Simulator {
     }
 }
 
-struct Plugged {
-    terminal: OwnedFd,
-    /// Held so that the terminal stays while nobody else has it open.
-    _other_end: OwnedFd,
-    unsent: VecDeque<u8>,
+fn plug_in(serial: &Path) -> io::Result<Terminal> {
+    // What is not there need not be removed.
+    let _ = std::fs::remove_file(serial);
+    let terminal = Terminal::open()?;
+    symlink(&terminal.path, serial)?;
+    Ok(terminal)
 }
 
-impl Plugged {
-    fn new(serial: &PathBuf) -> io::Result<Self> {
-        // What is not there need not be removed.
-        let _ = std::fs::remove_file(serial);
-        let Terminal { own, other, path } = Terminal::open()?;
-        symlink(&path, serial)?;
-        Ok(Self { terminal: own, _other_end: other, unsent: VecDeque::new() })
-    }
-}
-
-struct Stage {
+struct ModemStage {
     modem: Modem,
-    plugged: Option<Plugged>,
+    terminal: Option<Terminal>,
     end: StageEnd,
     serial: PathBuf,
 }
 
-impl Stage {
-    fn run(mut self) {
-        let mut due = Instant::now() + PERIOD;
-        loop {
-            self.wait(due);
-            if self.take_orders().is_err() {
-                break;
-            }
-            self.read();
-            while Instant::now() >= due {
-                due += PERIOD;
-                (0..PERIOD_MS).for_each(|_| self.modem.millisecond());
-            }
-            self.send();
-        }
-        self.unplug();
+impl Stage for ModemStage {
+    fn end(&self) -> &StageEnd {
+        &self.end
     }
 
-    fn wait(&self, due: Instant) {
-        let left = due.saturating_duration_since(Instant::now());
-        let mut fds = vec![PollFd::new(self.end.woken(), PollFlags::IN)];
-        fds.extend(
-            self.plugged.as_ref().map(|p| PollFd::from_borrowed_fd(p.terminal.as_fd(), PollFlags::IN)),
-        );
-        let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-        // Interrupted: the next round looks again.
-        let _ = poll(&mut fds, Some(&left));
+    fn terminal(&self) -> Option<&Terminal> {
+        self.terminal.as_ref()
     }
 
-    /// # Errors
-    /// The simulator is no longer wanted.
-    fn take_orders(&mut self) -> Result<(), ()> {
-        loop {
-            match self.end.next()? {
-                Some(Command::Order(order)) => match self.modem.order(order) {
-                    Ok(outside) => self.outside(outside),
-                    Err(why) => self.end.tell(Told::Refused { why }),
-                },
-                Some(Command::Refuse(why)) => self.end.tell(Told::Refused { why }),
-                Some(Command::Stop) => return Err(()),
-                None => return Ok(()),
-            }
-            self.tell();
-        }
+    fn order(&mut self, order: Order) -> Result<Outside, String> {
+        self.modem.order(order)
     }
 
     fn outside(&mut self, outside: Outside) {
@@ -151,9 +102,9 @@ impl Stage {
             Outside::Nothing | Outside::LoseFrames(_) | Outside::Reboot => {}
             Outside::Unplug => self.unplug(),
             Outside::Plug => {
-                if self.plugged.is_none() {
-                    match Plugged::new(&self.serial) {
-                        Ok(plugged) => self.plugged = Some(plugged),
+                if self.terminal.is_none() {
+                    match plug_in(&self.serial) {
+                        Ok(terminal) => self.terminal = Some(terminal),
                         Err(error) => self.end.tell(Told::Refused { why: error.to_string() }),
                     }
                 }
@@ -161,38 +112,33 @@ impl Stage {
         }
     }
 
-    fn unplug(&mut self) {
-        let _ = std::fs::remove_file(&self.serial);
-        self.plugged = None;
-        self.modem.reboot();
-        self.modem.take_bytes();
+    fn take_told(&mut self) -> Vec<Told> {
+        self.modem.take_told()
     }
 
-    fn read(&mut self) {
-        let Some(plugged) = &mut self.plugged else { return };
-        let mut buffer = [0; 1_024];
-        while let Ok(length) = rustix::io::read(&plugged.terminal, &mut buffer) {
-            if length == 0 {
-                return;
-            }
-            self.modem.bytes(buffer.get(..length).unwrap_or_default());
-        }
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.modem.bytes(bytes);
+    }
+
+    /// The modem moves so much at a time, as USB does.
+    fn period(&mut self) {
+        (0..PERIOD.as_millis()).for_each(|_| self.modem.millisecond());
     }
 
     fn send(&mut self) {
         let bytes = self.modem.take_bytes();
-        if let Some(plugged) = &mut self.plugged {
-            if plugged.unsent.len() + bytes.len() <= UNSENT_BYTES_MAX {
-                plugged.unsent.extend(bytes);
+        if let Some(terminal) = &mut self.terminal {
+            if terminal.unsent.len() + bytes.len() <= UNSENT_BYTES_MAX {
+                terminal.unsent.extend(bytes);
             }
-            terminal::send(&plugged.terminal, &mut plugged.unsent);
+            terminal.send();
         }
-        self.tell();
     }
 
-    fn tell(&mut self) {
-        for told in self.modem.take_told() {
-            self.end.tell(told);
-        }
+    fn unplug(&mut self) {
+        let _ = std::fs::remove_file(&self.serial);
+        self.terminal = None;
+        self.modem.reboot();
+        self.modem.take_bytes();
     }
 }

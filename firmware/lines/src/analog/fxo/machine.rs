@@ -68,10 +68,12 @@ pub(super) enum Timer {
     FlashTone,
     /// Battery, or a telephone beside the box.
     Alarm,
+    /// Whoever has the line has been told that an emergency call needs it.
+    Yield,
 }
 
 impl Timer {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Ring,
         Self::RingGap,
         Self::CallerKept,
@@ -89,6 +91,7 @@ impl Timer {
         Self::Flash,
         Self::FlashTone,
         Self::Alarm,
+        Self::Yield,
     ];
 }
 
@@ -139,6 +142,8 @@ pub struct Fxo {
     pub(super) dials: bool,
     /// The placed leg is an emergency call.
     pub(super) is_emergency: bool,
+    /// The emergency call that has the line next, and whom it calls: whoever has it hears a tone.
+    pub(super) yields_to: Option<(LegId, Number)>,
     pub(super) off_hook_since: Option<Instant>,
     pub(super) timers: Timers<Timer, { Timer::ALL.len() }>,
     pub(super) outputs: VecDeque<Output>,
@@ -167,6 +172,7 @@ impl Fxo {
             steps: VecDeque::new(),
             dials: false,
             is_emergency: false,
+            yields_to: None,
             off_hook_since: None,
             timers: Timers::new(Timer::ALL),
             outputs: VecDeque::new(),
@@ -266,12 +272,16 @@ impl Fxo {
         if !self.is_present {
             return;
         }
+        let waits = self.yields_to.take();
         // Nothing can be told to the wire any more; what is left of the call is told all the same.
         self.off_hook_since = None;
         self.sounds = false;
         match self.leg() {
             Some(leg) => self.sign_of_end(now, leg, EndSign::DeviceGone),
             None => self.rest(),
+        }
+        if let Some((leg, _)) = waits {
+            self.refuse(leg);
         }
         self.timers.stop_all();
         self.is_present = false;
@@ -312,6 +322,11 @@ impl Fxo {
             RxSignal::InUse(in_use) => {
                 self.in_use = in_use;
                 self.timers.set(Timer::Alarm, now + ALARM);
+            }
+            RxSignal::NotSeized => {
+                if let Some(leg) = self.leg_on_line() {
+                    self.sign_of_end(now, leg, EndSign::LineInUse);
+                }
             }
             // Of phone ports, or nothing new.
             RxSignal::BatteryLost
@@ -531,7 +546,7 @@ impl Fxo {
     }
 
     fn send_digits(&mut self, now: Instant, id: LegId, digits: &Digits) {
-        if self.stage != Stage::Talking(id) {
+        if self.stage != Stage::Talking(id) || self.yields_to.is_some() {
             return;
         }
         let steps = dialling::steps_of(digits, self.settings.pulse);
@@ -543,7 +558,7 @@ impl Fxo {
     }
 
     fn flash(&mut self, now: Instant, id: LegId) {
-        if self.stage != Stage::Talking(id) || self.timers.runs(Timer::Flash) {
+        if self.stage != Stage::Talking(id) || self.timers.runs(Timer::Flash) || self.yields_to.is_some() {
             return;
         }
         let ms = self.settings.flash_ms.unwrap_or(self.plan.flash_sent_ms);
@@ -553,7 +568,7 @@ impl Fxo {
     }
 
     fn released(&mut self, now: Instant, id: LegId, cause: Cause) {
-        if self.leg() != Some(id) {
+        if self.yields_no_more(id, cause) || self.leg() != Some(id) {
             return;
         }
         match self.stage {
@@ -599,6 +614,9 @@ impl Fxo {
         }
         self.rest();
         self.event(LineEvent::Released { leg, cause, status: None });
+        if let Some((next, to)) = self.yields_to.take() {
+            self.place(now, next, &to);
+        }
     }
 
     // --- Time.
@@ -656,6 +674,11 @@ impl Fxo {
                 }
             }
             Timer::Alarm => self.alarm(now),
+            Timer::Yield => {
+                if let Some(leg) = leg {
+                    self.sign_of_end(now, leg, EndSign::EmergencyCall);
+                }
+            }
         }
     }
 
@@ -694,7 +717,8 @@ impl Fxo {
     /// 2. off hook, ringing is not measured;
     /// 3. without a device, nothing goes on;
     /// 4. a leg that was offered has rung, one that was placed has not;
-    /// 5. every timer is bounded, and at rest only those of rest run.
+    /// 5. every timer is bounded, and at rest only those of rest run;
+    /// 6. an emergency call waits for the line only while somebody is heard on it who is told so.
     fn check_invariants(&self, now: Instant) {
         debug_assert_eq!(self.is_off_hook(), self.leg_on_line().is_some(), "1: {self:?}");
         debug_assert!(!(self.is_off_hook() && self.timers.runs(Timer::Ring)), "2: {self:?}");
@@ -708,5 +732,7 @@ impl Fxo {
                 .iter()
                 .any(|timer| self.timers.runs(*timer));
         debug_assert!(at_rest, "5: {self:?}");
+        let (waits, told) = (self.yields_to.is_some(), self.timers.runs(Timer::Yield));
+        debug_assert!(waits == told && (!waits || self.is_joined()), "6: {self:?}");
     }
 }

@@ -1,7 +1,8 @@
 //! A call is placed: the line is looked at, taken and dialled.
 //!
 //! Ringing wins over a call that is about to be placed, but an emergency call wins over
-//! everything that is no emergency call, and over whatever the line looks like.
+//! everything that is no emergency call, and over whatever the line looks like. Whoever talks on the
+//! line meanwhile, and whom he talks to, hear a tone before they lose it.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use super::machine::{Fxo, Stage, Timer};
 use super::ring::RingMeter;
 use super::settings::AnswerBy;
 use super::supervision::{RINGBACK_MAX, Supervised};
-use crate::analog::contract::{AnswerSign, EndSign, Output, Sound};
+use crate::analog::contract::{AnswerSign, EndSign, Note, Output, Sound};
 use crate::port::TxSignal;
 
 /// The line is looked at for so long before it is taken: ringing wins.
@@ -22,6 +23,9 @@ const LOOK: Duration = Duration::from_millis(300);
 const LOOK_MAX: Duration = Duration::from_secs(2);
 /// A call that rings is answered for so long, to be dropped for an emergency call.
 const CLEARING: Duration = Duration::from_secs(1);
+/// So long whoever loses the line to an emergency call hears why. The line rests afterwards in any
+/// case, for longer.
+const PREEMPTION_TONE: Duration = Duration::from_millis(500);
 
 impl Fxo {
     /// Whether a call could be placed now.
@@ -37,7 +41,8 @@ impl Fxo {
     }
 
     pub(super) fn place(&mut self, now: Instant, id: LegId, to: &Number) {
-        if self.leg() == Some(id) {
+        let is_next = self.yields_to.as_ref().is_some_and(|(next, _)| *next == id);
+        if self.leg() == Some(id) || is_next {
             return; // The same name twice: the leg that has it keeps it.
         }
         let is_emergency = self.plan.emergency.iter().any(|number| number == to.as_str());
@@ -47,7 +52,8 @@ impl Fxo {
         if !is_worth_a_try {
             return self.refuse(id);
         }
-        if !self.is_free() && (!is_emergency || self.is_emergency) {
+        let is_taken = self.is_emergency || self.yields_to.is_some();
+        if !self.is_free() && (!is_emergency || is_taken) {
             return self.refuse(id);
         }
         let prefix = if is_emergency { "" } else { &self.settings.prefix };
@@ -57,17 +63,16 @@ impl Fxo {
         };
         let rings = matches!(self.stage, Stage::Ringing { .. });
         match self.stage {
-            Stage::Ringing { leg: Some(leg), .. } => self.refuse(leg),
-            Stage::Rest | Stage::Ringing { leg: None, .. } => {}
-            Stage::Looking(leg) => self.give_up_look(leg),
-            Stage::Clearing(leg)
-            | Stage::Seized(leg)
-            | Stage::Dialling(leg)
-            | Stage::Supervising(leg)
-            | Stage::Talking(leg) => {
-                self.note_end(leg, EndSign::OwnRelease);
-                self.hang_up(now, leg, Cause::NoCircuit);
+            Stage::Ringing { leg: Some(leg), .. } | Stage::Looking(leg) => {
+                self.outputs.push_back(Output::Note(leg, Note::End(EndSign::EmergencyCall)));
+                self.event(LineEvent::Released { leg, cause: Cause::Preempted, status: None });
+                self.end_look();
             }
+            Stage::Rest | Stage::Ringing { leg: None, .. } => {}
+            Stage::Clearing(leg) | Stage::Seized(leg) | Stage::Dialling(leg) => {
+                self.sign_of_end(now, leg, EndSign::EmergencyCall);
+            }
+            Stage::Supervising(_) | Stage::Talking(_) => return self.yield_to(now, id, to),
         }
         self.caller = None;
         self.steps = steps;
@@ -80,12 +85,38 @@ impl Fxo {
         }
     }
 
+    /// An emergency call needs the line, and somebody is heard on it: he is told so, and the party at
+    /// the far end.
+    fn yield_to(&mut self, now: Instant, id: LegId, to: &Number) {
+        self.steps.clear();
+        self.dials = false;
+        self.timers.stop(Timer::Dial);
+        self.yields_to = Some((id, to.clone()));
+        self.timers.set(Timer::Yield, now + PREEMPTION_TONE);
+        self.sounds = true;
+        self.outputs.push_back(Output::Sound(Sound::PreemptionTone));
+    }
+
+    /// The emergency call that waits for the line is given up: whoever has it keeps it. False if it
+    /// is none that waits.
+    pub(super) fn yields_no_more(&mut self, id: LegId, cause: Cause) -> bool {
+        if self.yields_to.take_if(|(next, _)| *next == id).is_none() {
+            return false;
+        }
+        self.timers.stop(Timer::Yield);
+        self.quiet();
+        self.event(LineEvent::Released { leg: id, cause, status: None });
+        true
+    }
+
     /// An emergency call needs the line, and it rings: whoever calls is answered and dropped.
     pub(super) fn clear(&mut self, now: Instant, leg: LegId) {
         for timer in [Timer::Ring, Timer::RingGap, Timer::Look, Timer::LookMax] {
             self.timers.stop(timer);
         }
+        // Whoever rings is dropped, and so is what was told of him.
         self.ring = RingMeter::new();
+        self.caller = None;
         self.go_off_hook(now);
         self.stage = Stage::Clearing(leg);
         self.timers.set(Timer::Dial, now + CLEARING);
@@ -177,7 +208,7 @@ impl Fxo {
         self.outputs.push_back(Output::Join(leg));
         // Whoever called hears the exchange itself: its ring-back, its announcements.
         self.event(LineEvent::Alerting { leg, early_media: true });
-        match self.settings.answer {
+        match self.answer_by() {
             AnswerBy::Dialled => self.sign_of_answer(now, leg, AnswerSign::Assumed),
             AnswerBy::Anything => {
                 self.timers.set(Timer::Assumed, now + self.settings.answer_assumed_after);

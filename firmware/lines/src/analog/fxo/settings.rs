@@ -51,7 +51,7 @@ pub struct FxoSettings {
 pub enum AnswerBy {
     /// By whatever comes first: reversal, voice, the end of ring-back, time.
     Anything,
-    /// By a reversal alone.
+    /// By a reversal alone; an emergency call by whatever comes first.
     Reversal,
     /// As soon as the number is dialled.
     Dialled,

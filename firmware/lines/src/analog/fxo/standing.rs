@@ -23,7 +23,8 @@ impl Fxo {
         };
         let rests = self.stage == Stage::Rest && !self.timers.runs(Timer::Guard);
         let is_free = wire == WireState::OnHook && rests && self.caller.is_none();
-        Standing { wire, legs: self.leg().into_iter().collect(), is_free }
+        let next = self.yields_to.as_ref().map(|(leg, _)| *leg);
+        Standing { wire, legs: self.leg().into_iter().chain(next).collect(), is_free }
     }
 
     /// The line was held for something that was no call: it rests as after one.

@@ -130,7 +130,7 @@ impl Fxo {
         let was_end = self.supervised.tone.take().is_some();
         self.timers.stop(Timer::ToneAgain);
         self.timers.stop(Timer::ToneStays);
-        let waits = self.supervised.answered.is_none() && self.settings.answer == AnswerBy::Anything;
+        let waits = self.supervised.answered.is_none() && self.answer_by() == AnswerBy::Anything;
         if waits && !was_end && self.supervised.heard_ringback {
             self.timers.set(Timer::RingbackGone, now + RINGBACK_SETTLES);
         }
@@ -200,9 +200,19 @@ impl Fxo {
         }
     }
 
+    /// By what an answer is known. Reversal is how an exchange says that a call costs something from
+    /// here on; of an emergency call, which costs nothing, it may not say so, and whoever calls would
+    /// not be heard.
+    pub(super) const fn answer_by(&self) -> AnswerBy {
+        match self.settings.answer {
+            AnswerBy::Reversal if self.is_emergency => AnswerBy::Anything,
+            answer @ (AnswerBy::Anything | AnswerBy::Reversal | AnswerBy::Dialled) => answer,
+        }
+    }
+
     /// The far end of a placed leg has answered, as far as this sign shows.
     pub(super) fn sign_of_answer(&mut self, now: Instant, leg: LegId, sign: AnswerSign) {
-        let counts = match self.settings.answer {
+        let counts = match self.answer_by() {
             AnswerBy::Anything => true,
             AnswerBy::Reversal => sign == AnswerSign::Reversal,
             AnswerBy::Dialled => sign == AnswerSign::Assumed,
@@ -247,6 +257,10 @@ impl Fxo {
             EndSign::DeviceGone => Cause::TemporaryFailure,
             EndSign::BatteryLost => Cause::NetworkOutOfOrder,
             EndSign::TalkTime => Cause::RecoveryOnTimer,
+            EndSign::EmergencyCall => Cause::Preempted,
+            // Whoever called in was answered there.
+            EndSign::LineInUse if !leg.is_placed() => Cause::AnsweredElsewhere,
+            EndSign::LineInUse => Cause::NoCircuit,
             _ if self.supervised.answered.is_some() => Cause::NormalClearing,
             EndSign::Tone(HeardTone::Busy | HeardTone::LearnedBusy) => Cause::Busy,
             EndSign::Tone(HeardTone::Congestion) => Cause::NoCircuit,

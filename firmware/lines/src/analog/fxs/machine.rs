@@ -23,8 +23,12 @@ use crate::port::{Cadence, Capabilities, RxSignal, TxSignal};
 /// Calls that a telephone begins in [`OFFERS_WINDOW`] at most; emergency calls are not counted.
 const OFFERS_MAX: u32 = 20;
 const OFFERS_WINDOW: Duration = Duration::from_secs(60);
-/// A receiver that is put down so soon after a hook flash was meant to be put down.
-const FLASH_BOUNCE: Duration = Duration::from_secs(2);
+/// A receiver that is put down so soon after a hook flash was meant to be put down: whoever presses
+/// the hook by hand, and wants to hang up, lifts his finger too early and presses once more.
+const HOOK_BOUNCE: Duration = Duration::from_secs(2);
+/// The same where a key with a time of its own makes the flash. No finger does that; a receiver that
+/// jumps on its cradle does, and has come to rest by then. Nobody hangs up so soon after the key.
+const RECEIVER_BOUNCE: Duration = Duration::from_millis(500);
 /// No timer runs longer.
 pub(super) const TIMER_MAX: Duration = Duration::from_secs(120);
 
@@ -245,7 +249,8 @@ impl Fxs {
             | RxSignal::LoopBreak { .. }
             | RxSignal::BatteryLost
             | RxSignal::BatteryBack
-            | RxSignal::InUse(_) => {}
+            | RxSignal::InUse(_)
+            | RxSignal::NotSeized => {}
         }
     }
 
@@ -312,11 +317,17 @@ impl Fxs {
         }
     }
 
-    /// Whoever was talked to or called is left.
+    /// Whoever was talked to or called is left. While the digit after a flash is awaited, the flash
+    /// has no meaning yet: those who were talked to before it are left.
     fn leave(&mut self, now: Instant) {
-        let is_bounce = self.flashed.take().is_some_and(|at| now < at + FLASH_BOUNCE);
+        let talked = if let Stage::Recall(talked) = &self.stage { talked.clone() } else { Vec::new() };
+        let bounce = match self.recall() {
+            Recall::Direct => HOOK_BOUNCE,
+            Recall::Digit => RECEIVER_BOUNCE,
+        };
+        let is_bounce = self.flashed.take().is_some_and(|at| now < at + bounce) && talked.is_empty();
         let talking = self.legs.talking();
-        for id in talking.into_iter().chain(self.legs.calling()) {
+        for id in talking.into_iter().chain(self.legs.calling()).chain(talked) {
             self.end_leg(id, Cause::NormalClearing);
         }
         if is_bounce && let Some(held) = self.legs.in_state(LegState::Held) {
@@ -753,7 +764,7 @@ impl Fxs {
     /// 4. rest and ringing mean receiver down, everything else receiver up, but for two parties
     ///    that are being joined: the receiver may be lifted again meanwhile;
     /// 5. legs are heard only with the receiver up, in a call;
-    /// 6. a call has a leg, rest has none, ringing has the leg that it is for;
+    /// 6. a call has a leg, rest has none, ringing has the leg that it is for and no other;
     /// 7. every timer is bounded.
     fn check_invariants(&self, now: Instant) {
         let legs = self.legs.all();
@@ -770,7 +781,7 @@ impl Fxs {
         debug_assert!(!in_call || legs.iter().any(|leg| leg.is_joined() || leg.is_calling()), "6: {self:?}");
         debug_assert!(!rests || legs.is_empty(), "6: {self:?}");
         if let Stage::Ringing(ringing) = &self.stage {
-            debug_assert!(self.legs.get(ringing.leg).is_some(), "6: {self:?}");
+            debug_assert!(self.legs.get(ringing.leg).is_some() && legs.len() == 1, "6: {self:?}");
         }
         debug_assert!(self.timers.last_timeout().is_none_or(|at| at <= now + TIMER_MAX), "7: {self:?}");
     }

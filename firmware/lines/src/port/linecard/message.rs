@@ -294,7 +294,8 @@ impl Standing {
             RxSignal::BatteryLost => self.battery = false,
             RxSignal::BatteryBack => self.battery = true,
             RxSignal::InUse(in_use) => self.in_use = in_use,
-            RxSignal::LoopBreak { .. } => {}
+            // A moment, and what only modems tell.
+            RxSignal::LoopBreak { .. } | RxSignal::NotSeized => {}
         }
         self
     }
@@ -304,7 +305,10 @@ impl Standing {
     /// reason a flash may be the first that is known of a receiver that was lifted.
     pub(super) fn news(self, signal: RxSignal) -> [Option<RxSignal>; 2] {
         let told = match signal {
-            RxSignal::Flash { .. } | RxSignal::Pulses(_) | RxSignal::LoopBreak { .. } => true,
+            RxSignal::Flash { .. }
+            | RxSignal::Pulses(_)
+            | RxSignal::LoopBreak { .. }
+            | RxSignal::NotSeized => true,
             RxSignal::OffHook
             | RxSignal::OnHook
             | RxSignal::RingOn

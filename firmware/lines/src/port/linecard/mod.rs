@@ -13,8 +13,7 @@ mod pcm;
 mod pump;
 mod settings;
 
-pub(in crate::port) use card::Counters;
-pub use card::{Card, CardEvent, CardFault, CounterValues, Full, Notify};
+pub use card::{Card, CardEvent, CardFault};
 pub use frame::{Frame, Kind, LINE_BYTES_MAX, Line, Reader, crc16};
 pub use link::{
     HELLO_EVERY, HELLOS_MAX, Input, Link, LinkCounters, LinkFault, LinkState, Output, PING_EVERY,

@@ -5,7 +5,8 @@
 //! `shield.rs` tells sound from events, `samples.rs` has the forms of samples, `stream.rs` what
 //! waits in the modem; `answers.rs` and `caller.rs` read what it writes, `quirks.rs` is a row a chip,
 //! `dialogue.rs` what is said in which order, `contract.rs` what goes into a session and what comes
-//! out, and `session.rs` the machine over all of them: pure, all of these. `modem.rs` is the thread that owns the serial port.
+//! out, and `session.rs` the machine over all of them (what comes from the modem is in
+//! `session/incoming.rs`): pure, all of these. `modem.rs` is the thread that owns the serial port.
 
 mod answers;
 mod caller;

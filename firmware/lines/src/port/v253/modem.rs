@@ -8,48 +8,33 @@
 //! with them the last minute of the wire: it keeps the sound of calls, not the silence between them.
 //! Whoever has the port is only let do what he was told, every 20 ms.
 
-use std::collections::VecDeque;
-use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixDatagram;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
-use std::thread::JoinHandle;
+use std::io;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use alsa::poll::{Flags, pollfd};
-use serialport::TTYPort;
 use tipring_model::CallerId;
 
 use super::contract::{ChipTone, Input, ModemInfo, Output, SessionFault, SessionState};
 use super::session::Session;
 use super::settings::ModemSettings;
-use crate::port::linecard::{CardSound, CounterValues, Counters, Full, Notify, PERIOD_FRAMES, PortPeriod};
+use crate::port::device_thread::{
+    Came, CounterValues, DeviceThread, Full, Notify, Presence, REOPEN_EVERY, SERIAL_TIMEOUT, SerialPort,
+    Unwanted, WAIT_MAX, Ways, timeout_ms,
+};
+use crate::port::linecard::{CardSound, PERIOD_FRAMES, PortPeriod};
 use crate::port::{RxSignal, SampleTime, TxSignal};
 
-/// Bits a second, where the port is a true serial port. 8N1.
-const BAUD: u32 = 115_200;
-/// A modem that is not there is looked for so often.
-const REOPEN_EVERY: Duration = Duration::from_millis(500);
-/// And one that cannot be used as it is.
+/// A modem that cannot be used as it is is tried again so often.
 const RETRY_UNFIT_EVERY: Duration = Duration::from_secs(5);
-/// The thread looks around at least so often.
-const WAIT_MAX: Duration = Duration::from_secs(1);
 /// Without sound, whoever has the port does what he was told so often.
 const REST_EVERY: Duration = Duration::from_millis(20);
-/// A read of the serial port, which `poll` says is ready, takes no longer.
-const SERIAL_TIMEOUT: Duration = Duration::from_millis(5);
 /// Bytes that are written at once: what a port takes that has room at all.
 const WRITE_MAX: usize = 160;
 /// Bytes that wait to be sent at most: more than twice what waits in the modem.
 const UNSENT_BYTES_MAX: usize = 4_096;
 /// A modem that is no longer wanted goes on hook within this, or DTR does it.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Commands that wait at most.
-const COMMANDS_MAX: usize = 64;
-/// Events that wait at most to be taken, in the channel and before it.
-const EVENTS_MAX: usize = 256;
-const EVENTS_HELD_MAX: usize = 1_024;
 /// Samples in a millisecond.
 const SAMPLES_A_MS: u64 = 8;
 
@@ -126,18 +111,8 @@ impl ModemFault {
     }
 }
 
-enum Command {
-    Signal(TxSignal),
-    Stop,
-}
-
 /// A modem. Dropping it hangs up and ends its thread.
-pub struct Modem {
-    commands: SyncSender<Command>,
-    wake: UnixDatagram,
-    counters: Arc<Counters>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct Modem(DeviceThread<TxSignal>);
 
 impl Modem {
     /// Starts a thread for a modem, whether it is plugged in or not. Events come in the channel;
@@ -151,36 +126,26 @@ impl Modem {
         sound: Box<dyn CardSound>,
         notify: Option<Notify>,
     ) -> io::Result<(Self, Receiver<ModemEvent>)> {
-        let (wake, woken) = UnixDatagram::pair()?;
-        wake.set_nonblocking(true)?;
-        woken.set_nonblocking(true)?;
-        let (commands, commands_in) = sync_channel(COMMANDS_MAX);
-        let (events, events_out) = sync_channel(EVENTS_MAX);
-        let counters = Arc::new(Counters::default());
         let now = Instant::now();
-        let run = Run {
-            serial_path: settings.serial_path.clone(),
-            session: Session::new(now, settings),
-            commands: commands_in,
-            events,
-            notify,
-            held: VecDeque::with_capacity(EVENTS_HELD_MAX),
-            woken,
-            sound,
-            ports: [PortPeriod { heard: [0; PERIOD_FRAMES], play: [0; PERIOD_FRAMES] }],
-            counters: Arc::clone(&counters),
-            serial: None,
-            unsent: VecDeque::with_capacity(UNSENT_BYTES_MAX),
-            dropped_periods: 0,
-            began: now,
-            clock: 0,
-            present: false,
-            told: None,
-            open_at: now,
-            rest_at: now,
+        let run = move |ways| {
+            let mut serial = SerialPort::new(&settings.serial_path, now);
+            serial.unsent.reserve(UNSENT_BYTES_MAX);
+            Run {
+                session: Session::new(now, settings),
+                ways,
+                sound,
+                ports: [PortPeriod { heard: [0; PERIOD_FRAMES], play: [0; PERIOD_FRAMES] }],
+                serial,
+                dropped_periods: 0,
+                began: now,
+                clock: 0,
+                presence: Presence::new(),
+                rest_at: now,
+            }
+            .run();
         };
-        let thread = std::thread::Builder::new().name(format!("port-{name}")).spawn(move || run.run())?;
-        Ok((Self { commands, wake, counters, thread: Some(thread) }, events_out))
+        let (thread, events) = DeviceThread::start(name, notify, run)?;
+        Ok((Self(thread), events))
     }
 
     /// Does this to the line. While the modem is not there it comes back as
@@ -189,54 +154,29 @@ impl Modem {
     /// # Errors
     /// [`Full`]: 64 wait already.
     pub fn signal(&self, signal: TxSignal) -> Result<(), Full> {
-        self.commands.try_send(Command::Signal(signal)).map_err(|_| Full)?;
-        // A full socket is a thread that is awake already.
-        let _ = self.wake.send(&[1]);
-        Ok(())
+        self.0.command(signal)
     }
 
     /// What went wrong so far, in the words of a card: what its lines are to that one, events and
     /// lines that mean nothing are here.
     #[must_use]
     pub fn counters(&self) -> CounterValues {
-        self.counters.load()
-    }
-}
-
-impl Drop for Modem {
-    fn drop(&mut self) {
-        // Blocks while 64 commands wait, which the thread takes at once.
-        let _ = self.commands.send(Command::Stop);
-        let _ = self.wake.send(&[1]);
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been printed already.
-            let _ = thread.join();
-        }
+        self.0.counters()
     }
 }
 
 struct Run {
-    serial_path: String,
     session: Session,
-    commands: Receiver<Command>,
-    events: SyncSender<ModemEvent>,
-    notify: Option<Notify>,
-    held: VecDeque<ModemEvent>,
-    woken: UnixDatagram,
+    ways: Ways<TxSignal, ModemEvent>,
     sound: Box<dyn CardSound>,
     ports: [PortPeriod; 1],
-    counters: Arc<Counters>,
-    serial: Option<TTYPort>,
-    unsent: VecDeque<u8>,
+    serial: SerialPort,
     /// Periods that the port did not take.
     dropped_periods: u64,
     began: Instant,
     /// The next sample, on a clock that stands still for nobody but counts the modem's samples.
     clock: u64,
-    present: bool,
-    /// The fault that was told last.
-    told: Option<ModemFault>,
-    open_at: Instant,
+    presence: Presence<ModemFault>,
     rest_at: Instant,
 }
 
@@ -259,7 +199,7 @@ impl Run {
             self.rest(now);
             self.send();
             self.pass_events(now);
-            self.counters.store(self.count());
+            self.ways.show(self.count());
             self.wait(now);
         }
     }
@@ -280,32 +220,19 @@ impl Run {
     }
 
     /// # Errors
-    /// The modem is no longer wanted.
-    fn take_commands(&mut self, now: Instant) -> Result<(), ()> {
-        let mut byte = [0];
-        while self.woken.recv(&mut byte).is_ok() {}
-        loop {
-            match self.commands.try_recv() {
-                Ok(Command::Signal(signal)) => self.tell(now, Input::Signal(signal)),
-                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return Err(()),
-                Err(TryRecvError::Empty) => return Ok(()),
-            }
+    /// [`Unwanted`]
+    fn take_commands(&mut self, now: Instant) -> Result<(), Unwanted> {
+        while let Some(signal) = self.ways.command()? {
+            self.tell(now, Input::Signal(signal));
         }
+        Ok(())
     }
 
     fn keep_open(&mut self, now: Instant) {
-        if self.serial.is_some() || now < self.open_at {
-            return;
-        }
-        self.open_at = now + REOPEN_EVERY;
-        // Exclusive and raw, as the crate opens them.
-        match serialport::new(self.serial_path.as_str(), BAUD).timeout(SERIAL_TIMEOUT).open_native() {
-            Ok(serial) => {
-                self.serial = Some(serial);
-                self.unsent.clear();
-                self.tell(now, Input::Opened);
-            }
-            Err(error) => self.gone(ModemFault::NoDevice(io::Error::from(error).kind())),
+        match self.serial.open(now) {
+            Some(Ok(())) => self.tell(now, Input::Opened),
+            Some(Err(kind)) => self.gone(ModemFault::NoDevice(kind)),
+            None => {}
         }
     }
 
@@ -319,10 +246,9 @@ impl Run {
 
     fn obey(&mut self, now: Instant, output: Output) {
         match output {
-            Output::Write(bytes) => self.unsent.extend(bytes),
+            Output::Write(bytes) => self.serial.unsent.extend(bytes),
             Output::Up(info) => {
-                self.present = true;
-                self.told = None;
+                self.presence.came();
                 self.event(ModemEvent::Present(info));
             }
             Output::Down(fault) => self.failed(now, ModemFault::Session(fault)),
@@ -342,19 +268,15 @@ impl Run {
 
     /// Closes the port, which drops DTR: a modem that does not listen goes on hook by that.
     fn failed(&mut self, now: Instant, fault: ModemFault) {
-        self.serial = None;
-        self.unsent.clear();
-        self.open_at = now + if fault.is_unfit() { RETRY_UNFIT_EVERY } else { REOPEN_EVERY };
+        self.serial.close(now + if fault.is_unfit() { RETRY_UNFIT_EVERY } else { REOPEN_EVERY });
         self.session.handle(now, Input::Closed);
         self.gone(fault);
     }
 
     fn gone(&mut self, fault: ModemFault) {
-        if self.present || self.told != Some(fault) {
-            self.told = Some(fault);
+        if self.presence.went(fault) {
             self.event(ModemEvent::Gone(fault));
         }
-        self.present = false;
     }
 
     // --- Sound.
@@ -377,8 +299,8 @@ impl Run {
     /// pair that belongs together.
     fn queue_sound(&mut self) {
         let out = self.session.sound_out();
-        if self.unsent.len() + out.len() <= UNSENT_BYTES_MAX {
-            self.unsent.extend(out.iter());
+        if self.serial.unsent.len() + out.len() <= UNSENT_BYTES_MAX {
+            self.serial.unsent.extend(out.iter());
         } else {
             self.dropped_periods += 1;
         }
@@ -396,29 +318,12 @@ impl Run {
     // --- Events.
 
     fn event(&mut self, event: ModemEvent) {
-        self.held.push_back(event);
+        self.ways.event(event);
     }
 
-    /// Puts what waits into the channel.
     fn pass_events(&mut self, now: Instant) {
-        let before = self.held.len();
-        while let Some(event) = self.held.pop_front() {
-            match self.events.try_send(event) {
-                Ok(()) => {}
-                Err(TrySendError::Full(event) | TrySendError::Disconnected(event)) => {
-                    self.held.push_front(event);
-                    break;
-                }
-            }
-        }
-        if let Some(notify) = self.notify.as_ref().filter(|_| self.held.len() < before) {
-            notify();
-        }
-        if self.held.len() >= EVENTS_HELD_MAX {
-            // A signal that is missing is worse than a modem that goes and comes.
-            self.held.clear();
-            self.present = false;
-            self.told = None;
+        if !self.ways.pass_events() {
+            self.presence.forget();
             self.failed(now, ModemFault::NotListenedTo);
         }
     }
@@ -442,37 +347,22 @@ impl Run {
 
     /// Sends what the port takes without waiting for it.
     fn send(&mut self) {
-        while !self.unsent.is_empty() {
-            let Some(serial) = &mut self.serial else { return };
-            let mut fds = [waited(serial.as_raw_fd(), Flags::OUT)];
-            if !alsa::poll::poll(&mut fds, 0).is_ok_and(|ready| ready > 0) {
-                return;
-            }
-            let (front, _) = self.unsent.as_slices();
-            match serial.write(front.get(..WRITE_MAX).unwrap_or(front)) {
-                Ok(sent) => drop(self.unsent.drain(..sent)),
-                // Reading a port that is gone tells.
-                Err(_) => return,
-            }
-        }
+        while !self.serial.unsent.is_empty() && self.serial.is(Flags::OUT) && self.serial.write(WRITE_MAX) {}
     }
 
     /// Waits for bytes, commands or time, and takes the bytes.
     fn wait(&mut self, now: Instant) {
         let mut serial_flags = Flags::IN;
-        serial_flags.set(Flags::OUT, !self.unsent.is_empty());
-        let woken = waited(self.woken.as_raw_fd(), Flags::IN);
+        serial_flags.set(Flags::OUT, !self.serial.unsent.is_empty());
+        let woken = self.ways.woken();
         let mut fds = [woken, woken];
         let mut count = 1;
-        if let (Some(serial), Some(place)) = (&self.serial, fds.get_mut(1)) {
-            *place = waited(serial.as_raw_fd(), serial_flags);
+        if let (Some(serial), Some(place)) = (self.serial.waited(serial_flags), fds.get_mut(1)) {
+            *place = serial;
             count = 2;
         }
-        let timeout = self.deadline(now).saturating_duration_since(Instant::now());
-        // Rounded up: a millisecond too early would be a round for nothing.
-        let timeout_ms = timeout.as_micros().div_ceil(1_000).try_into().unwrap_or(i32::MAX);
         let Some(waited_for) = fds.get_mut(..count) else { return };
-        if alsa::poll::poll(waited_for, timeout_ms).is_err() {
+        if alsa::poll::poll(waited_for, timeout_ms(self.deadline(now))).is_err() {
             // Interrupted: the next round waits again.
             return;
         }
@@ -485,13 +375,11 @@ impl Run {
     fn deadline(&self, now: Instant) -> Instant {
         let mut deadline = now + WAIT_MAX;
         deadline = self.session.poll_timeout().map_or(deadline, |at| deadline.min(at));
-        if self.serial.is_none() {
-            deadline = deadline.min(self.open_at);
-        }
+        deadline = self.serial.opens_at().map_or(deadline, |at| deadline.min(at));
         if self.session.state() != SessionState::Audio {
             deadline = deadline.min(self.rest_at);
         }
-        if !self.held.is_empty() {
+        if self.ways.holds_events() {
             deadline = deadline.min(now + SERIAL_TIMEOUT);
         }
         deadline
@@ -499,25 +387,15 @@ impl Run {
 
     fn read(&mut self, now: Instant) {
         let mut buffer = [0; 1_024];
-        let Some(serial) = &mut self.serial else { return };
-        match serial.read(&mut buffer) {
-            Ok(0) => self.failed(now, ModemFault::Unplugged),
-            Ok(length) => {
+        match self.serial.read(&mut buffer) {
+            Came::Bytes(length) => {
                 self.tell(now, Input::Bytes(buffer.get(..length).unwrap_or_default()));
                 self.exchange();
             }
-            Err(error) => {
-                use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
-                if !matches!(error.kind(), TimedOut | WouldBlock | Interrupted) {
-                    self.failed(now, ModemFault::Unplugged);
-                }
-            }
+            Came::Nothing => {}
+            Came::End => self.failed(now, ModemFault::Unplugged),
         }
     }
-}
-
-fn waited(fd: i32, flags: Flags) -> pollfd {
-    pollfd { fd, events: flags.bits(), revents: 0 }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use tipring_testkit::linecard::{Order, Told};
 use tipring_testkit::modem::{self, Modem};
 use tipring_testkit::random::Random;
 
+use super::incoming::LOOP_BREAK_MS;
 use super::*;
 use crate::port::Cadence;
 use crate::port::linecard::PERIOD_FRAMES;
@@ -418,16 +419,34 @@ fn a_line_that_another_telephone_has_is_not_taken() {
     bench.order(Order::InUse { port: 1, on: true });
     bench.run(10);
     bench.signals();
-    bench.signal(TxSignal::OffHook);
-    bench.until(1_000, |output| *output == Output::Down(SessionFault::Hook));
-    bench.signals();
-    bench.open = true;
-    bench.give(Input::Opened);
-    bench.until(5_000, |output| matches!(output, Output::Up(_)));
-    assert_eq!(bench.signals()[1..], [Output::Signal(RxSignal::InUse(true))]);
+    for _ in 0..2 {
+        bench.signal(TxSignal::OffHook);
+        bench.until(1_000, |output| *output == Output::Signal(RxSignal::NotSeized));
+        bench.signal(TxSignal::OnHook);
+        bench.run(1_000);
+        assert_eq!(bench.signals(), [Output::Signal(RxSignal::NotSeized)]);
+        assert_eq!(bench.session.state(), SessionState::Idle);
+        assert!(!bench.loops().iter().any(|(closed, _)| *closed), "{:?}", bench.loops());
+    }
+    // It is free, and nothing else has to pass first.
+    bench.order(Order::InUse { port: 1, on: false });
+    bench.seize();
+    assert_eq!(bench.session.counters().sessions, 1);
+}
+
+#[test]
+fn a_ring_says_that_no_other_telephone_has_the_line() {
+    let mut bench = Bench::up(modem::Chip::Conexant);
+    bench.seize();
+    bench.order(Order::InUse { port: 1, on: true });
+    bench.run(100);
+    bench.signal(TxSignal::OnHook);
+    bench.run(1_000);
     assert_eq!(bench.session.state(), SessionState::LineBusyByLocalPhone);
-    bench.run(30_000);
-    assert_eq!(bench.signals(), [Output::Signal(RxSignal::InUse(false))]);
+    bench.signals();
+    bench.give(Input::Bytes(b"\r\nRING\r\n"));
+    let ring = [Output::Signal(RxSignal::InUse(false)), Output::Signal(RxSignal::RingOn)];
+    assert_eq!(bench.signals(), ring);
 }
 
 #[test]

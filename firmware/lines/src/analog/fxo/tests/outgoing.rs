@@ -4,7 +4,7 @@ use tipring_model::Cause;
 use tipring_model::settings::RawValue;
 
 use super::{line, text, wire};
-use crate::analog::contract::{CallerIdStandard, HeardTone, Input};
+use crate::analog::contract::{CallerIdStandard, Heard, HeardTone, Input};
 use crate::analog::country::CountryPlan;
 use crate::port::RxSignal;
 
@@ -238,11 +238,16 @@ fn an_emergency_call_takes_the_line_from_every_other_one() {
     let mut t = line(&[("prefix", text("9"))]);
     t.talk();
     t.dial("911");
+    t.says(&["sound preemption"]);
+    t.wait_ms(499);
+    t.says(&[]);
+    t.wait_ms(1);
     t.says(&[
-        "note o3.1 End(OwnRelease)",
+        "note o3.1 End(EmergencyCall)",
+        "sound quiet",
         "part o3.1",
         "signal on-hook",
-        "released o3.1 no-circuit",
+        "released o3.1 preempted",
         "listen caller-id",
     ]);
     t.wait_ms(1_500 + 300);
@@ -258,9 +263,63 @@ fn an_emergency_call_takes_the_line_from_every_other_one() {
     t.dial("5550100");
     t.wait_ms(100);
     t.dial("911");
-    t.says(&["released p1.1 no-circuit"]);
+    t.says(&["note p1.1 End(EmergencyCall)", "released p1.1 preempted"]);
     t.wait_ms(300);
     t.says(&["signal off-hook", "listen tones"]);
+    // While another call dials: nobody hears anything yet.
+    let mut t = line(&[]);
+    t.dial("5550100");
+    t.wait_ms(300);
+    t.tone(HeardTone::Dial);
+    t.said();
+    t.dial("911");
+    t.says(&[
+        "note p1.1 End(EmergencyCall)",
+        "sound quiet",
+        "signal on-hook",
+        "released p1.1 preempted",
+        "listen caller-id",
+    ]);
+}
+
+#[test]
+fn whoever_hears_that_an_emergency_call_needs_the_line_may_keep_it_or_go() {
+    // The emergency call is given up at once.
+    let mut t = line(&[]);
+    let leg = t.talk();
+    let emergency = t.dial("911");
+    t.wait_ms(200);
+    t.said();
+    t.release(emergency, Cause::Cancelled);
+    t.says(&["sound quiet", "released p1.1 cancelled"]);
+    t.wait_ms(5_000);
+    assert_eq!((t.legs(), t.machine.is_off_hook()), (vec![leg], true));
+    // The far end of a call that is not answered yet is busy at that moment.
+    let mut t = line(&[]);
+    t.dialled();
+    t.dial("911");
+    t.dial("5550111");
+    t.says(&["sound preemption", "released p1.3 no-circuit"]);
+    t.tone(HeardTone::Busy);
+    t.said();
+    t.wait_ms(1_500 + 300);
+    t.tone(HeardTone::Dial);
+    assert!(t.said().contains(&"sound digits 911".to_owned()));
+    // Keys and a flash of the call that goes are not sent.
+    let mut t = line(&[]);
+    let leg = t.talk();
+    t.dial("911");
+    t.said();
+    let digits = tipring_model::Digits::parse("12").unwrap();
+    t.give(Input::Command(tipring_model::line::LineCommand::SendDigits { leg, digits }));
+    t.give(Input::Command(tipring_model::line::LineCommand::Flash { leg }));
+    t.says(&[]);
+    // The device goes.
+    t.give(Input::Gone);
+    let said = t.said();
+    for released in ["released o3.1 temporary-failure", "released p1.1 no-circuit"] {
+        assert!(said.contains(&released.to_owned()), "{said:?}");
+    }
 }
 
 #[test]
@@ -286,7 +345,7 @@ fn an_emergency_call_clears_a_call_that_rings_out_of_its_way() {
     t.ring("2000-1000");
     t.said();
     t.dial("911");
-    t.says(&["released o3.1 no-circuit", "signal off-hook", "listen nothing"]);
+    t.says(&["note o3.1 End(EmergencyCall)", "released o3.1 preempted", "signal off-hook", "listen nothing"]);
     t.wait_ms(1_000);
     t.says(&["signal on-hook", "listen caller-id"]);
     t.wait_ms(1_500 + 300);
@@ -300,4 +359,51 @@ fn an_emergency_call_clears_a_call_that_rings_out_of_its_way() {
     t.says(&["signal off-hook", "listen nothing"]);
     t.release(t.legs()[0], Cause::Cancelled);
     t.says(&["note p1.1 End(OwnRelease)", "signal on-hook", "released p1.1 cancelled", "listen caller-id"]);
+    // Who called before it rang is forgotten with his call, and the line is free.
+    let mut t = line(&[]);
+    t.dial("911");
+    t.wait_ms(200);
+    t.caller(CallerIdStandard::Etsi, "5550111");
+    t.signal(RxSignal::RingOn);
+    t.wait_ms(1_100);
+    t.release(t.legs()[0], Cause::Cancelled);
+    t.wait_ms(20_000);
+    assert!(t.machine.is_free());
+}
+
+#[test]
+fn a_line_that_another_telephone_has_is_not_taken_and_free_when_that_one_is() {
+    let mut t = line(&[]);
+    t.dial("5550100");
+    t.wait_ms(300);
+    t.said();
+    t.signal(RxSignal::NotSeized);
+    t.says(&["note p1.1 End(LineInUse)", "signal on-hook", "released p1.1 no-circuit", "listen caller-id"]);
+    assert!(t.machine.is_free());
+    t.dialled();
+    // Whoever calls in was answered at the other telephone.
+    let mut t = line(&[("caller_id_rings", RawValue::Number(0))]);
+    t.ring("2000-1000");
+    let leg = *t.offered.last().unwrap();
+    t.answer(leg);
+    t.said();
+    t.signal(RxSignal::NotSeized);
+    assert!(t.said().contains(&"released o3.1 answered-elsewhere".to_owned()));
+}
+
+#[test]
+fn an_emergency_call_is_answered_by_any_sign_where_others_are_by_reversal() {
+    for (to, answered) in [("911", true), ("5550100", false)] {
+        let mut t = line(&[("answer", text("reversal"))]);
+        t.dial(to);
+        t.wait_ms(300);
+        t.tone(HeardTone::Dial);
+        t.give(Input::SoundEnded);
+        t.tone(HeardTone::Ringback);
+        t.hear(Heard::ToneEnded);
+        t.wait_ms(700);
+        t.hear(Heard::Voice);
+        let said = t.said();
+        assert_eq!(said.contains(&"answered p1.1 Inferred".to_owned()), answered, "{to}: {said:?}");
+    }
 }

@@ -346,3 +346,54 @@ fn whoever_leaves_while_a_digit_is_awaited_is_not_missed() {
     t.says(&["sound quiet", "join p1.1", "answered p1.1 Signalled"]);
     t.end();
 }
+
+#[test]
+fn putting_down_after_a_timed_key_leaves_whoever_was_talked_to_and_rings_for_the_other() {
+    let down_after = |t: &mut Wire<Fxs>, ms: u64| {
+        t.signal(RxSignal::Flash { ms: 100 });
+        t.wait_ms(ms);
+        t.said();
+        t.put_down();
+    };
+    // One party, who is held: the telephone is rung for it.
+    let mut t = european();
+    t.talk();
+    down_after(&mut t, 500);
+    t.says(&["sound quiet", "signal ring 2000-4000", "listen nothing"]);
+    t.lift();
+    t.says(&["signal ring-off", "join o3.1", "taken o3.1"]);
+    t.end();
+    // A receiver that jumps on its cradle makes an opening as long as the key's.
+    let mut t = european();
+    t.talk();
+    down_after(&mut t, 499);
+    t.says(&["released o3.1 normal-clearing", "sound quiet", "listen nothing"]);
+    // Before the digit the key means nothing: as if it had not been pressed.
+    for ms in [200, 1_000, 2_500] {
+        let mut t = european();
+        a_waiting_call(&mut t);
+        down_after(&mut t, ms);
+        assert_eq!(t.said()[..2], ["released o3.1 normal-clearing", "sound quiet"], "{ms}");
+        t.lift();
+        let said = t.said();
+        assert!(said.contains(&"answered p1.1 Signalled".to_owned()), "{ms}: {said:?}");
+        t.end();
+        let plan = CountryPlan { recall: Recall::Digit, flash_ms: 70..=130, ..CountryPlan::default() };
+        let mut t = wire(plan, &[("transfer", RawValue::Toggle(false))]);
+        t.talk();
+        t.signal(RxSignal::Flash { ms: 100 });
+        t.press("203#");
+        t.answer(offered(2));
+        down_after(&mut t, ms);
+        assert_eq!(t.said()[..2], ["released o3.2 normal-clearing", "sound quiet"], "{ms}");
+        t.lift();
+        assert!(t.said().contains(&"taken o3.1".to_owned()), "{ms}");
+        recall(&mut t, "");
+        t.press("203#");
+        t.answer(offered(3));
+        recall(&mut t, "3");
+        down_after(&mut t, ms);
+        assert!(t.legs().is_empty(), "{ms}");
+        t.end();
+    }
+}
