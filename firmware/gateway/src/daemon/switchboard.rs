@@ -520,6 +520,7 @@ impl Switchboard {
                 self.0.media.send(tipring_media::Command::Listen { leg: from, inband: true });
             }
             CallOutput::Fetch { id, request, document } => self.fetch(number, id, request, document),
+            CallOutput::Mail(id, letter) => self.mail_for(number, id, *letter),
             CallOutput::Notify(notice) => {
                 let call = self.0.state.borrow().calls.get(&number).map(|entry| entry.call.facts().id);
                 if let Some(call) = call {
