@@ -60,8 +60,9 @@ def test_a_login_goes_over_tls(answers, mails, tmp_path, monkeypatch):  # noqa: 
 def test_what_the_server_does_not_take_is_told(answers, mails):  # noqa: F811
     """Shows: its code and its words."""
     mail_server = mails(refuses="550 no such user")
-    told, _ = answers(mail_server.port)
+    told, box = answers(mail_server.port)
     assert told["code"] == 550 and "no such user" in told["error"]
+    assert "TR-MAIL-OF-FLOW" in box.log()
     assert not mail_server.letters
 
 

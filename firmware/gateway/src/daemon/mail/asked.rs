@@ -56,7 +56,7 @@ impl Switchboard {
                 None => board.mailed(letter).await,
             };
             let code = match &answer {
-                Ok(answer) => (answer.status >= 400).then_some("TR-MAIL-REFUSED"),
+                Ok(answer) => (answer.status >= 400).then_some("TR-MAIL-OF-FLOW"),
                 Err(error) => Some(error.code()),
             };
             let status = answer.as_ref().ok().map(|answer| answer.status);
