@@ -9,7 +9,9 @@ use tipring_model::flow::{
     ActionFailure, CollectEnd, Collected, Dialed, Flow, FlowInput, FlowOutput, LegEvent, Moment, Outcome,
     Recorded,
 };
-use tipring_model::{ActionId, CallId, CallerId, Cause, Digit, Digits, FetchId, LegId, LineId, Number};
+use tipring_model::{
+    ActionId, CallId, CallerId, Cause, Digit, DigitPath, Digits, FetchId, LegId, LineId, Number,
+};
 
 use crate::input::Bytes;
 
@@ -60,7 +62,7 @@ pub fn run(
         }
         now = now.after(Duration::from_millis(u64::from(choices.byte()) * 50));
         match choices.below(8) {
-            0 => flow.handle(now, FlowInput::Leg(leg, LegEvent::Digit(digit(choices)))),
+            0 => flow.handle(now, FlowInput::Leg(leg, LegEvent::Digit(digit(choices), DigitPath::Rfc4733))),
             1 => flow.handle(now, FlowInput::Timeout),
             2 if choices.byte() > 200 => {
                 flow.handle(now, FlowInput::Leg(leg, LegEvent::Released(Cause::NormalClearing)));
@@ -170,6 +172,7 @@ fn drain(
                 *ended = true;
             }
             FlowOutput::Keep { .. }
+            | FlowOutput::Suspend(..)
             | FlowOutput::Lamp { .. }
             | FlowOutput::Cancel(_)
             | FlowOutput::Reply(..)

@@ -68,6 +68,7 @@ pub fn run(bytes: &[u8]) {
                 | FlowOutput::Log(_)
                 | FlowOutput::Notify(_)
                 | FlowOutput::Keep { .. }
+                | FlowOutput::Suspend(..)
                 | FlowOutput::Lamp { .. }
                 | FlowOutput::Step(_)
                 | FlowOutput::Warn(_)

@@ -20,11 +20,8 @@ from sipp import free_port
 from waiting import until
 
 MODULE_FOLDERS = ("/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules")
-MODULES = ("g711.so", "uuid.so", "aufile.so", "aubridge.so", "sndfile.so")
-# In the order they are loaded. The module mwi of version 1.0 falls into an endless loop when the account is registered before its
-# own first millisecond is over: it goes first, and the account, which registers at once, last.
-APPLICATIONS = ("mwi.so", "contact.so", "presence.so", "menu.so", "ctrl_tcp.so", "account.so")
-USUAL_APPLICATIONS = ("contact.so", "menu.so", "ctrl_tcp.so", "account.so")
+MODULES = ("g711.so", "uuid.so", "account.so", "contact.so", "menu.so", "ctrl_tcp.so", "aufile.so", "aubridge.so", "sndfile.so")
+APPLICATIONS = ("account.so", "contact.so", "menu.so", "ctrl_tcp.so", "mwi.so", "presence.so")
 
 
 def free_sip_port():
@@ -42,8 +39,12 @@ def free_sip_port():
 
 
 class Baresip:
-    def __init__(self, user, password, box, *, says=None, answers="manual", codecs=("PCMU",), transport="udp", more_modules=(), account="", contacts=""):
-        """`says`: a WAV file to speak (8 kHz). `answers`: "manual" or "auto". `more_modules`, `account`, `contacts`: what it has beside the usual."""
+    def __init__(self, user, password, box, *, says=None, answers="manual", codecs=("PCMU",), transport="udp", more_modules=(), account="", contacts="", registers_late=False):
+        """`says`: a WAV file to speak (8 kHz). `answers`: "manual" or "auto". `more_modules`, `account`, `contacts`: what it has beside the usual.
+
+        `registers_late`: it learns of its account when it runs already. The module mwi of version 1.0 falls into an endless loop where a
+        registration is accepted before the module's first millisecond is over.
+        """
         # Its module sndfile cuts names of more than 127 bytes: a test's own folder is too deep.
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f"baresip-{user}-"))
         self.user = user
@@ -58,11 +59,11 @@ class Baresip:
             f"audio_path {self.directory}", "audio_player aubridge,nowhere", f"snd_path {self.directory}", f"audio_source aufile,{says}", "audio_alert aufile,/dev/null",
             "ausrc_srate 8000", "auplay_srate 8000", "ausrc_channels 1", "auplay_channels 1", "audio_txmode thread", "audio_buffer 20-160",
             "rtp_ports 20000-29999", "rtcp_mux no", "net_interface 127.0.0.1", "dns_server 127.0.0.1:9", f"module_path {modules}",
-            f"ctrl_tcp_listen 127.0.0.1:{self._control_port}"] + [f"module {name}" for name in (*MODULES, *more_modules) if name not in APPLICATIONS]
-            + [f"module_app {name}" for name in APPLICATIONS if name in (*USUAL_APPLICATIONS, *more_modules)]) + "\n")
-        (self.directory / "accounts").write_text(
+            f"ctrl_tcp_listen 127.0.0.1:{self._control_port}"] + [f"module{'_app' if m in APPLICATIONS else ''} {m}" for m in (*MODULES, *more_modules)]) + "\n")
+        account = (
             f"<sip:{user}@{host}:{number};transport={transport}>;auth_user={user};auth_pass={password};answermode={answers};"
-            f"audio_codecs={','.join(codecs)};regint=300;ptime=20{account}\n")
+            f"audio_codecs={','.join(codecs)};regint=300;ptime=20{account}")
+        (self.directory / "accounts").write_text("# none yet\n" if registers_late else account + "\n")
         (self.directory / "contacts").write_text(contacts)
         self.log_path = self.directory / "log"
         self.process = subprocess.Popen([programs.program("baresip"), "-f", str(self.directory)], stdin=subprocess.DEVNULL,
@@ -70,6 +71,8 @@ class Baresip:
         self.events, self._arrived = [], threading.Condition()
         self._control = self._connect()
         threading.Thread(target=self._listen, daemon=True).start()
+        if registers_late:
+            self.command("uanew", account)
 
     def log(self):
         return self.log_path.read_text(errors="replace")

@@ -334,7 +334,7 @@ def test_a_telephone_that_vanishes_is_forgotten(office, desk, provider):
 def test_baresip_shows_messages_that_wait(office, provider, baresip):
     """Shows: its module mwi subscribes, and prints what it was told."""
     box = office(phone("201", md5=True, message_waiting="subscribed"), mailbox())
-    ann = baresip("201", "opensesame", box, more_modules=("mwi.so",), account=";mwi=yes")
+    ann = baresip("201", "opensesame", box, more_modules=("mwi.so",), account=";mwi=yes", registers_late=True)
     until(lambda: "Messages-Waiting: no" in ann.log(), 10, ann.log, 0.05)
     leave_message(box, provider)
     until(lambda: "Messages-Waiting: yes" in ann.log() and "Voice-Message: 1/0" in ann.log(), 10, ann.log, 0.2)

@@ -440,8 +440,8 @@ def test_processes_of_scripts_are_shut_in_and_bounded(tipring, tmp_path):
     sessions = [begin(box) for _ in range(32)]
     for session in sessions:
         assert send(box, session, "state") == '{"state":"NONE"}'
-    refused = begin(box)
-    until(lambda: box.run("scenario", "send", refused, "state").returncode == 66, what="the 33rd session is refused")
+    refused = box.run("scenario", "start", "office")
+    assert refused.returncode == 75 and "TR-SCRIPT-START" in refused.stderr, refused
     resident = []
     for pid in scripts(box):
         status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status").read().splitlines() if ":\t" in line)

@@ -1,9 +1,9 @@
 //! The actions of a flow while they run. What takes more than a few lines has a
 //! file of its own: `collect`, `dial`, `meeting`, `record`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tipring_model::flow::{Action, ActionFailure, DialEnd, LegEvent, Moment, Outcome, Place};
+use tipring_model::flow::{Action, ActionFailure, Booth, DialEnd, LegEvent, Moment, Outcome, Place};
 use tipring_model::line::LineCommand;
 use tipring_model::prompt::Prompt;
 use tipring_model::{ActionId, Cause, Digit, DigitSet, LegId, PlayId};
@@ -13,8 +13,8 @@ use crate::collect::CollectWork;
 use crate::contract::{CallOutput, MediaCommand};
 use crate::dial::DialWork;
 use crate::features::voicemail::VoiceMail;
-use crate::features::{Feature, FeatureInput, Ids};
-use crate::hear::HearWork;
+use crate::features::{Feature, FeatureInput, Ids, is_of_feature};
+use crate::hear::{HearWork, MixWork};
 use crate::leg::{LegState, Purpose};
 use crate::meeting::MeetingWork;
 use crate::page::PageWork;
@@ -47,6 +47,8 @@ pub(crate) enum Work {
     /// Until the shell says that it is over.
     Stream,
     Detect,
+    /// Until the leg is gone.
+    Watch,
     Echo,
     /// Until the far end says what became of it.
     Refer {
@@ -60,6 +62,11 @@ pub(crate) enum Work {
         with: LegId,
     },
     Hear(HearWork),
+    Mix(MixWork),
+    /// Until it is closed.
+    Booth {
+        leg: LegId,
+    },
     SendDigits {
         play: PlayId,
         cancelled: bool,
@@ -89,7 +96,10 @@ const fn needs(action: &Action) -> Needs {
         | Action::Dial(_)
         | Action::Place(_)
         | Action::Hear(_)
+        | Action::Mix(_)
+        | Action::Booth(_)
         | Action::EarlyMedia
+        | Action::Signal(_)
         | Action::Pause(_)
         | Action::Release(_) => Needs::Live,
         Action::Prompt(_) => Needs::Audible,
@@ -105,6 +115,7 @@ const fn needs(action: &Action) -> Needs {
         | Action::Stream(_)
         | Action::Echo(_)
         | Action::Detect(_)
+        | Action::Watch(_)
         | Action::Refer(_)
         | Action::SendDigits(_) => Needs::Answered,
     }
@@ -132,8 +143,10 @@ impl Call {
 
     /// True for a leg that an action has brought together with others.
     pub(crate) fn is_joined(&self, leg: LegId) -> bool {
+        // A target belongs to whoever dialled it.
+        let dialled = self.leg(leg).is_some_and(|leg| matches!(leg.purpose, Purpose::Dialed(_)));
         let together = |running: &Running| match &running.work {
-            Work::Dial(_) | Work::Meeting(_) | Work::Echo => running.leg == Some(leg),
+            Work::Dial(_) | Work::Meeting(_) | Work::Echo | Work::Mix(_) => running.leg == Some(leg),
             Work::Page(page) => running.leg == Some(leg) || page.has(leg),
             Work::Bridge { with } => running.leg == Some(leg) || *with == leg,
             Work::Answer
@@ -143,19 +156,24 @@ impl Call {
             | Work::Feature(_)
             | Work::Stream
             | Work::Detect
+            | Work::Watch
             | Work::Refer { .. }
             | Work::Place { .. }
             | Work::Hear(_)
+            | Work::Booth { .. }
             | Work::SendDigits { .. }
             | Work::Pause { .. }
             | Work::Release => false,
         };
-        self.running.iter().any(together)
+        dialled || self.running.iter().any(together)
     }
 
     pub(crate) fn begin_action(&mut self, now: Moment, id: ActionId, on: Option<LegId>, action: Action) {
         if let Action::Place(place) = action {
             return self.begin_place(now, id, place);
+        }
+        if let Action::Booth(booth) = action {
+            return self.begin_booth(now, id, booth);
         }
         let Some(leg) = on.and_then(|leg| self.leg(leg)) else {
             return self.ended(id, Outcome::Failed(ActionFailure::NoLeg));
@@ -174,6 +192,12 @@ impl Call {
         }
         if joins(&action) && self.is_taken(on) {
             return self.ended(id, Outcome::Failed(ActionFailure::LegState));
+        }
+        if joins(&action) {
+            self.stop_hearing(on);
+            if let Action::Bridge(with) = action {
+                self.stop_hearing(with);
+            }
         }
         match action {
             Action::Answer => match state {
@@ -194,7 +218,7 @@ impl Call {
             Action::Collect(collect) => self.begin_collect(now, id, on, collect),
             Action::Record(record) => self.begin_record(now, id, on, record),
             Action::Dial(dial) => self.begin_dial(now, id, on, dial),
-            Action::Place(_) => {}
+            Action::Place(_) | Action::Booth(_) => {}
             Action::Accept => {
                 let accepted = self.accept_target(now, on) || self.accept_queued(on);
                 let failed = Outcome::Failed(ActionFailure::LegState);
@@ -202,6 +226,7 @@ impl Call {
             }
             Action::Bridge(with) => self.begin_bridge(id, on, with),
             Action::Hear(spec) => self.begin_hear(id, on, spec),
+            Action::Mix(from) => self.begin_mix(id, on, from),
             Action::EarlyMedia => self.begin_early_media(id, on),
             Action::Conference(spec) => self.begin_conference(now, id, on, spec),
             Action::Enqueue(spec) => self.begin_enqueue(now, id, on, spec),
@@ -223,6 +248,11 @@ impl Call {
                 self.run(id, on, None, Work::Detect);
                 self.outputs.push_back(CallOutput::Detect(id, on, detect));
             }
+            Action::Watch(silence) => {
+                self.run(id, on, None, Work::Watch);
+                self.media(on, MediaCommand::Watch(silence));
+            }
+            Action::Signal(signal) => self.begin_signal(now, id, on, signal),
             Action::Refer(to) => self.begin_refer(now, id, on, to),
             Action::SendDigits(digits) => {
                 let play = self.play(on);
@@ -287,6 +317,20 @@ impl Call {
         self.leg_event(leg, LegEvent::Placed { by: id, target: 0 });
     }
 
+    fn begin_booth(&mut self, now: Moment, id: ActionId, booth: Booth) {
+        let Some(leg) = self.open_booth(now, id, booth) else {
+            return self.ended(id, Outcome::Failed(ActionFailure::Limit));
+        };
+        self.running.push(Running { id, leg: None, due: None, work: Work::Booth { leg } });
+        self.leg_event(leg, LegEvent::Placed { by: id, target: 0 });
+    }
+
+    /// A booth is gone; one that nobody has closed never was there.
+    pub(crate) fn booth_closed(&mut self, id: ActionId, is_let_go: bool) {
+        let outcome = if is_let_go { Outcome::Cancelled } else { Outcome::Failed(ActionFailure::Limit) };
+        self.end_action(id, outcome);
+    }
+
     pub(crate) fn placed_leg_answered(&mut self, action: ActionId) {
         if matches!(self.work_of(action), Some(Work::Place { .. })) {
             self.end_action(action, Outcome::Done);
@@ -340,10 +384,15 @@ impl Call {
                     self.unbridge(leg, with);
                 }
             }
-            Work::Pause { .. } | Work::Detect | Work::Refer { .. } => {
+            Work::Pause { .. } | Work::Detect | Work::Watch | Work::Refer { .. } => {
                 self.end_action(id, Outcome::Cancelled);
             }
             Work::Hear(_) => self.end_hear(id, Outcome::Cancelled),
+            Work::Mix(_) => self.end_mix(id, Outcome::Cancelled),
+            Work::Booth { leg } => {
+                let leg = *leg;
+                self.release(leg, Cause::NormalClearing);
+            }
             // Both are on their way and cannot be taken back.
             Work::Answer | Work::Release => {}
         }
@@ -437,11 +486,14 @@ impl Call {
                     | Work::Feature(_)
                     | Work::Stream
                     | Work::Detect
+                    | Work::Watch
                     | Work::Echo
                     | Work::Refer { .. }
                     | Work::Place { .. }
                     | Work::Bridge { .. }
                     | Work::Hear(_)
+                    | Work::Mix(_)
+                    | Work::Booth { .. }
                     | Work::SendDigits { .. }
                     | Work::Pause { .. }
                     | Work::Release,
@@ -453,6 +505,35 @@ impl Call {
             }
         }
         false
+    }
+
+    /// The far end has fallen silent, or is heard again.
+    pub(crate) fn silent(&mut self, leg: LegId, silent: bool) {
+        let is_watched =
+            self.running.iter().any(|one| one.leg == Some(leg) && matches!(one.work, Work::Watch));
+        if is_watched {
+            self.leg_event(leg, LegEvent::Silent(silent));
+        }
+    }
+
+    /// The flow lets what a prompt plays stand still, or go on.
+    pub(crate) fn suspend(&mut self, id: ActionId, still: bool) {
+        let found = self.running.iter().find(|running| running.id == id);
+        if let Some(Running { leg: Some(leg), work: Work::Prompt { play, cancelled: false, .. }, .. }) = found
+        {
+            let (leg, play) = (*leg, *play);
+            self.media(leg, MediaCommand::Suspend(play, still));
+        }
+    }
+
+    pub(crate) fn play_began(&mut self, leg: LegId, play: PlayId, length: Option<Duration>) {
+        let prompt = self.running.iter().find(|running| {
+            let is_prompt = matches!(running.work, Work::Prompt { cancelled: false, .. });
+            running.leg == Some(leg) && is_prompt && running.plays(play) && !is_of_feature(running.id)
+        });
+        if let Some(id) = prompt.map(|running| running.id) {
+            self.leg_event(leg, LegEvent::Playing(id, length));
+        }
     }
 
     pub(crate) fn play_ended(
@@ -495,11 +576,14 @@ impl Call {
                 | Work::Feature(_)
                 | Work::Stream
                 | Work::Detect
+                | Work::Watch
                 | Work::Echo
                 | Work::Refer { .. }
                 | Work::Place { .. }
                 | Work::Bridge { .. }
                 | Work::Hear(_)
+                | Work::Mix(_)
+                | Work::Booth { .. }
                 | Work::Pause { .. }
                 | Work::Release,
             )
@@ -541,8 +625,11 @@ impl Call {
                     | Work::Feature(_)
                     | Work::Stream
                     | Work::Detect
+                    | Work::Watch
                     | Work::Bridge { .. }
                     | Work::Hear(_)
+                    | Work::Mix(_)
+                    | Work::Booth { .. }
                     | Work::SendDigits { .. }
                     | Work::Release,
                 )
@@ -553,6 +640,7 @@ impl Call {
 
     /// Ends what ran on a leg that is gone.
     pub(crate) fn actions_leg_gone(&mut self, now: Moment, leg: LegId) {
+        self.mixes_lose(leg);
         let affected: Vec<ActionId> = self
             .running
             .iter()
@@ -581,12 +669,16 @@ impl Call {
                     let is_source = hear.spec.from == leg;
                     self.end_hear(id, if is_source { Outcome::Done } else { Outcome::LegGone });
                 }
+                Some(Work::Mix(_)) => self.end_mix(id, Outcome::LegGone),
+                // It has no leg that it works on.
+                Some(Work::Booth { .. }) => {}
                 Some(Work::Release) => self.end_action(id, Outcome::Done),
                 Some(
                     Work::Answer
                     | Work::Prompt { .. }
                     | Work::Collect(_)
                     | Work::Detect
+                    | Work::Watch
                     | Work::Refer { .. }
                     | Work::Place { .. }
                     | Work::SendDigits { .. }
@@ -623,11 +715,14 @@ impl Running {
             | Work::Feature(_)
             | Work::Stream
             | Work::Detect
+            | Work::Watch
             | Work::Echo
             | Work::Refer { .. }
             | Work::Place { .. }
             | Work::Bridge { .. }
             | Work::Hear(_)
+            | Work::Mix(_)
+            | Work::Booth { .. }
             | Work::Pause { .. }
             | Work::Release => false,
         }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use tipring_model::call::{CallFacts, Cdr, EndedBy};
 use tipring_model::fetch::FetchError;
-use tipring_model::flow::{Flow, FlowInput, FlowOutput, LegEvent, Moment, Outcome, Step, Target};
+use tipring_model::flow::{Booth, Flow, FlowInput, FlowOutput, LegEvent, Moment, Outcome, Step, Target};
 use tipring_model::line::{LineCommand, LineEvent, PlaceExtras, Supervision};
-use tipring_model::{ActionId, CallerId, Cause, Digit, FetchId, LegId, PlayId, RecordId};
+use tipring_model::{ActionId, CallerId, Cause, Digit, DigitPath, FetchId, LegId, PlayId, RecordId};
 
 use crate::actions::{Running, Work};
 use crate::contract::{CallInput, CallOutput, Limits, MediaCommand, MediaEvent, Request};
@@ -135,9 +135,14 @@ impl Call {
         &self.facts
     }
 
-    /// Every leg that is not gone.
+    /// Every leg with a party that is not gone.
     pub fn live_legs(&self) -> impl Iterator<Item = LegId> {
-        self.legs.iter().filter(|leg| leg.state != LegState::Gone).map(|leg| leg.id)
+        self.parties().filter(|leg| leg.state != LegState::Gone).map(|leg| leg.id)
+    }
+
+    /// Every leg with a party.
+    fn parties(&self) -> impl Iterator<Item = &Leg> {
+        self.legs.iter().filter(|leg| !leg.is_booth())
     }
 
     /// The file that a finished recording is in.
@@ -149,7 +154,7 @@ impl Call {
     /// True once the first leg is answered.
     #[must_use]
     pub fn is_answered(&self) -> bool {
-        self.legs.first().is_some_and(|leg| leg.answered.is_some()) || self.facts.answered
+        self.parties().next().is_some_and(|leg| leg.answered.is_some()) || self.facts.answered
     }
 
     /// Takes one input.
@@ -314,6 +319,7 @@ impl Call {
                     return self.told.push_back(Told::NotFetched(id));
                 }
                 FlowOutput::Cancel(_)
+                | FlowOutput::Suspend(..)
                 | FlowOutput::Reply(..)
                 | FlowOutput::Script(_)
                 | FlowOutput::Log(_)
@@ -334,6 +340,7 @@ impl Call {
                 self.begin_action(now, id, on, action);
             }
             FlowOutput::Cancel(id) => self.cancel_action(now, id),
+            FlowOutput::Suspend(id, still) => self.suspend(id, still),
             FlowOutput::Fetch { id, request, document } => {
                 // Over the limit it still goes out: the fetcher queues and refuses.
                 self.fetches += 1;
@@ -356,7 +363,7 @@ impl Call {
             FlowOutput::End { cause, label } => {
                 // One that the flow let go before it said that it is over has not hung up.
                 let has_left =
-                    self.legs.first().is_some_and(|leg| leg.state == LegState::Gone && !leg.is_let_go);
+                    self.parties().next().is_some_and(|leg| leg.state == LegState::Gone && !leg.is_let_go);
                 let by = if has_left { EndedBy::Caller } else { EndedBy::Flow };
                 self.finish(cause, by, label);
             }
@@ -433,7 +440,7 @@ impl Call {
         }
         let Some(end) = self.end.take() else { return };
         self.is_over = true;
-        let first = self.legs.first();
+        let first = self.parties().next();
         let cdr = Cdr {
             id: self.facts.id,
             direction: self.facts.direction,
@@ -446,7 +453,7 @@ impl Call {
             cause: end.cause,
             ended_by: end.by,
             label: end.label,
-            legs: self.legs.iter().map(|leg| leg.record(self.began, now.instant)).collect(),
+            legs: self.parties().map(|leg| leg.record(self.began, now.instant)).collect(),
             recordings: std::mem::take(&mut self.recordings),
         };
         self.running.clear();
@@ -485,7 +492,7 @@ impl Call {
         (to, extras): (Target, PlaceExtras),
         from: CallerId,
     ) -> Option<LegId> {
-        let live = self.legs.iter().filter(|leg| leg.state != LegState::Gone).count();
+        let live = self.live_legs().count();
         if live >= self.limits.legs_max {
             return None;
         }
@@ -495,6 +502,20 @@ impl Call {
         self.legs.push(Leg::new(id, purpose, state, to.to_string(), now.instant));
         self.outputs.push_back(CallOutput::Place { leg: id, to, from, extras });
         Some(id)
+    }
+
+    /// Opens a booth; `None` when the call has as many as it may.
+    pub(crate) fn open_booth(&mut self, now: Moment, id: ActionId, booth: Booth) -> Option<LegId> {
+        // What is gone is of no more use: a session may open thousands, one after the other.
+        self.legs.retain(|leg| !leg.is_booth() || leg.state != LegState::Gone);
+        if self.legs.iter().filter(|leg| leg.is_booth()).count() >= self.limits.booths_max {
+            return None;
+        }
+        self.legs_placed += 1;
+        let leg = LegId::placed(self.number, self.legs_placed);
+        self.legs.push(Leg::new(leg, Purpose::Booth(id), LegState::Answered, String::new(), now.instant));
+        self.outputs.push_back(CallOutput::Booth(leg, booth));
+        Some(leg)
     }
 
     /// Tells the line to release a leg, once.
@@ -552,10 +573,11 @@ impl Call {
         match event {
             LineEvent::Alerting { leg, early_media } => self.leg_alerting(leg, early_media),
             LineEvent::Answered { leg, supervision, .. } => self.leg_answered(now, leg, supervision),
-            LineEvent::Digit { leg, digit } => self.digit(now, leg, digit),
+            LineEvent::Digit { leg, digit } => self.digit(now, leg, (digit, DigitPath::Signalled)),
             LineEvent::Refer { leg, referral } => self.refer_asked(now, leg, referral),
             LineEvent::Transferring { leg, stage } => self.transferring(now, leg, stage),
             LineEvent::Replaced { leg, by } => self.replaced(now, leg, &by),
+            LineEvent::Signalled { leg, signal } => self.leg_signalled(leg, signal),
             LineEvent::Referred { leg, reply } => self.refer_replied(now, leg, reply),
             LineEvent::Released { leg, cause, status } => self.leg_released(now, leg, (cause, status)),
             LineEvent::Held { leg, held } => self.leg_held(leg, held),
@@ -565,10 +587,12 @@ impl Call {
 
     fn media_event(&mut self, now: Moment, leg: LegId, event: MediaEvent) {
         match event {
-            MediaEvent::Digit(digit) => self.digit(now, leg, digit),
+            MediaEvent::Digit(digit, how) => self.digit(now, leg, (digit, how)),
+            MediaEvent::PlayBegan(play, length) => self.play_began(leg, play, length),
             MediaEvent::PlayEnded(play, result) => self.play_ended(now, leg, play, result),
             MediaEvent::RecordEnded(record, result) => self.record_ended(record, result),
             MediaEvent::EchoRefused => self.echo_refused(leg),
+            MediaEvent::Silent(silent) => self.silent(leg, silent),
         }
     }
 
@@ -593,7 +617,7 @@ impl Call {
                     self.leg_event(id, LegEvent::EarlyMedia);
                 }
             }
-            Purpose::First | Purpose::Paged(_) => {}
+            Purpose::First | Purpose::Paged(_) | Purpose::Booth(_) => {}
         }
         self.hear_anew(id);
     }
@@ -623,6 +647,7 @@ impl Call {
                 self.leg_event(id, LegEvent::Answered(supervision));
                 self.placed_leg_answered(action);
             }
+            Purpose::Booth(_) => {}
         }
         self.hear_anew(id);
     }
@@ -632,6 +657,7 @@ impl Call {
         leg.state = LegState::Gone;
         leg.gone = Some((now.instant, cause));
         let (purpose, peer, is_told) = (leg.purpose, leg.peer.take(), leg.is_told_gone);
+        let is_let_go = leg.is_let_go;
         self.transfers_leg_gone(id);
         if let Some(peer) = peer.and_then(|peer| self.leg_mut(peer)) {
             peer.peer = None;
@@ -654,11 +680,12 @@ impl Call {
                 self.placed_leg_released(action, cause);
                 self.leg_event(id, LegEvent::Released(cause));
             }
+            Purpose::Booth(action) => self.booth_closed(action, is_let_go),
         }
         self.actions_leg_gone(now, id);
     }
 
-    fn digit(&mut self, now: Moment, id: LegId, digit: Digit) {
+    fn digit(&mut self, now: Moment, id: LegId, (digit, how): (Digit, DigitPath)) {
         if self.leg(id).is_none_or(|leg| leg.state == LegState::Gone) {
             return;
         }
@@ -670,7 +697,7 @@ impl Call {
         if leg.peer.is_none() {
             leg.keep_digit(digit);
         }
-        self.leg_event(id, LegEvent::Digit(digit));
+        self.leg_event(id, LegEvent::Digit(digit, how));
     }
 
     pub(crate) fn work_of(&mut self, id: ActionId) -> Option<&mut Work> {

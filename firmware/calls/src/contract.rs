@@ -5,14 +5,16 @@ use std::time::Duration;
 use tipring_model::call::{Cdr, EndedBy};
 use tipring_model::fetch::{DocumentKey, FetchError, HttpRequest, HttpResponse};
 use tipring_model::flow::{
-    ActionFailure, Detect, Detected, Message, Notice, Record, Recorded, Reply, ScriptEnd, Step, Stream,
-    StreamEnd, Target, Warning,
+    ActionFailure, Booth, Detect, Detected, Message, Notice, Record, Recorded, Reply, ScriptEnd, Step,
+    Stream, StreamEnd, Target, Warning,
 };
 use tipring_model::lamp::Lamp;
 use tipring_model::letter::Letter;
 use tipring_model::line::{LineCommand, LineEvent, PlaceExtras};
 use tipring_model::prompt::PromptSource;
-use tipring_model::{ActionId, CallerId, Digit, Digits, FetchId, LegId, MessageId, PlayId, RecordId};
+use tipring_model::{
+    ActionId, CallerId, Digit, DigitPath, Digits, FetchId, LegId, MessageId, PlayId, RecordId,
+};
 
 use crate::exchange::{ExchangeEvent, ExchangeRequest, Seat};
 use crate::features::mailbox::{MailboxReply, MailboxRequest};
@@ -20,8 +22,10 @@ use crate::features::mailbox::{MailboxReply, MailboxRequest};
 /// Bounds of one call.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Legs that exist at one time.
+    /// Legs with a party that exist at one time.
     pub legs_max: usize,
+    /// Booths that exist at one time.
+    pub booths_max: usize,
     /// Actions that run at one time.
     pub actions_max: usize,
     /// Fetches that are on the wire at one time.
@@ -32,7 +36,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { legs_max: 16, actions_max: 64, fetches_max: 4, length_max: Duration::from_secs(24 * 3_600) }
+        Self {
+            legs_max: 16,
+            booths_max: 32,
+            actions_max: 192,
+            fetches_max: 4,
+            length_max: Duration::from_secs(24 * 3_600),
+        }
     }
 }
 
@@ -78,12 +88,17 @@ pub enum Request {
 #[derive(Clone, PartialEq, Debug)]
 pub enum MediaEvent {
     /// A digit, in the audio or as an RFC 4733 event.
-    Digit(Digit),
+    Digit(Digit, DigitPath),
+    /// The engine has been given a [`MediaCommand::Play`], and how long its source is once through,
+    /// if that is known. At most one each.
+    PlayBegan(PlayId, Option<Duration>),
     /// A [`MediaCommand::Play`] or [`MediaCommand::SendDigits`] is over. Exactly
     /// one each, also after [`MediaCommand::StopPlay`] and after the leg is gone.
     PlayEnded(PlayId, Result<(), ActionFailure>),
     /// A [`MediaCommand::Record`] is over and stored, or failed. Exactly one each.
     RecordEnded(RecordId, Result<Recorded, ActionFailure>),
+    /// The far end sends nothing, for as long as [`MediaCommand::Watch`] says; or it sends again.
+    Silent(bool),
     /// [`CallOutput::Echo`] cannot be done: the leg has too much beside it.
     EchoRefused,
 }
@@ -103,6 +118,9 @@ pub enum CallOutput {
         /// What else to say.
         extras: PlaceExtras,
     },
+    /// Open a booth. Released by the line command, like a leg with a line; if there is no room for
+    /// it, the shell answers with [`LineEvent::Released`].
+    Booth(LegId, Booth),
     /// Exchange the audio of a leg with a server, for an action.
     Stream(ActionId, LegId, Box<Stream>),
     /// End that early.
@@ -196,6 +214,8 @@ pub enum MediaCommand {
     },
     /// Stop playing it, or never begin.
     StopPlay(PlayId),
+    /// Let it stand still, or go on.
+    Suspend(PlayId, bool),
     /// Record.
     Record {
         /// Name of the recording within the call.
@@ -203,6 +223,8 @@ pub enum MediaCommand {
         /// How. Its length and its keys are the call's affair.
         spec: Box<Record>,
     },
+    /// Watch over the silence of the far end.
+    Watch(Duration),
     /// Listen for digits in the sound, also while the leg talks with another.
     Listen,
     /// Stop recording.

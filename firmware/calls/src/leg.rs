@@ -39,6 +39,8 @@ pub(crate) enum Purpose {
     Paged(ActionId),
     /// Placed by the flow for its own use.
     Own(ActionId),
+    /// A leg without a party, opened by this Booth.
+    Booth(ActionId),
 }
 
 #[derive(Debug)]
@@ -54,6 +56,10 @@ pub(crate) struct Leg {
     pub(crate) is_let_go: bool,
     /// The flow was told that it is gone.
     pub(crate) is_told_gone: bool,
+    /// What its far end asks for goes to the flow.
+    pub(crate) takes_referrals: bool,
+    /// The flow owes an answer to that.
+    pub(crate) owes_referral: bool,
     /// Sound passes before the answer.
     pub(crate) is_early: bool,
     pub(crate) typed_ahead: VecDeque<Digit>,
@@ -74,6 +80,8 @@ impl Leg {
             gone: None,
             is_let_go: false,
             is_told_gone: false,
+            takes_referrals: false,
+            owes_referral: false,
             is_early: false,
             typed_ahead: VecDeque::new(),
             peer: None,
@@ -86,6 +94,10 @@ impl Leg {
         if self.typed_ahead.len() < TYPED_AHEAD_MAX {
             self.typed_ahead.push_back(digit);
         }
+    }
+
+    pub(crate) const fn is_booth(&self) -> bool {
+        matches!(self.purpose, Purpose::Booth(_))
     }
 
     pub(crate) const fn is_live(&self) -> bool {

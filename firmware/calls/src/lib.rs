@@ -22,6 +22,7 @@ mod meeting;
 mod page;
 mod pickup;
 mod record;
+mod signal;
 mod transfer;
 
 pub use call::Call;

@@ -45,6 +45,9 @@ impl Call {
         if !is_answered || is_known || self.is_ending() {
             return self.line_command(LineCommand::EndTransfer { leg, status: DECLINED });
         }
+        if referral.replaces.is_none() && self.flow_takes_referral(leg, &referral) {
+            return;
+        }
         if let Some(dial) = self.dial_that_takes_refer(leg) {
             self.line_command(LineCommand::EndTransfer { leg, status: 200 });
             return self.dial_referred(now, dial, referral.address);
@@ -135,12 +138,17 @@ impl Call {
         if matches!(to, Target::Queue { .. }) {
             return self.ended(id, Outcome::Failed(ActionFailure::NotOffered));
         }
+        self.refer_by(now, id, on, LineCommand::Refer { leg: on, to });
+    }
+
+    /// Asks the far end by this command, which the line answers with [`LineEvent::Referred`](tipring_model::line::LineEvent).
+    pub(crate) fn refer_by(&mut self, now: Moment, id: ActionId, on: LegId, command: LineCommand) {
         let asks = |running: &Running| running.leg == Some(on) && matches!(running.work, Work::Refer { .. });
         if self.running.iter().any(asks) {
             return self.ended(id, Outcome::Failed(ActionFailure::LegState));
         }
         self.run(id, on, Some(now.instant + REFER_MAX), Work::Refer { response: None });
-        self.line_command(LineCommand::Refer { leg: on, to });
+        self.line_command(command);
     }
 
     /// What the far end says to our REFER.

@@ -19,7 +19,7 @@ use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEven
 use tipring_model::call::{CallFacts, Direction, Origin};
 use tipring_model::flow::{Flow, FlowInput, FlowOutput, LegEvent, Message, Moment, Recorded};
 use tipring_model::line::{LineCommand, LineEvent, Supervision};
-use tipring_model::{CallerId, Cause, Digit, LegId, LineId, MessageId, Number, PlayId, RecordId};
+use tipring_model::{CallerId, Cause, Digit, DigitPath, LegId, LineId, MessageId, Number, PlayId, RecordId};
 use tipring_testkit::Clock;
 use tipring_testkit::transcript::{CALL, Input, LEG, outcome_text, parse_output, write_output};
 
@@ -57,13 +57,16 @@ fn input_text(input: &FlowInput<'_>) -> String {
             LegEvent::Placed { by, .. } => format!("leg {leg} placed by={by}"),
             LegEvent::Alerting => format!("leg {leg} alerting"),
             LegEvent::Answered(_) => format!("leg {leg} answered"),
-            LegEvent::Digit(digit) => format!("leg {leg} digit {digit}"),
+            LegEvent::Digit(digit, _) => format!("leg {leg} digit {digit}"),
             LegEvent::Released(cause) => format!("leg {leg} released {cause}"),
             LegEvent::Room(event) => format!("leg {leg} room {event:?}"),
             LegEvent::Held(held) => format!("leg {leg} held {held}"),
             LegEvent::EarlyMedia => format!("leg {leg} early media"),
             LegEvent::Streaming(action) => format!("leg {leg} streaming {action}"),
+            LegEvent::Silent(silent) => format!("leg {leg} silent {silent}"),
+            LegEvent::Playing(action, _) => format!("leg {leg} playing {action}"),
             LegEvent::Queue(event) => format!("leg {leg} queue {event:?}"),
+            LegEvent::Signalled(signal) => format!("leg {leg} signalled {signal:?}"),
         },
         FlowInput::Fetched(id, Ok(answer)) => format!("fetched {id} {}", answer.status),
         FlowInput::Fetched(id, Err(error)) => format!("fetched {id} error {error}"),
@@ -86,6 +89,7 @@ fn output_text(output: &CallOutput) -> Option<String> {
             LineCommand::Transfer { leg, referral, .. } => format!("transfer {leg} {}", referral.to),
             LineCommand::EndTransfer { leg, status } => format!("end-transfer {leg} {status}"),
             LineCommand::Flash { leg } => format!("flash {leg}"),
+            LineCommand::Signal { leg, signal } => format!("signal {leg} {signal:?}"),
             LineCommand::Release { leg, cause } => format!("release {leg} {cause}"),
         },
         CallOutput::Media(leg, command) => match command {
@@ -93,6 +97,8 @@ fn output_text(output: &CallOutput) -> Option<String> {
             MediaCommand::StopPlay(play) => format!("stop {leg} {play}"),
             MediaCommand::Record { record, spec } => format!("record {leg} {record} {}", spec.tag),
             MediaCommand::Listen => format!("listen {leg}"),
+            MediaCommand::Watch(_) => format!("watch {leg}"),
+            MediaCommand::Suspend(play, still) => format!("suspend {leg} {play} {still}"),
             MediaCommand::StopRecord(record) => format!("stop-record {leg} {record}"),
             MediaCommand::SendDigits { play, digits } => format!("send {leg} {play} {digits}"),
         },
@@ -107,6 +113,7 @@ fn output_text(output: &CallOutput) -> Option<String> {
         CallOutput::Detect(id, leg, _) => format!("detect {id} {leg}"),
         CallOutput::StopStream(id) => format!("stop-stream {id}"),
         CallOutput::Echo(leg, on) => format!("echo {leg} {on}"),
+        CallOutput::Booth(leg, _) => format!("booth {leg}"),
         CallOutput::Mailbox(id, request) => format!("mailbox {id} {request:?}"),
         CallOutput::Lamp { name, shows, .. } => format!("lamp {name} {}", shows.as_str()),
         CallOutput::Keep { name, .. } => format!("keep {name}"),
@@ -152,7 +159,7 @@ impl Stage {
                 let cause = Cause::from_name(words[2]).unwrap();
                 self.give(CallInput::Line(LineEvent::Released { leg: leg(1), cause, status: None }));
             }
-            "digit" => self.give(CallInput::Media(leg(1), MediaEvent::Digit(digit(2)))),
+            "digit" => self.give(CallInput::Media(leg(1), MediaEvent::Digit(digit(2), DigitPath::Rfc4733))),
             "played" => self.give(CallInput::Media(leg(1), MediaEvent::PlayEnded(PlayId(number(2)), Ok(())))),
             "recorded" => {
                 let recorded = Recorded {

@@ -9,7 +9,7 @@
 //! 6. with every leg gone and every play and recording reported, the call ends.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -19,22 +19,24 @@ use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEven
 use tipring_model::call::{CallFacts, Direction, EndedBy, Origin};
 use tipring_model::fetch::{FetchError, HttpRequest, Method};
 use tipring_model::flow::{
-    Action, ActionFailure, Announcement, Collect, Conference, Dial, DialOrder, DialTarget, Enqueue, Flow,
-    FlowInput, FlowOutput, Hear, LegEvent, Mailbox, MailboxPurpose, Moment, Page, Pause, PickUp, Place,
+    Action, ActionFailure, Announcement, Booth, Collect, Conference, Dial, DialOrder, DialTarget, Enqueue,
+    Flow, FlowInput, FlowOutput, Hear, LegEvent, Mailbox, MailboxPurpose, Moment, Page, Pause, PickUp, Place,
     Places, Record, Recorded, Ringback, Sides, Target,
 };
 use tipring_model::line::{
     LineCommand, LineEvent, PlaceExtras, ReferReply, Referral, Supervision, TransferStage,
 };
 use tipring_model::prompt::{Prompt, PromptSource};
+use tipring_model::signal::{FarSignal, LegSignal, Takes};
 use tipring_model::{
-    ActionId, CallerId, Cause, Digit, DigitSet, Digits, FetchId, LegId, LineId, Number, PlayId, RecordId,
+    ActionId, CallerId, Cause, Digit, DigitPath, DigitSet, Digits, FetchId, LegId, LineId, Number, PlayId,
+    RecordId,
 };
 use tipring_testkit::Clock;
 use tipring_testkit::random::Random;
 use tipring_testkit::transcript::{CALL, LEG};
 
-const SEEDS: u64 = 256;
+const SEEDS: u64 = 2_048;
 const STEPS: usize = 400;
 
 /// What the program saw, shared with the test.
@@ -73,7 +75,7 @@ impl Whim {
         let short = Duration::from_millis(self.random.next() % 4_000);
         let keys = [DigitSet::NONE, DigitSet::ALL, DigitSet::of("#")][self.random.below(3)];
         let prompt = Prompt { barge_in: keys, ..Prompt::once(PromptSource::Library("p".to_owned())) };
-        match self.random.below(21) {
+        match self.random.below(26) {
             0 | 1 => Action::Answer,
             2 => Action::Prompt(prompt),
             3 | 4 => Action::Collect(Collect {
@@ -139,6 +141,19 @@ impl Whim {
             13 => Action::Accept,
             14 => Action::Echo(short),
             18 => Action::Refer(self.target()),
+            19 | 20 => Action::Booth(Booth { wide: self.random.below(2) == 0 }),
+            21 | 22 => {
+                let some = self.random.below(4);
+                Action::Mix(self.legs.iter().skip(some).step_by(1 + some).copied().collect())
+            }
+            23 => {
+                let takes = Takes { remarks: true, referrals: self.random.below(2) == 0 };
+                let signals = [LegSignal::Ringing, LegSignal::Takes(takes), LegSignal::AnswerReferral(200)];
+                let other = self.legs.get(self.random.below(self.legs.len().max(1)));
+                let refer = other.map_or(LegSignal::Ringing, |leg| LegSignal::Refer(*leg));
+                let any = signals.into_iter().chain([refer]).nth(self.random.below(4));
+                Action::Signal(Box::new(any.unwrap_or(LegSignal::Ringing)))
+            }
             _ => Action::Pause(Pause { length: short, finish: keys, keeps_key: self.random.below(2) == 0 }),
         }
     }
@@ -184,12 +199,19 @@ impl Whim {
                 self.actions += 1;
                 let id = ActionId(self.actions);
                 let action = self.action();
-                let place = matches!(action, Action::Place(_));
+                let place = matches!(action, Action::Place(_) | Action::Booth(_));
                 let on = self.legs.get(self.random.below(self.legs.len().max(1))).copied();
                 self.seen.borrow_mut().running.insert(id);
                 self.outputs.push_back(FlowOutput::Start { id, on: on.filter(|_| !place), action });
             }
-            12 => self.outputs.push_back(FlowOutput::Cancel(ActionId(1 + self.random.below(20) as u32))),
+            12 => {
+                let id = ActionId(1 + self.random.below(20) as u32);
+                let still = self.random.below(4);
+                self.outputs.push_back(match still {
+                    0 | 1 => FlowOutput::Suspend(id, still == 0),
+                    _ => FlowOutput::Cancel(id),
+                });
+            }
             13 => {
                 self.fetches += 1;
                 let request = HttpRequest {
@@ -274,7 +296,7 @@ struct World {
     seed: u64,
     call: Call,
     clock: Clock,
-    legs: HashMap<LegId, bool>,
+    legs: BTreeMap<LegId, bool>,
     released: HashSet<LegId>,
     plays: Vec<(LegId, PlayId)>,
     records: Vec<(LegId, RecordId)>,
@@ -329,6 +351,9 @@ impl World {
     fn take(&mut self, output: CallOutput) {
         let seed = self.seed;
         match output {
+            CallOutput::Booth(leg, _) => {
+                assert!(self.legs.insert(leg, true).is_none(), "seed {seed}: {leg} opened twice");
+            }
             CallOutput::Place { leg, .. } => {
                 assert!(self.legs.insert(leg, false).is_none(), "seed {seed}: {leg} placed twice");
             }
@@ -350,7 +375,11 @@ impl World {
                     self.plays.push((leg, play))
                 }
                 MediaCommand::Record { record, .. } => self.records.push((leg, record)),
-                MediaCommand::StopPlay(_) | MediaCommand::StopRecord(_) | MediaCommand::Listen => {}
+                MediaCommand::StopPlay(_)
+                | MediaCommand::Suspend(..)
+                | MediaCommand::Watch(_)
+                | MediaCommand::StopRecord(_)
+                | MediaCommand::Listen => {}
             },
             CallOutput::Fetch { id, .. } | CallOutput::Mail(id, _) => self.fetches.push(id),
             CallOutput::Over(_) => self.overs += 1,
@@ -368,6 +397,7 @@ impl World {
                 LineCommand::Place { .. }
                 | LineCommand::SendDigits { .. }
                 | LineCommand::Flash { .. }
+                | LineCommand::Signal { .. }
                 | LineCommand::EndTransfer { .. },
             )
             | CallOutput::Keep { .. }
@@ -408,7 +438,7 @@ impl World {
     fn step(&mut self, random: &mut Random) {
         let legs: Vec<LegId> = self.legs.keys().copied().collect();
         let leg = legs.get(random.below(legs.len().max(1))).copied();
-        match (random.below(16), leg) {
+        match (random.below(17), leg) {
             (0 | 1, Some(leg)) if !self.released.contains(&leg) => {
                 self.legs.insert(leg, true);
                 let supervision = Supervision::Signalled;
@@ -423,7 +453,7 @@ impl World {
             }
             (4 | 5, Some(leg)) => {
                 let digit = Digit::ALL[random.below(12)];
-                self.give(CallInput::Media(leg, MediaEvent::Digit(digit)));
+                self.give(CallInput::Media(leg, MediaEvent::Digit(digit, DigitPath::InBand)));
             }
             (6 | 7, _) if !self.plays.is_empty() => {
                 let failed = random.below(5) == 0;
@@ -469,6 +499,10 @@ impl World {
             (14, Some(leg)) => {
                 let held = random.below(2) == 0;
                 self.give(CallInput::Line(LineEvent::Held { leg, held }));
+            }
+            (16, Some(leg)) => {
+                let signal = Box::new(FarSignal::Headers(vec![("X-A".to_owned(), "1".to_owned())]));
+                self.give(CallInput::Line(LineEvent::Signalled { leg, signal }));
             }
             (15, _) => {
                 let at = vec!["201".to_owned()];

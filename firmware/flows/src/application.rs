@@ -7,7 +7,7 @@ use std::time::Instant;
 use tipring_model::Cause;
 use tipring_model::flow::{Flow, FlowInput, FlowOutput, Moment};
 
-use crate::Program;
+use crate::{Claim, Program};
 
 /// Whether a rule takes a dialled number.
 pub type Takes = Rc<dyn Fn(&str) -> bool>;
@@ -17,6 +17,8 @@ pub type Takes = Rc<dyn Fn(&str) -> bool>;
 pub struct Rule {
     /// Which numbers it takes.
     pub takes: Takes,
+    /// How strongly, where a telephone of the office dials one that leads elsewhere too.
+    pub claim: Claim,
     /// What runs then.
     pub program: Rc<dyn Program>,
 }
@@ -35,6 +37,10 @@ struct Application {
 impl Program for Application {
     fn start(&self) -> Box<dyn Flow> {
         Box::new(Choosing { rules: Rc::clone(&self.rules), chosen: None, outputs: VecDeque::new() })
+    }
+
+    fn claims(&self, number: &str) -> Option<Claim> {
+        self.rules.iter().find(|rule| (rule.takes)(number)).map(|rule| rule.claim)
     }
 
     fn takes_copies(&self) -> bool {
@@ -126,12 +132,17 @@ mod tests {
         }
     }
 
-    fn end_of(to: &str) -> (Cause, String) {
+    fn application() -> Rc<dyn Program> {
         let rule = |start: &'static str, word| Rule {
             takes: Rc::new(move |number: &str| number.starts_with(start)),
+            claim: if start.len() > 1 { Claim::Number } else { Claim::Remainder },
             program: Rc::new(Says(word)),
         };
-        let mut flow = program(vec![rule("10", "first"), rule("1", "second")]).start();
+        program(vec![rule("10", "first"), rule("1", "second")])
+    }
+
+    fn end_of(to: &str) -> (Cause, String) {
+        let mut flow = application().start();
         let now = tipring_testkit::clock::Clock::new().now();
         let facts = CallFacts {
             id: CallId::from_random(1),
@@ -158,5 +169,13 @@ mod tests {
         assert_eq!(end_of("100"), (Cause::NormalClearing, "first".to_owned()));
         assert_eq!(end_of("110"), (Cause::NormalClearing, "second".to_owned()));
         assert_eq!(end_of("200"), (Cause::Unallocated, "no_rule".to_owned()));
+    }
+
+    #[test]
+    fn the_rule_that_runs_says_how_the_number_is_claimed() {
+        let claims = |number| application().claims(number);
+        assert_eq!(claims("100"), Some(Claim::Number));
+        assert_eq!(claims("110"), Some(Claim::Remainder));
+        assert_eq!(claims("200"), None);
     }
 }

@@ -100,6 +100,8 @@ pub enum Claim {
     Number,
     /// A pattern fits it.
     Pattern,
+    /// It takes what nothing else of the box answers, and this number too.
+    Remainder,
 }
 
 /// What a check found in a document.

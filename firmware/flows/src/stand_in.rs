@@ -262,6 +262,7 @@ mod tests {
                 | FlowOutput::Script(_)
                 | FlowOutput::Log(_)
                 | FlowOutput::Keep { .. }
+                | FlowOutput::Suspend(..)
                 | FlowOutput::Lamp { .. } => "else".to_owned(),
             })
             .collect()

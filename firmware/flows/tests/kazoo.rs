@@ -75,6 +75,7 @@ fn a_pivot_that_answers_itself_ends_with_the_thousandth_node() {
             | FlowOutput::Log(_)
             | FlowOutput::Notify(_)
             | FlowOutput::Keep { .. }
+            | FlowOutput::Suspend(..)
             | FlowOutput::Lamp { .. }
             | FlowOutput::Step(_)
             | FlowOutput::Warn(_) => {}

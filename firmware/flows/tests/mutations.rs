@@ -229,6 +229,7 @@ fn run(
             | FlowOutput::Log(_)
             | FlowOutput::Notify(_)
             | FlowOutput::Keep { .. }
+            | FlowOutput::Suspend(..)
             | FlowOutput::Lamp { .. }
             | FlowOutput::Step(_)
             | FlowOutput::Warn(_) => {}

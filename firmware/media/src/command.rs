@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use rtrb::{Consumer, Producer};
-use tipring_model::{Digit, Digits, LegId, PlayId, RecordId};
+use tipring_model::{Digit, DigitPath, Digits, LegId, PlayId, RecordId};
 
 use crate::{
     dsp::tone::ToneSpec,
@@ -76,6 +76,15 @@ pub enum Command {
         /// Which.
         play: PlayId,
     },
+    /// Lets one playing stand still, silent, or go on from where it stood.
+    SuspendPlay {
+        /// The leg.
+        leg: LegId,
+        /// Which.
+        play: PlayId,
+        /// Whether to stand still.
+        still: bool,
+    },
     /// Sends digits to the leg's far end, after whatever it plays already: as named
     /// events if negotiated, as sound otherwise. Ends with [`Event::Played`].
     SendDigits {
@@ -117,8 +126,9 @@ pub enum Command {
         /// Whether to.
         inband: bool,
     },
-    /// Watches over a leg's silence: [`Event::NoMedia`] comes once when no packet has
-    /// arrived for this long, and again after every later such silence.
+    /// Watches over a leg's silence: [`Event::NoMedia`] comes when no packet has arrived for
+    /// this long, [`Event::MediaBack`] when one has after that. Time in which the leg
+    /// [may be silent](crate::Endpoint::may_be_silent) does not count, nor what was before the watch.
     Watch {
         /// The leg.
         leg: LegId,
@@ -174,15 +184,6 @@ impl RecordWhat {
     }
 }
 
-/// How a digit was heard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DigitPath {
-    /// As a named event (RFC 4733).
-    Rfc4733,
-    /// As sound.
-    InBand,
-}
-
 /// What the engine has to say.
 pub enum Event {
     /// A key went down. Comes before its [`Event::Digit`], for those who cannot wait.
@@ -191,7 +192,7 @@ pub enum Event {
         leg: LegId,
         /// The key.
         digit: Digit,
-        /// How it was heard.
+        /// How it was heard: as an event or as sound.
         how: DigitPath,
     },
     /// A key was pressed: exactly one for each press, when it is let go.
@@ -200,7 +201,7 @@ pub enum Event {
         leg: LegId,
         /// The key.
         digit: Digit,
-        /// How it was heard.
+        /// How it was heard: as an event or as sound.
         how: DigitPath,
         /// How long it was held.
         duration_ms: u32,
@@ -239,6 +240,11 @@ pub enum Event {
         leg: LegId,
         /// For how long.
         silent_ms: u32,
+    },
+    /// After [`Event::NoMedia`] a packet has come.
+    MediaBack {
+        /// The leg.
+        leg: LegId,
     },
     /// A leg is gone.
     Detached {

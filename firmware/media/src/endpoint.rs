@@ -224,6 +224,12 @@ pub trait Endpoint: Send {
         None
     }
 
+    /// Whether it means nothing that the peer is not heard: it sends no packets, sound does not
+    /// go both ways now, or the last that it sent was comfort noise (RFC 3389).
+    fn may_be_silent(&self) -> bool {
+        true
+    }
+
     /// The counters.
     fn stats(&self) -> LegStats {
         LegStats::default()

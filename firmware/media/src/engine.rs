@@ -16,17 +16,17 @@ mod wiring;
 use std::{os::fd::BorrowedFd, sync::Arc, time::Instant};
 
 use rtrb::{Consumer, Producer, RingBuffer};
-use tipring_model::{Digit, Digits, LegId, PlayId, RecordId};
+use tipring_model::{Digit, DigitPath, Digits, LegId, PlayId, RecordId};
 
 use crate::{
-    command::{Command, DigitPath, Event, RecordWhat, Refusal, Returned, Spent},
+    command::{Command, Event, RecordWhat, Refusal, Returned, Spent},
     dsp::{
         dtmf_detect::{self, DtmfDetector, Heard},
         resample,
     },
     endpoint::{Endpoint, Received},
     frame::Frame,
-    leg::{Leg, RECORDS_MAX, Recording},
+    leg::{Leg, RECORDS_MAX, Recording, Watch},
     play::{Given, PLAYS_MAX, Playing},
     rtp::{RtpUpdate, packet::PACKET_BYTES_MAX, telephone_event::Press},
     wake::{CommandSender, EventReceiver, Wake},
@@ -328,7 +328,7 @@ impl Engine {
 
     fn carry_out(&mut self, now: Instant, command: Command) {
         match command {
-            Command::Attach(leg) => self.attach(now, leg.0),
+            Command::Attach(leg) => self.attach(leg.0),
             Command::Detach { leg } => self.detach(leg),
             Command::Update { leg, update } => self.update(now, leg, update),
             Command::Replace { leg, endpoint } => self.replace(leg, endpoint),
@@ -336,6 +336,12 @@ impl Engine {
             Command::Disconnect { from, to } => self.disconnect(from, to),
             Command::Play { leg, play, source, loops } => self.play(leg, Playing::new(play, source, loops)),
             Command::StopPlay { leg, play } => self.stop_play(leg, play),
+            Command::SuspendPlay { leg, play, still } => {
+                // One that is over needs no rest.
+                if let Some((_, leg)) = self.leg_mut(leg) {
+                    leg.plays.suspend(play, still);
+                }
+            }
             Command::SendDigits { leg, play, digits, on_ms, gap_ms } => {
                 self.send_digits(leg, play, digits, on_ms, gap_ms)
             }
@@ -344,15 +350,14 @@ impl Engine {
             Command::Listen { leg, inband } => self.listen(leg, inband),
             Command::Watch { leg, silent } => match self.leg_mut(leg) {
                 Some((_, leg)) => {
-                    leg.watch = silent;
-                    leg.watch_told = false;
+                    leg.watch = silent.map(|allowed| Watch { allowed, from: now, told: None });
                 }
                 None => self.events.refuse(leg, Refusal::NoLeg, Spent::Nothing),
             },
         }
     }
 
-    fn attach(&mut self, now: Instant, mut leg: Box<Leg>) {
+    fn attach(&mut self, mut leg: Box<Leg>) {
         let id = leg.id;
         let at = match self.index.binary_search_by_key(&id, |(id, _)| *id) {
             Ok(_) => {
@@ -364,7 +369,6 @@ impl Engine {
             return self.events.refuse(id, Refusal::LegsFull, Spent::Leg(leg));
         };
         self.index.insert(at, (id, place));
-        leg.attached = Some(now);
         leg.endpoint.listen(false);
         if let Some(socket) = leg.endpoint.socket() {
             self.sockets.add(place, socket);
@@ -587,17 +591,24 @@ impl Engine {
                 }
             });
         }
-        if let (Some(allowed), Some(attached)) = (leg.watch, leg.attached) {
-            let last = leg.endpoint.last_heard().unwrap_or(attached);
-            let silent = now.saturating_duration_since(last);
-            if silent < allowed {
-                leg.watch_told = false;
-            } else if !leg.watch_told {
-                leg.watch_told = true;
-                events.mention(Event::NoMedia {
-                    leg: id,
-                    silent_ms: u32::try_from(silent.as_millis()).unwrap_or(u32::MAX),
-                });
+        if let Some(watch) = &mut leg.watch {
+            if leg.endpoint.may_be_silent() {
+                watch.from = now;
+            }
+            let heard = leg.endpoint.last_heard();
+            let silent =
+                now.saturating_duration_since(heard.map_or(watch.from, |heard| heard.max(watch.from)));
+            match watch.told {
+                None if silent >= watch.allowed => {
+                    watch.told = Some(now);
+                    let silent_ms = u32::try_from(silent.as_millis()).unwrap_or(u32::MAX);
+                    events.mention(Event::NoMedia { leg: id, silent_ms });
+                }
+                Some(told) if heard.is_some_and(|heard| heard > told) => {
+                    watch.told = None;
+                    events.mention(Event::MediaBack { leg: id });
+                }
+                Some(_) | None => {}
             }
         }
         if leg.sound_needed() {

@@ -32,6 +32,15 @@ pub(crate) struct Recording {
     pub(crate) dropped: u64,
 }
 
+/// Over the silence of a leg.
+pub(crate) struct Watch {
+    pub(crate) allowed: Duration,
+    /// Silence counts from then on.
+    pub(crate) from: Instant,
+    /// When it was told of silence that goes on.
+    pub(crate) told: Option<Instant>,
+}
+
 /// The state of one leg. Allocated with its command, given back with its last event.
 pub(crate) struct Leg {
     pub(crate) id: LegId,
@@ -71,9 +80,7 @@ pub(crate) struct Leg {
     /// read at a time.
     pub(crate) drained: u64,
     pub(crate) quota: u32,
-    pub(crate) attached: Option<Instant>,
-    pub(crate) watch: Option<Duration>,
-    pub(crate) watch_told: bool,
+    pub(crate) watch: Option<Watch>,
 }
 
 impl Leg {
@@ -103,9 +110,7 @@ impl Leg {
             begins: false,
             drained: 0,
             quota: 1,
-            attached: None,
             watch: None,
-            watch_told: false,
         }
     }
 

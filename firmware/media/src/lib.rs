@@ -16,6 +16,7 @@ pub mod dsp;
 pub mod rtp;
 pub mod wav;
 
+mod booth;
 mod command;
 mod endpoint;
 mod engine;
@@ -27,7 +28,8 @@ mod prompt;
 mod thread;
 mod wake;
 
-pub use command::{AttachedLeg, Command, DigitPath, Event, PlaySource, RecordWhat, Refusal, Returned};
+pub use booth::booth;
+pub use command::{AttachedLeg, Command, Event, PlaySource, RecordWhat, Refusal, Returned};
 pub use dsp::tone::{ToneSegment, ToneSpec};
 pub use endpoint::{Decoded, Endpoint, EventStep, LegStats, Received, RelayFormat, RelayPacket, RelayRead};
 pub use engine::{Counters, Engine, Limits, SLOT_MS};

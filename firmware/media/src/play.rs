@@ -37,6 +37,8 @@ pub(crate) struct Playing {
     earlier_ms: u64,
     /// Frames given in this round.
     frames: u64,
+    /// It stands still.
+    still: bool,
 }
 
 enum Source {
@@ -109,7 +111,7 @@ impl Playing {
     }
 
     const fn of(play: Option<PlayId>, source: Source, rounds: Option<u32>) -> Self {
-        Self { play, source, rounds, at: 0, earlier_ms: 0, frames: 0 }
+        Self { play, source, rounds, at: 0, earlier_ms: 0, frames: 0, still: false }
     }
 
     pub(crate) fn played_ms(&self) -> u64 {
@@ -146,6 +148,9 @@ impl Playing {
     /// do, `events` says whether digits can go as named events; otherwise sound is
     /// written into `frame`, which may come back at another rate.
     pub(crate) fn give(&mut self, payload: Option<CodecId>, events: bool, frame: &mut Frame) -> Given {
+        if self.still {
+            return Given::Pause;
+        }
         let given = match &mut self.source {
             Source::Prompt(prompt) => {
                 let total = prompt.frames();
@@ -293,6 +298,12 @@ impl PlayQueue {
         let at =
             self.entries.iter().position(|entry| entry.as_ref().is_some_and(|p| p.play == Some(play)))?;
         self.take(at)
+    }
+
+    pub(crate) fn suspend(&mut self, play: PlayId, still: bool) {
+        for playing in self.entries.iter_mut().flatten().filter(|playing| playing.play == Some(play)) {
+            playing.still = still;
+        }
     }
 
     fn take(&mut self, at: usize) -> Option<Playing> {

@@ -12,7 +12,7 @@ use std::{
 use rtrb::RingBuffer;
 use tipring_media::{
     Command, CommandSender, Endpoint, Engine, Event, EventReceiver, Frame, Limits, PLAYS_MAX, PlaySource,
-    Prompt, RECORDS_MAX, Rate, Received, RecordWhat, Refusal, SOURCES_MAX, ToneSegment, ToneSpec,
+    Prompt, RECORDS_MAX, Rate, Received, RecordWhat, Refusal, SOURCES_MAX, ToneSegment, ToneSpec, booth,
     codec::CodecId, patch,
 };
 use tipring_model::{Digits, LegId, LineId, PlayId, RecordId};
@@ -124,6 +124,7 @@ fn name(event: &Event) -> String {
             format!("{leg} recorded {record} {frames} {dropped}")
         }
         Event::NoMedia { leg, silent_ms } => format!("{leg} silent {silent_ms}"),
+        Event::MediaBack { leg } => format!("{leg} back"),
         Event::Detached { leg, .. } => format!("{leg} detached"),
         Event::Refused { leg, why, .. } => format!("{leg} refused {why:?}"),
         Event::Returned(_) => "returned".into(),
@@ -457,15 +458,63 @@ fn a_full_command_ring_gives_the_command_back_and_a_full_engine_the_leg() {
     assert_eq!(why, [Refusal::LegsFull, Refusal::LegTaken]);
 }
 
+/// A far end of packets, whose silence the test makes.
+#[derive(Default)]
+struct Packets {
+    heard: Option<Instant>,
+    may_be_silent: bool,
+}
+
+struct FarEnd(Arc<Mutex<Packets>>);
+
+impl Endpoint for FarEnd {
+    fn rate(&self) -> Rate {
+        Rate::Narrow
+    }
+
+    fn receive(&mut self, _: Instant, frame: &mut Frame) -> Received {
+        frame.reset(Rate::Narrow);
+        Received::Silence
+    }
+
+    fn send(&mut self, _: Instant, _: &Frame) {}
+
+    fn last_heard(&self) -> Option<Instant> {
+        self.0.lock().unwrap().heard
+    }
+
+    fn may_be_silent(&self) -> bool {
+        self.0.lock().unwrap().may_be_silent
+    }
+}
+
 #[test]
-fn silence_of_the_far_end_is_told_once() {
+fn silence_of_the_far_end_is_told_and_its_end() {
     let mut rig = Rig::new(Limits::default());
-    rig.party(1, Rate::Narrow, 0);
-    rig.run(100);
+    let packets = Arc::new(Mutex::new(Packets::default()));
+    rig.send(Command::attach(leg(1), Box::new(FarEnd(Arc::clone(&packets)))));
+    rig.run(1_000);
     rig.send(Command::Watch { leg: leg(1), silent: Some(Duration::from_millis(300)) });
-    assert_eq!(rig.run(1_000), ["o1.1 silent 300"]);
+    assert_eq!(rig.run(200), [""; 0], "what was before does not count");
+    assert_eq!(rig.run(800), ["o1.1 silent 300"]);
+    packets.lock().unwrap().heard = Some(rig.now + Duration::from_millis(5));
+    assert_eq!(rig.run(200), ["o1.1 back"]);
+    assert_eq!(rig.run(800), ["o1.1 silent 300"]);
+    // On hold, or after comfort noise, nothing is told, and it counts anew afterwards.
+    packets.lock().unwrap().may_be_silent = true;
+    assert_eq!(rig.run(1_000), [""; 0]);
+    packets.lock().unwrap().heard = Some(rig.now + Duration::from_millis(5));
+    assert_eq!(rig.run(1_000), ["o1.1 back"]);
+    packets.lock().unwrap().may_be_silent = false;
+    assert_eq!(rig.run(200), [""; 0]);
+    assert_eq!(rig.run(800), ["o1.1 silent 300"]);
     rig.send(Command::Watch { leg: leg(1), silent: None });
-    assert!(rig.run(1_000).is_empty());
+    packets.lock().unwrap().heard = Some(rig.now + Duration::from_millis(5));
+    assert_eq!(rig.run(1_000), [""; 0]);
+    // What sends no packets is never missed.
+    rig.party(2, Rate::Narrow, 0);
+    rig.send(Command::Watch { leg: leg(2), silent: Some(Duration::from_millis(300)) });
+    assert_eq!(rig.run(1_000), [""; 0]);
 }
 
 /// Two calls, 1 with 2 and 3 with 4; then 2 and 3 become the ends of a patch.
@@ -504,4 +553,66 @@ fn a_patch_joins_two_bridges() {
     rig.send(Command::Detach { leg: leg(2) });
     rig.run(100);
     assert_eq!(last(&logs[3]), 0);
+}
+
+#[test]
+fn what_plays_in_a_booth_is_heard_by_all_who_hear_it_and_stands_still_when_told() {
+    let mut rig = Rig::new(Limits::default());
+    let logs = [rig.party(1, Rate::Narrow, 0), rig.party(2, Rate::Narrow, 0)];
+    rig.send(Command::attach(leg(9), booth(Rate::Narrow)));
+    rig.connect(9, 1);
+    rig.connect(9, 2);
+    let source = PlaySource::Prompt(Arc::new(Prompt::new(
+        Rate::Narrow,
+        (1..=10).flat_map(|value| vec![value; 160]).collect(),
+    )));
+    rig.play(9, 1, source, 1);
+    let heard = |log: &Mutex<Log>| -> Vec<i16> {
+        let log = log.lock().unwrap();
+        log.sent.iter().map(|(_, frame)| frame[80]).filter(|value| *value != 0).collect()
+    };
+    rig.run(100);
+    rig.send(Command::SuspendPlay { leg: leg(9), play: PlayId(1), still: true });
+    rig.run(200);
+    let stood = heard(&logs[0]).len();
+    assert!((4..=6).contains(&stood), "{stood}");
+    assert_eq!(last(&logs[0]), 0, "silence while it stands still");
+    // Nothing is left out and nothing comes twice.
+    rig.send(Command::SuspendPlay { leg: leg(9), play: PlayId(1), still: false });
+    assert_eq!(rig.run(400), ["o1.9 played 1 true 200"]);
+    for log in &logs {
+        assert_eq!(heard(log), (1..=10).collect::<Vec<_>>());
+    }
+    // One that is not there is no trouble.
+    rig.send(Command::SuspendPlay { leg: leg(7), play: PlayId(1), still: true });
+    rig.send(Command::SuspendPlay { leg: leg(9), play: PlayId(5), still: true });
+    assert_eq!(rig.run(20), [""; 0]);
+}
+
+#[test]
+fn a_booth_records_who_comes_and_goes_and_silence_between() {
+    let mut rig = Rig::new(Limits::default());
+    rig.party(1, Rate::Narrow, 100);
+    rig.party(2, Rate::Wide, 20);
+    rig.send(Command::attach(leg(9), booth(Rate::Narrow)));
+    let (sink, mut recorded) = RingBuffer::new(100);
+    rig.send(Command::Record { leg: leg(9), record: RecordId(1), what: RecordWhat::Out, sink });
+    let mut middle = |rig: &mut Rig| {
+        rig.run(200);
+        let mut values = Vec::new();
+        while let Ok(frame) = recorded.pop() {
+            values.push(frame.samples()[80]);
+        }
+        assert_eq!(values.len(), 10);
+        values[5..].to_vec()
+    };
+    assert_eq!(middle(&mut rig), [0; 5]);
+    rig.connect(1, 9);
+    assert_eq!(middle(&mut rig), [100; 5]);
+    rig.connect(2, 9);
+    assert!(middle(&mut rig).iter().all(|value| (118..=122).contains(value)));
+    rig.send(Command::Detach { leg: leg(1) });
+    assert!(middle(&mut rig).iter().all(|value| (18..=22).contains(value)));
+    rig.send(Command::Disconnect { from: leg(2), to: leg(9) });
+    assert_eq!(middle(&mut rig), [0; 5]);
 }

@@ -13,12 +13,12 @@ use std::{
 use rtrb::{Consumer, RingBuffer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tipring_media::{
-    Command, CommandSender, DigitPath, Engine, Event, EventReceiver, Frame, LegStats, Limits, MediaThread,
+    Command, CommandSender, Endpoint, Engine, Event, EventReceiver, Frame, LegStats, Limits, MediaThread,
     PlaySource, Prompt, Rate, RecordWhat, ThreadOptions,
     codec::CodecId,
     rtp::{Direction, RtpEndpoint, RtpMedia, RtpUpdate, endpoint::Events},
 };
-use tipring_model::{Digits, LegId, LineId, PlayId, RecordId};
+use tipring_model::{DigitPath, Digits, LegId, LineId, PlayId, RecordId};
 
 /// Two engines, and the time that both live in.
 struct Rig {
@@ -611,6 +611,36 @@ fn sec_e01_e02_strangers_are_counted_not_heard_and_never_answered() {
     let mut datagram = [0; 2_000];
     assert!(stranger.recv_from(&mut datagram).is_err());
     assert!(peer.recv_from(&mut datagram).is_ok());
+}
+
+/// A far end may fall silent on hold, and after it has sent comfort noise, until it speaks again.
+#[test]
+fn hold_and_comfort_noise_allow_silence() {
+    let mut now = Instant::now();
+    let (peer, ours) = (socket(), socket());
+    let address = ours.local_addr().unwrap();
+    let terms = media(CodecId::Pcmu, &peer, false);
+    let mut endpoint = RtpEndpoint::new(ours, terms, 1, now).unwrap();
+    let mut hears = |endpoint: &mut RtpEndpoint, seq: u8, payload_type: u8| {
+        let packet = [&[0x80, payload_type, 0, seq, 0, 0, seq, 0, 0, 0, 0, 7], &[0xff; 160][..]].concat();
+        peer.send_to(&packet, address).unwrap();
+        now += Duration::from_millis(20);
+        endpoint.drain(now, 16);
+        (endpoint.last_heard() == Some(now), endpoint.may_be_silent())
+    };
+    assert_eq!(hears(&mut endpoint, 1, 0), (true, false));
+    assert_eq!(hears(&mut endpoint, 2, 13), (true, true));
+    assert_eq!(hears(&mut endpoint, 3, 0), (true, false));
+    for (direction, allowed) in [
+        (Direction::ReceiveOnly, true),
+        (Direction::SendOnly, true),
+        (Direction::SendReceive, false),
+        (Direction::Inactive, true),
+    ] {
+        let mut update = RtpUpdate::new(RtpMedia { direction, ..terms }).unwrap();
+        endpoint.update(Instant::now(), &mut update);
+        assert_eq!(endpoint.may_be_silent(), allowed, "{direction:?}");
+    }
 }
 
 #[test]

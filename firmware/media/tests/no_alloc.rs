@@ -18,7 +18,7 @@ use std::{
 use rtrb::RingBuffer;
 use tipring_media::{
     Command, CommandSender, Endpoint, Engine, Event, EventReceiver, Frame, Limits, PlaySource, Prompt,
-    RECORDS_MAX, Rate, Received, RecordWhat, ToneSegment, ToneSpec,
+    RECORDS_MAX, Rate, Received, RecordWhat, ToneSegment, ToneSpec, booth,
     codec::{CODECS, CodecId},
     dsp::{
         answer_tone::AnswerToneDetector,
@@ -120,6 +120,7 @@ impl Rig {
                     Event::Played { .. } => "played",
                     Event::RecordEnded { .. } => "recorded",
                     Event::NoMedia { .. } => "no media",
+                    Event::MediaBack { .. } => "media back",
                     Event::Detached { .. } => "detached",
                     Event::Refused { .. } => "refused",
                     Event::Returned(_) => "returned",
@@ -246,16 +247,29 @@ fn life(codec: CodecId) {
     let digits = Digits::parse("5").unwrap();
     rig.send(Command::SendDigits { leg: leg(3), play: PlayId(70), digits, on_ms: 100, gap_ms: 60 });
     rig.run(500);
+    // A booth plays to one, hears another, is recorded, and stands still.
+    rig.send(Command::attach(leg(6), booth(Rate::Wide)));
+    let source = PlaySource::Prompt(Arc::new(Prompt::new(Rate::Narrow, vec![3_000; 8_000])));
+    rig.send(Command::Play { leg: leg(6), play: PlayId(80), source, loops: 1 });
+    rig.send(Command::Connect { from: leg(6), to: leg(1) });
+    rig.send(Command::Connect { from: leg(2), to: leg(6) });
+    let (sink, _mixed) = RingBuffer::new(500);
+    rig.send(Command::Record { leg: leg(6), record: RecordId(6), what: RecordWhat::Out, sink });
+    rig.run(100);
+    for still in [true, false] {
+        rig.send(Command::SuspendPlay { leg: leg(6), play: PlayId(80), still });
+        rig.run(100);
+    }
     rig.send(Command::StopPlay { leg: leg(1), play: PlayId(60) });
-    for n in 1..=5 {
+    for n in 1..=6 {
         rig.send(Command::Detach { leg: leg(n) });
     }
     rig.run(100);
     for (what, times) in [
-        ("detached", 4),
+        ("detached", 5),
         ("refused", 2),
-        ("recorded", 2 + RECORDS_MAX),
-        ("played", 8),
+        ("recorded", 3 + RECORDS_MAX),
+        ("played", 9),
         ("returned", 4),
         ("no media", 1),
     ] {

@@ -83,7 +83,7 @@ pub struct Origin {
     pub diverted_from: Option<String>,
     /// Who transferred the caller here, as a SIP address.
     pub transferred_by: Option<String>,
-    /// Header fields of the INVITE that begin with `X-`, at most 32 of at most 1,024 bytes.
+    /// Header fields of the INVITE that begin with `X-`, as many as [`signal`](crate::signal) allows.
     pub headers: Vec<(String, String)>,
 }
 

@@ -26,6 +26,17 @@ pub enum Digit {
     D,
 }
 
+/// How a key came to the box.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum DigitPath {
+    /// As a named event (RFC 4733).
+    Rfc4733,
+    /// As sound.
+    InBand,
+    /// By the line's own signalling: SIP INFO, pulses.
+    Signalled,
+}
+
 impl Digit {
     /// Every key, in the order of the RFC 4733 event codes 0 to 15.
     pub const ALL: [Self; 16] = [

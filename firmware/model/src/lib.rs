@@ -20,8 +20,9 @@ pub mod number;
 pub mod prompt;
 pub mod recordings;
 pub mod settings;
+pub mod signal;
 
 pub use cause::Cause;
-pub use digit::{Digit, DigitSet, Digits};
+pub use digit::{Digit, DigitPath, DigitSet, Digits};
 pub use id::{ActionId, CallId, FetchId, LegId, LineId, MessageId, PlayId, RecordId};
 pub use number::{CallerId, Number};

@@ -2,6 +2,7 @@
 
 use crate::call::Origin;
 use crate::flow::Target;
+use crate::signal::{FarSignal, LegSignal};
 use crate::{CallerId, Cause, Digit, Digits, LegId, Number};
 
 /// What a call asks of a line.
@@ -66,6 +67,13 @@ pub enum LineCommand {
         leg: LegId,
         /// 200 where something else was done instead; otherwise why not.
         status: u16,
+    },
+    /// Say something by the leg's signalling.
+    Signal {
+        /// Any leg of this line.
+        leg: LegId,
+        /// What.
+        signal: Box<LegSignal>,
     },
     /// Refuse, cancel or hang up, as the leg's state demands.
     Release {
@@ -187,6 +195,13 @@ pub enum LineEvent {
         leg: LegId,
         /// What it says.
         reply: ReferReply,
+    },
+    /// The far end says something by the leg's signalling.
+    Signalled {
+        /// The leg.
+        leg: LegId,
+        /// What.
+        signal: Box<FarSignal>,
     },
     /// The leg is gone. Sent exactly once for each leg, also for one that the
     /// box released itself.

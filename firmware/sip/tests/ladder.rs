@@ -8,7 +8,8 @@ mod common;
 use std::time::Duration;
 
 use common::{Pair, SDP};
-use tipring_sip::ua::{CommandError, EndReason, Event};
+use tipring_sip::message::Message;
+use tipring_sip::ua::{CommandError, EndReason, Event, TextMethod};
 
 fn ended(event: Option<Event>) -> EndReason {
     match event {
@@ -30,6 +31,84 @@ fn an_application_that_takes_its_time_is_covered_by_a_100() {
     p.run_for(Duration::from_secs(40));
     assert_eq!(ended(p.b.events.pop_front()), EndReason::Local);
     assert_eq!(p.log.iter().filter(|(_, line)| line.contains("100 Trying")).count(), 1);
+}
+
+/// The header fields that the application adds go out once, with what it says next.
+#[test]
+fn what_is_added_goes_out_with_the_next_message() {
+    let mut p = Pair::new();
+    let (caller, callee) = p.place();
+    let add = |text: &str| vec![("X-Said".to_owned(), text.to_owned())];
+    let said = |message: &Message| {
+        message.header_text("X-Said").map(|text| String::from_utf8_lossy(text).into_owned())
+    };
+    p.b.ua.add_headers(callee, add("rings")).unwrap();
+    p.b.ua.ring(p.now, callee, None).unwrap();
+    p.b.ua.ring(p.now, callee, Some(SDP)).unwrap();
+    p.run_ms(50);
+    for wanted in [Some("rings"), None] {
+        let Some(Event::Progress { response, .. }) = p.a.events.pop_front() else { panic!("no progress") };
+        assert_eq!(said(&response).as_deref(), wanted);
+    }
+    p.b.ua.add_headers(callee, add("answers")).unwrap();
+    p.b.ua.accept(p.now, callee, SDP).unwrap();
+    p.run_ms(50);
+    let Some(Event::Answered { response, .. }) = p.a.events.pop_front() else { panic!("no answer") };
+    assert_eq!(said(&response).as_deref(), Some("answers"));
+    p.b.events.clear();
+    p.a.ua.add_headers(caller, add("goes")).unwrap();
+    p.a.ua.hang_up(p.now, caller, None).unwrap();
+    p.run_ms(50);
+    let Some(Event::Ended { message: Some(bye), .. }) = p.b.events.pop_front() else { panic!("no BYE") };
+    assert_eq!(said(&bye).as_deref(), Some("goes"));
+    p.a.events.clear();
+    let (_, callee) = p.place();
+    p.b.ua.add_headers(callee, add("refuses")).unwrap();
+    p.b.ua.reject(p.now, callee, 433, "", &[("X-More", "1")]).unwrap();
+    p.run_ms(50);
+    let Some(Event::Ended { message: Some(refusal), .. }) = p.a.events.pop_front() else {
+        panic!("no refusal")
+    };
+    assert_eq!((refusal.status(), said(&refusal).as_deref()), (Some(433), Some("refuses")));
+    assert!(refusal.header_text("X-More").is_some());
+    p.run_for(Duration::from_secs(40));
+    p.nothing_left();
+}
+
+/// RFC 3428 §8: MESSAGE within a call, and INFO of any type, where the application wants them.
+#[test]
+fn texts_within_a_call() {
+    let mut p = Pair::new();
+    let (caller, callee) = p.connect();
+    p.b.events.clear();
+    p.log.clear();
+    let send = |p: &mut Pair, method, kind: &str, body: &[u8]| {
+        p.a.ua.text(p.now, caller, method, kind, body).unwrap();
+        p.run_ms(50);
+        p.b.events.pop_front()
+    };
+    assert!(send(&mut p, TextMethod::Info, "text/x", b"1").is_none());
+    assert!(send(&mut p, TextMethod::Message, "text/plain", b"2").is_none());
+    p.b.ua.take_texts(callee, true).unwrap();
+    let extras = vec![("X-A".to_owned(), "1".to_owned())];
+    p.a.ua.add_headers(caller, extras).unwrap();
+    match send(&mut p, TextMethod::Info, "text/x", b"3") {
+        Some(Event::Info { content_type, request, .. }) => {
+            assert_eq!((content_type.as_str(), request.body()), ("text/x", &b"3"[..]));
+            assert_eq!(request.header_text("X-A"), Some(&b"1"[..]));
+        }
+        other => panic!("{other:?}"),
+    }
+    match send(&mut p, TextMethod::Message, "text/plain", b"4") {
+        Some(Event::Message { request, .. }) => {
+            assert_eq!((request.body(), request.header_text("X-A")), (&b"4"[..], None));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(send(&mut p, TextMethod::Message, "image/png", b"5").is_none());
+    let answers: Vec<&str> =
+        p.log.iter().filter(|(from, _)| *from == 2).map(|(_, line)| &line[8..11]).collect();
+    assert_eq!(answers, ["415", "488", "200", "200", "415"]);
 }
 
 #[test]
@@ -374,13 +453,15 @@ fn hanging_up_with_an_open_offer() {
 fn digits_by_info() {
     let mut p = Pair::new();
     let (caller, _) = p.connect();
-    p.a.ua.info(p.now, caller, "application/dtmf-relay", b"Signal=5\r\nDuration=160\r\n").unwrap();
-    p.a.ua.info(p.now, caller, "application/x-unknown", b"?").unwrap();
+    p.a.ua
+        .text(p.now, caller, TextMethod::Info, "application/dtmf-relay", b"Signal=5\r\nDuration=160\r\n")
+        .unwrap();
+    p.a.ua.text(p.now, caller, TextMethod::Info, "application/x-unknown", b"?").unwrap();
     p.run_ms(50);
     match p.b.events.pop_front() {
-        Some(Event::Info { content_type, body, .. }) => {
+        Some(Event::Info { content_type, request, .. }) => {
             assert_eq!(content_type, "application/dtmf-relay");
-            assert_eq!(&*body, b"Signal=5\r\nDuration=160\r\n");
+            assert_eq!(request.body(), b"Signal=5\r\nDuration=160\r\n");
         }
         other => panic!("{other:?}"),
     }
@@ -397,7 +478,7 @@ fn a_peer_that_forgot_the_call() {
     // B is gone and comes back without memory.
     p.b = common::Side::new(2, tipring_sip::ua::Settings::default(), p.now);
     let _ = callee;
-    p.a.ua.info(p.now, caller, "application/dtmf", b"5").unwrap();
+    p.a.ua.text(p.now, caller, TextMethod::Info, "application/dtmf", b"5").unwrap();
     p.run_ms(100);
     assert_eq!(ended(p.a.events.pop_front()), EndReason::Lost);
     p.nothing_left();

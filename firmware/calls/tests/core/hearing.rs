@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::stage::{Stage, caller, placed};
-use tipring_calls::CallInput;
-use tipring_model::flow::{Action, ActionFailure, Hear, LegEvent, Outcome, Place, Target};
+use tipring_calls::{CallInput, MediaEvent};
+use tipring_model::flow::{Action, ActionFailure, Hear, LegEvent, Outcome, Pause, Place, Target};
 use tipring_model::line::{LineEvent, PlaceExtras};
 use tipring_model::prompt::{Prompt, PromptSource};
-use tipring_model::{CallerId, Cause, LegId};
+use tipring_model::{CallerId, Cause, DigitSet, LegId};
 use tipring_testkit::Clock;
 
 const HEAR_1: &str = "connect p1.1 o0.1";
@@ -100,4 +100,24 @@ fn an_offered_leg_hears_what_is_played_once_there_is_early_media() {
     // A second time nothing more is said.
     stage.start(4, leg, Action::EarlyMedia);
     assert_eq!((stage.outcome_of(4), stage.said()), (Some(Outcome::Done), vec![]));
+}
+
+#[test]
+fn who_wants_to_know_hears_that_nothing_comes_and_that_something_does() {
+    let silent = |silent| CallInput::Media(caller(), MediaEvent::Silent(silent));
+    let mut stage = Stage::answered(Action::Pause(pause()));
+    stage.give(silent(true));
+    assert_eq!(stage.events, [], "nobody has asked");
+    stage.start(2, caller(), Action::Watch(Duration::from_secs(7)));
+    assert_eq!(stage.said(), ["watch o0.1 7s"]);
+    for is_silent in [true, false] {
+        stage.give(silent(is_silent));
+        assert_eq!(stage.events.pop(), Some((caller(), LegEvent::Silent(is_silent))));
+    }
+    stage.released(caller(), Cause::NormalClearing);
+    assert_eq!(stage.outcome_of(2), Some(Outcome::LegGone));
+}
+
+fn pause() -> Pause {
+    Pause { length: Duration::from_secs(60), finish: DigitSet::NONE, keeps_key: false }
 }

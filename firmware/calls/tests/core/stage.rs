@@ -16,7 +16,7 @@ use tipring_model::flow::{
 use tipring_model::line::{LineCommand, LineEvent, Supervision};
 use tipring_model::prompt::PromptSource;
 use tipring_model::{
-    ActionId, CallerId, Cause, Digit, FetchId, LegId, LineId, MessageId, Number, PlayId, RecordId,
+    ActionId, CallerId, Cause, Digit, DigitPath, FetchId, LegId, LineId, MessageId, Number, PlayId, RecordId,
 };
 use tipring_testkit::Clock;
 use tipring_testkit::transcript::CALL;
@@ -84,6 +84,7 @@ pub(crate) struct Stage {
     mailbox: Option<ActionId>,
     /// What plays, and where.
     plays: Vec<(LegId, PlayId)>,
+    legs_of_record: Option<usize>,
 }
 
 impl Stage {
@@ -127,8 +128,9 @@ impl Stage {
         let flow = Box::new(Puppet(Rc::clone(&script)));
         let call = Call::new(number, facts, flow, Limits::default(), clock.now());
         let (said, events, asked) = Default::default();
-        let (mailbox, plays, steps) = Default::default();
-        let mut stage = Self { call, number, clock, script, said, events, asked, steps, mailbox, plays };
+        let (mailbox, plays, steps, legs_of_record) = Default::default();
+        let mut stage =
+            Self { call, number, clock, script, said, events, asked, steps, mailbox, plays, legs_of_record };
         stage.give(CallInput::Start);
         stage
     }
@@ -167,7 +169,7 @@ impl Stage {
         self.ask(FlowOutput::Notify(Notice { topic, request, is_last: true }));
     }
 
-    fn ask(&mut self, output: FlowOutput) {
+    pub(crate) fn ask(&mut self, output: FlowOutput) {
         self.script.borrow_mut().outputs.push_back(output);
         // Anything makes the call ask its flow.
         let message =
@@ -199,11 +201,18 @@ impl Stage {
                 }
             }
             CallOutput::Media(leg, MediaCommand::StopPlay(play)) => format!("stop {leg} {play}"),
+            CallOutput::Media(leg, MediaCommand::Watch(silence)) => format!("watch {leg} {silence:?}"),
+            CallOutput::Media(leg, MediaCommand::Listen) => format!("listen {leg}"),
+            CallOutput::Media(leg, MediaCommand::Suspend(play, true)) => format!("stand-still {leg} {play}"),
+            CallOutput::Media(leg, MediaCommand::Suspend(play, false)) => format!("go-on {leg} {play}"),
             CallOutput::Media(leg, MediaCommand::Record { record, .. }) => format!("record {leg} {record}"),
             CallOutput::Media(leg, MediaCommand::StopRecord(record)) => format!("stop-record {leg} {record}"),
             CallOutput::Connect { from, to } => format!("connect {from} {to}"),
             CallOutput::Disconnect { from, to } => format!("disconnect {from} {to}"),
-            CallOutput::Over(cdr) => format!("over {} by {}", cdr.cause, cdr.ended_by.as_str()),
+            CallOutput::Over(cdr) => {
+                self.legs_of_record = Some(cdr.legs.len());
+                format!("over {} by {}", cdr.cause, cdr.ended_by.as_str())
+            }
             CallOutput::Notify(notice) => format!("notify {}", notice.topic),
             CallOutput::Exchange(seat, request) => return self.asked.push((seat, request)),
             CallOutput::Mailbox(action, request) => {
@@ -215,6 +224,7 @@ impl Stage {
             CallOutput::Detect(id, leg, _) => format!("detect {id} {leg}"),
             CallOutput::StopStream(id) => format!("stop-stream {id}"),
             CallOutput::Echo(leg, on) => format!("echo {leg} {on}"),
+            CallOutput::Booth(leg, _) => format!("booth {leg}"),
             CallOutput::Step { step, .. } => {
                 let end = if step.success { "ok" } else { "failed" };
                 let words = [&step.command, &step.path, end, &step.reason].map(str::trim);
@@ -232,6 +242,11 @@ impl Stage {
             | CallOutput::Warn(_) => return,
         };
         self.said.push(line);
+    }
+
+    /// How many legs the record of the call names, once it is over.
+    pub(crate) const fn legs_of_record(&self) -> Option<usize> {
+        self.legs_of_record
     }
 
     /// What the call wanted since the last time.
@@ -281,7 +296,7 @@ impl Stage {
     }
 
     pub(crate) fn digit(&mut self, leg: LegId, digit: Digit) {
-        self.give(CallInput::Media(leg, MediaEvent::Digit(digit)));
+        self.give(CallInput::Media(leg, MediaEvent::Digit(digit, DigitPath::Rfc4733)));
     }
 
     /// What plays comes to its end, and what comes after it.

@@ -494,7 +494,10 @@ impl TwimlFlow {
             LegEvent::Placed { .. }
             | LegEvent::Alerting
             | LegEvent::EarlyMedia
-            | LegEvent::Digit(_)
+            | LegEvent::Digit(..)
+            | LegEvent::Playing(..)
+            | LegEvent::Silent(_)
+            | LegEvent::Signalled(_)
             | LegEvent::Streaming(_) => {}
         }
     }

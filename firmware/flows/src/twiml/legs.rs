@@ -82,11 +82,14 @@ impl TwimlFlow {
                 self.drop_beside(leg);
                 self.callee_over(now, leg, *cause);
             }
-            LegEvent::Digit(_)
+            LegEvent::Digit(..)
             | LegEvent::Held(_)
             | LegEvent::Room(_)
             | LegEvent::Queue(_)
             | LegEvent::EarlyMedia
+            | LegEvent::Playing(..)
+            | LegEvent::Silent(_)
+            | LegEvent::Signalled(_)
             | LegEvent::Streaming(_) => {}
         }
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::interpreter::{Bounds, syntax};
-use super::message::{Fault, FaultKind};
+use super::message::{Fault, FaultKind, Script};
 use super::settings::CHARS_MAX;
 use crate::Finding;
 
@@ -68,12 +68,46 @@ pub(super) fn check(bytes: &[u8]) -> Vec<Finding> {
     if text.chars().count() > CHARS_MAX {
         return vec![fatal("TR-SCRIPT-LENGTH", 1, 1, "")];
     }
-    match syntax(text, Bounds { callback: Duration::MAX, ..Bounds::default() }) {
+    let script = Script { name: "scenario.js".to_owned(), text: text.to_owned() };
+    match syntax(&[script], bounds()) {
         Err(Fault { kind, text, line, column, .. }) => {
             vec![fatal(kind.code(), line.max(1), column.max(1), &text)]
         }
         Ok(()) => absent(text),
     }
+}
+
+/// Checks scenarios that run in one global scope, each of which is a program: whether one of them
+/// declares what an earlier one has declared. Gives its position and what is wrong.
+#[must_use]
+pub fn check_together(scripts: &[Script]) -> Option<(usize, Finding)> {
+    let Fault { kind, text, file, line, column } = syntax(scripts, bounds()).err()?;
+    let at = scripts.iter().rposition(|script| script.name == file)?;
+    // The engine tells the name alone: it stands where the text first has it.
+    let name = text.split('\'').nth(1).unwrap_or_default();
+    let place = scripts.get(at).and_then(|script| first_word(&script.text, name));
+    let (line, column) = place.unwrap_or((line.max(1), column.max(1)));
+    Some((at, fatal(kind.code(), line, column, &text)))
+}
+
+/// Line and column of the first place where this word stands by itself, in characters from 1.
+fn first_word(text: &str, word: &str) -> Option<(u32, u32)> {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    for (number, line) in words_alone(text).lines().enumerate() {
+        for (at, _) in line.match_indices(word).filter(|_| !word.is_empty()) {
+            let (before, rest) = line.split_at_checked(at)?;
+            let after = rest.chars().nth(word.chars().count());
+            if !before.chars().next_back().is_some_and(is_part) && !after.is_some_and(is_part) {
+                let column = before.chars().count() + 1;
+                return Some((u32::try_from(number + 1).ok()?, u32::try_from(column).ok()?));
+            }
+        }
+    }
+    None
+}
+
+fn bounds() -> Bounds {
+    Bounds { callback: Duration::MAX, ..Bounds::default() }
 }
 
 fn fatal(code: &'static str, line: u32, column: u32, subject: &str) -> Finding {
@@ -196,6 +230,26 @@ mod tests {
         assert_eq!(check(b"\xff")[0].code, "TR-SCRIPT-SYNTAX");
         assert_eq!(check(&vec![b' '; CHARS_MAX + 1])[0].code, "TR-SCRIPT-LENGTH");
         assert_eq!(check("[".repeat(100_000).as_bytes())[0].code, "TR-SCRIPT-SYNTAX");
+    }
+
+    #[test]
+    fn scenarios_of_one_scope_declare_a_name_once() {
+        let script = |name: &str, text: &str| Script { name: name.to_owned(), text: text.to_owned() };
+        let first = script("a.js", "'use strict';\nlet port = 1; var both = 1; function twice() {}");
+        for (text, expected) in [
+            ("var both = 2; function twice() {}\nlet other; with (other) {}", None),
+            ("let ports; // port\nconst port = 2;", Some((1, "TR-SCRIPT-SYNTAX", 2, 7))),
+            ("var port;", Some((1, "TR-SCRIPT-SYNTAX", 1, 5))),
+        ] {
+            let found = check_together(&[first.clone(), script("b.js", text)]);
+            assert!(found.as_ref().is_none_or(|(_, found)| found.subject.contains("port")), "{found:?}");
+            assert_eq!(
+                found.map(|(at, found)| (at, found.code, found.line, found.column)),
+                expected,
+                "{text}"
+            );
+        }
+        assert_eq!(check_together(&[]), None);
     }
 
     #[test]

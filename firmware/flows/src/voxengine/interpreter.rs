@@ -366,37 +366,39 @@ impl Interpreter {
     }
 }
 
-/// Whether a text is a program, without running it.
+/// Whether texts are programs that can run one after the other in one global scope, without
+/// running them.
 ///
 /// # Errors
-/// Where it is none.
-pub(super) fn syntax(text: &str, bounds: Bounds) -> Result<(), Fault> {
-    /// Stands before the text, so that nothing of it runs once all of it is read.
-    const STOP: &str = "throw null;";
+/// Where one is none, or declares what an earlier one has declared.
+pub(super) fn syntax(scripts: &[Script], bounds: Bounds) -> Result<(), Fault> {
     let fault = |error: rquickjs::Error| Fault::of(FaultKind::Memory, &error.to_string());
     let runtime = Runtime::new().map_err(fault)?;
     runtime.set_memory_limit(bounds.memory_bytes);
     runtime.set_max_stack_size(bounds.stack_bytes);
     let context = Context::full(&runtime).map_err(fault)?;
-    let start = text.trim_start();
-    let is_strict = start.starts_with("'use strict'") || start.starts_with("\"use strict\"");
-    context.with(|ctx| {
-        let mut options = options("scenario.js");
-        options.strict = is_strict;
-        let read = ctx.eval_with_options::<Value, _>(format!("{STOP}{text}"), options).catch(&ctx);
-        match read {
-            Err(CaughtError::Exception(exception)) => {
-                let (file, line, column) = place(&exception.stack().unwrap_or_default());
-                let before = if line == 1 { u32::try_from(STOP.len()).unwrap_or(0) } else { 0 };
-                let column = column.saturating_sub(before);
-                let message = exception.message().unwrap_or_default();
-                Err(Fault { file, line, column, ..Fault::of(FaultKind::Syntax, &message) })
-            }
-            Err(CaughtError::Error(error)) => Err(fault(error)),
-            // What stands before it.
-            Ok(_) | Err(CaughtError::Value(_)) => Ok(()),
+    context.with(|ctx| scripts.iter().try_for_each(|script| syntax_of(&ctx, script)))
+}
+
+fn syntax_of(ctx: &Ctx<'_>, script: &Script) -> Result<(), Fault> {
+    /// Stands before the text, so that nothing of it runs once all of it is read and declared.
+    const STOP: &str = "throw null;";
+    let start = script.text.trim_start();
+    let mut options = options(&script.name);
+    options.strict = start.starts_with("'use strict'") || start.starts_with("\"use strict\"");
+    match ctx.eval_with_options::<Value, _>(format!("{STOP}{}", script.text), options).catch(ctx) {
+        Err(CaughtError::Exception(exception)) => {
+            let (_, line, column) = place(&exception.stack().unwrap_or_default());
+            let before = if line == 1 { u32::try_from(STOP.len()).unwrap_or(0) } else { 0 };
+            let column = column.saturating_sub(before);
+            let message = exception.message().unwrap_or_default();
+            let file = script.name.clone();
+            Err(Fault { file, line, column, ..Fault::of(FaultKind::Syntax, &message) })
         }
-    })
+        Err(CaughtError::Error(error)) => Err(Fault::of(FaultKind::Memory, &error.to_string())),
+        // What stands before it.
+        Ok(_) | Err(CaughtError::Value(_)) => Ok(()),
+    }
 }
 
 fn options(name: &str) -> EvalOptions {

@@ -60,6 +60,10 @@ pub(super) enum Told<'a> {
         player: u32,
         event: &'static str,
         error: Option<String>,
+        /// Seconds, once through; 0 where nobody knows.
+        duration: f64,
+        /// Of a marker, milliseconds.
+        offset: i64,
     },
     Recorder {
         recorder: u32,
@@ -73,6 +77,9 @@ pub(super) enum Told<'a> {
         event: &'static str,
         error: Option<&'static str>,
         code: u16,
+        /// An endpoint, and what it does there.
+        call: Option<u32>,
+        direction: Option<&'static str>,
     },
     Fetched(Fetched),
     Stored {
@@ -111,11 +118,27 @@ pub(super) struct CallTold {
     pub(super) tone: Option<String>,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub(super) kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) headers: Vec<(String, String)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mime: Option<String>,
 }
 
 impl CallTold {
     pub(super) const fn new(call: u32, event: &'static str) -> Self {
-        Self { call, event, code: None, reason: None, tone: None, kind: None }
+        Self {
+            call,
+            event,
+            code: None,
+            reason: None,
+            tone: None,
+            kind: None,
+            headers: Vec::new(),
+            text: None,
+            mime: None,
+        }
     }
 }
 
@@ -191,6 +214,9 @@ impl FaultKind {
     }
 }
 
+/// Header fields, by name.
+pub(super) type Headers = Vec<(String, String)>;
+
 /// One thing that the script wants.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug)]
 #[serde(tag = "t", rename_all = "snake_case", deny_unknown_fields)]
@@ -208,23 +234,41 @@ pub(super) enum Command {
     },
     Answer {
         call: u32,
+        #[serde(default)]
+        headers: Headers,
+        #[serde(default)]
+        name: Option<String>,
     },
     Reject {
         call: u32,
         code: u16,
+        #[serde(default)]
+        headers: Headers,
     },
     Ring {
         call: u32,
+        #[serde(default)]
+        headers: Headers,
     },
     Early {
         call: u32,
+        #[serde(default)]
+        headers: Headers,
     },
     Hangup {
         call: u32,
+        #[serde(default)]
+        headers: Headers,
     },
     Tones {
         call: u32,
         on: bool,
+        /// The vendor's number of a way, 0 for all.
+        kind: String,
+    },
+    /// It wants to know whether sound comes.
+    Watch {
+        call: u32,
     },
     Digits {
         call: u32,
@@ -233,12 +277,51 @@ pub(super) enum Command {
     Refer {
         call: u32,
         to: String,
+        #[serde(default)]
+        headers: Headers,
+    },
+    /// To another call.
+    ReferTo {
+        call: u32,
+        other: u32,
+        #[serde(default)]
+        headers: Headers,
+    },
+    /// What the far end asked for is done, or is not.
+    Referred {
+        call: u32,
+        code: u16,
+    },
+    /// What it listens for.
+    Takes {
+        call: u32,
+        remarks: bool,
+        referrals: bool,
+    },
+    /// By INFO.
+    Info {
+        call: u32,
+        mime: String,
+        body: String,
+        #[serde(default)]
+        headers: Headers,
+    },
+    /// By MESSAGE.
+    Message {
+        call: u32,
+        text: String,
     },
     Play {
         player: u32,
         sources: Vec<Source>,
         #[serde(rename = "loop")]
         loops: bool,
+        /// A call plays it to itself, and nobody else hears it.
+        own: bool,
+    },
+    Marker {
+        player: u32,
+        offset: i64,
     },
     Stop {
         player: u32,
@@ -265,6 +348,12 @@ pub(super) enum Command {
     Recorder {
         recorder: u32,
         name: String,
+        /// 16 kHz in place of 8.
+        hd: bool,
+    },
+    MuteRecord {
+        recorder: u32,
+        on: bool,
     },
     StopRecord {
         recorder: u32,

@@ -11,9 +11,11 @@ pub mod interpreter;
 mod mail;
 pub mod message;
 mod parties;
+mod position;
 mod requests;
 mod session;
 mod settings;
+mod signals;
 mod sound;
 mod storage;
 mod tape;
@@ -30,6 +32,7 @@ use tipring_model::flow::Flow;
 use tipring_model::settings::{RawSettings, Settings};
 
 use crate::{Dialect, Opened, Program};
+pub use check::check_together;
 pub use settings::Scenario;
 
 /// The dialect's row in the table.

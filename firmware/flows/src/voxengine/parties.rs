@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use tipring_model::call::CallFacts;
 use tipring_model::flow::{Action, ActionFailure, LegEvent, Moment, Outcome, Pause, Place, Referred, Target};
 use tipring_model::line::PlaceExtras;
-use tipring_model::{ActionId, CallerId, Cause, DigitSet, Digits, LegId, Number};
+use tipring_model::signal::{LegSignal, Remark, RemarkKind, SignalExtras, Takes};
+use tipring_model::{ActionId, CallerId, Cause, DigitPath, DigitSet, Digits, LegId, Number};
 
-use super::message::{CallKind, CallTold, Command, Told};
+use super::message::{CallKind, CallTold, Command, Headers, Told};
 use super::session::{Session, Work};
 
 /// The call with which a session begins has this number; the script counts its own from 1.
@@ -24,9 +25,10 @@ const CALLS_MAX: usize = 1_000;
 const PHONES_MAX: usize = 8;
 /// Transfers of one call.
 const REFERS_MAX: u32 = 10;
-/// Header fields of a placed call.
-const HEADERS_MAX: usize = 32;
-const HEADER_BYTES_MAX: usize = 1_024;
+/// A call whose far end sends nothing for so long has no RTP any more.
+const SILENCE: Duration = Duration::from_secs(7);
+/// Longest name or password of a placed call, in bytes.
+const NAME_BYTES_MAX: usize = 1_024;
 /// Digits that wait to be sent on one call.
 const DIGITS_MAX: usize = 1_024;
 
@@ -38,6 +40,41 @@ pub(super) enum Standing {
     /// It is placed, and not answered.
     Placed,
     Connected,
+}
+
+/// Which keys a script hears of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Keys {
+    None,
+    All,
+    /// Those that come in this way.
+    Only(DigitPath),
+}
+
+impl Keys {
+    /// By the vendor's number of a kind; all for any other text.
+    fn of(kind: &str) -> Self {
+        let ways = [DigitPath::Rfc4733, DigitPath::InBand, DigitPath::Signalled];
+        ways.into_iter().find(|how| kind_of(*how) == kind).map_or(Self::All, Self::Only)
+    }
+
+    fn take(self, how: DigitPath) -> bool {
+        self == Self::All || self == Self::Only(how)
+    }
+
+    /// Keys in the sound are listened for.
+    pub(super) fn are_sounds(self) -> bool {
+        self.take(DigitPath::InBand)
+    }
+}
+
+/// The vendor's number for the way in which a key came.
+const fn kind_of(how: DigitPath) -> &'static str {
+    match how {
+        DigitPath::Rfc4733 => "1",
+        DigitPath::InBand => "2",
+        DigitPath::Signalled => "3",
+    }
 }
 
 /// A piece of what `sendDigits` sends.
@@ -57,7 +94,12 @@ pub(super) struct Party {
     placing: Vec<ActionId>,
     /// Sound passes before the answer.
     pub(super) is_early: bool,
-    pub(super) wants_keys: bool,
+    pub(super) keys: Keys,
+    /// The script hears when no sound comes.
+    wants_silence: bool,
+    is_watched: bool,
+    /// Its far end has put it on hold.
+    pub(super) is_held: bool,
     is_ringing: bool,
     due: Option<Instant>,
     /// The most telling of what kept its telephones from answering.
@@ -65,9 +107,15 @@ pub(super) struct Party {
     digits: VecDeque<Piece>,
     sends: bool,
     refers: u32,
+    /// What its script listens for.
+    pub(super) takes: Takes,
+    /// What was said beside the refusal that counts.
+    refused_saying: Headers,
+    /// The header fields of the last message of each leg.
+    pub(super) said: Vec<(LegId, Headers)>,
     is_answering: bool,
     /// It was let go from here.
-    is_let_go: bool,
+    pub(super) is_let_go: bool,
 }
 
 impl Party {
@@ -77,13 +125,19 @@ impl Party {
             legs: Vec::new(),
             placing: Vec::new(),
             is_early: false,
-            wants_keys: false,
+            keys: Keys::None,
+            wants_silence: false,
+            is_watched: false,
+            is_held: false,
             is_ringing: false,
             due: None,
             refused: None,
             digits: VecDeque::new(),
             sends: false,
             refers: 0,
+            takes: Takes { remarks: false, referrals: false },
+            refused_saying: Headers::new(),
+            said: Vec::new(),
             is_answering: false,
             is_let_go: false,
         }
@@ -166,7 +220,7 @@ impl Session {
         }
     }
 
-    fn call_event(&mut self, now: Moment, told: CallTold) {
+    pub(super) fn call_event(&mut self, now: Moment, told: CallTold) {
         self.tell(now, Told::Call(told));
     }
 
@@ -174,23 +228,37 @@ impl Session {
     pub(super) fn party_command(&mut self, now: Moment, command: Command) {
         match command {
             Command::Call { .. } => self.place(now, command),
-            Command::Answer { call } => self.answer(call),
-            Command::Reject { call, code } => {
-                if self.parties.get(call).is_some_and(|party| party.standing == Standing::Offered) {
-                    self.let_go(call, Action::Reject(Cause::from_sip_status(code)));
+            Command::Answer { call, headers, name } => self.answer(call, headers, name),
+            Command::Reject { call, code, headers } => self.reject(call, code, headers),
+            Command::Hangup { call, headers } => self.hang_up_saying(call, headers),
+            Command::Ring { call, headers } => self.ring(call, headers),
+            Command::Early { call, headers } => self.early_media(call, headers),
+            Command::Tones { call, on, kind } => {
+                if let Some(party) = self.parties.get_mut(call) {
+                    party.keys = if on { Keys::of(&kind) } else { Keys::None };
                 }
             }
-            Command::Hangup { call } => self.hang_up(call),
-            // The box tells a caller by itself that it rings.
-            Command::Ring { .. } => {}
-            Command::Early { call } => self.early_media(call),
-            Command::Tones { call, on } => {
+            Command::Watch { call } => {
                 if let Some(party) = self.parties.get_mut(call) {
-                    party.wants_keys = on;
+                    party.wants_silence = true;
                 }
+                self.watch(call);
             }
             Command::Digits { call, digits } => self.digits(call, &digits),
-            Command::Refer { call, to } => self.refer(now, call, &to),
+            Command::Refer { call, to, headers } => self.refer(now, call, &to, headers),
+            Command::ReferTo { call, other, headers } => self.refer_to(now, (call, other), headers),
+            Command::Referred { call, code } => self.answer_referral(call, code),
+            Command::Takes { call, remarks, referrals } => self.takes(call, Takes { remarks, referrals }),
+            Command::Info { call, mime, body, headers } => {
+                let remark =
+                    Remark { kind: RemarkKind::Info, media_type: mime, body: body.into_bytes(), headers };
+                self.remark(call, remark);
+            }
+            Command::Message { call, text } => {
+                let (media_type, body) = ("text/plain;charset=utf-8".to_owned(), text.into_bytes());
+                let headers = Headers::new();
+                self.remark(call, Remark { kind: RemarkKind::Message, media_type, body, headers });
+            }
             other => self.sound_command(now, other),
         }
     }
@@ -226,16 +294,8 @@ impl Session {
             Ok(targets) => targets,
             Err((code, reason)) => return self.failed(now, call, code, reason),
         };
-        let fits = |text: &str| text.len() <= HEADER_BYTES_MAX && !text.contains(char::is_control);
-        let headers: Vec<(String, String)> = headers
-            .into_iter()
-            .filter(|(name, value)| {
-                let is_extra = name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("x-"));
-                let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-                is_extra && is_name && fits(name) && fits(value)
-            })
-            .take(HEADERS_MAX)
-            .collect();
+        let fits = |text: &str| text.len() <= NAME_BYTES_MAX && !text.contains(char::is_control);
+        let headers = self.sendable(headers);
         let credentials = user.zip(password).filter(|(user, password)| fits(user) && fits(password));
         let caller_id = CallerId {
             number: Some(Number::new(&callerid)).filter(|number| !number.is_empty()),
@@ -297,21 +357,39 @@ impl Session {
 
     // --- What a script does with a call.
 
-    fn answer(&mut self, call: u32) {
+    fn answer(&mut self, call: u32, headers: Headers, name: Option<String>) {
         let Some(leg) = self.parties.leg(call) else { return };
         let Some(party) = self.parties.get_mut(call).filter(|party| party.standing == Standing::Offered)
         else {
             return;
         };
         if !std::mem::replace(&mut party.is_answering, true) {
+            let name = name.filter(|name| name.len() <= NAME_BYTES_MAX && !name.contains(char::is_control));
+            let headers = self.sendable(headers);
+            self.extras(leg, SignalExtras { headers, display_name: name, status: None });
             self.act(Some(leg), Action::Answer, Work::Answer(call));
         }
     }
 
-    fn early_media(&mut self, call: u32) {
+    /// Refuses an incoming call with the code that the script says.
+    fn reject(&mut self, call: u32, code: u16, headers: Headers) {
+        let Some(leg) = self.parties.leg(call) else { return };
+        let is_offered = |party: &Party| party.standing == Standing::Offered && !party.is_let_go;
+        if self.parties.get(call).is_some_and(is_offered) {
+            let cause = Cause::from_sip_status(code);
+            let status = Some(code).filter(|code| *code != cause.sip_status());
+            let headers = self.sendable(headers);
+            self.extras(leg, SignalExtras { headers, display_name: None, status });
+            self.let_go(call, Action::Reject(cause));
+        }
+    }
+
+    fn early_media(&mut self, call: u32, headers: Headers) {
         let Some(leg) = self.parties.leg(call) else { return };
         let Some(party) = self.parties.get_mut(call) else { return };
         if party.standing == Standing::Offered && !std::mem::replace(&mut party.is_early, true) {
+            let headers = self.sendable(headers);
+            self.extras(leg, SignalExtras { headers, ..SignalExtras::default() });
             self.act(Some(leg), Action::EarlyMedia, Work::Silent);
         }
     }
@@ -320,7 +398,7 @@ impl Session {
         self.let_go(call, Action::Release(Cause::NormalClearing));
     }
 
-    fn let_go(&mut self, call: u32, how: Action) {
+    pub(super) fn let_go(&mut self, call: u32, how: Action) {
         let Some(party) = self.parties.get_mut(call) else { return };
         if std::mem::replace(&mut party.is_let_go, true) {
             return;
@@ -339,7 +417,10 @@ impl Session {
         }
     }
 
-    pub(super) fn release_all(&mut self) {
+    /// Every call is let go, and what plays or records besides is over.
+    pub(super) fn release_all(&mut self, now: Moment) {
+        self.stop_tapes(now);
+        self.stop_players();
         let calls: Vec<u32> = self.parties.live.keys().copied().collect();
         for call in calls {
             self.hang_up(call);
@@ -382,20 +463,28 @@ impl Session {
         self.act(Some(leg), action, Work::Digits(call));
     }
 
-    fn refer(&mut self, now: Moment, call: u32, to: &str) {
-        let not = |code, reason| CallTold {
-            code: Some(code),
-            reason: Some(reason),
-            ..CallTold::new(call, "not_transferred")
-        };
+    pub(super) fn not_transferred(&mut self, now: Moment, call: u32, (code, reason): (u16, &'static str)) {
+        let told = CallTold::new(call, "not_transferred");
+        self.call_event(now, CallTold { code: Some(code), reason: Some(reason), ..told });
+    }
+
+    /// The leg of a call that may be asked for one more transfer; otherwise the script is told.
+    pub(super) fn may_refer(&mut self, now: Moment, call: u32) -> Option<LegId> {
         let Some(leg) = self.parties.leg(call).filter(|_| self.parties.is_connected(call)) else {
-            return self.call_event(now, not(481, "the call is not connected"));
+            self.not_transferred(now, call, (481, "the call is not connected"));
+            return None;
         };
-        let Some(party) = self.parties.get_mut(call) else { return };
+        let party = self.parties.get_mut(call)?;
         party.refers += 1;
         if party.refers > REFERS_MAX {
-            return self.call_event(now, not(503, "too many transfers of one call"));
+            self.not_transferred(now, call, (503, "too many transfers of one call"));
+            return None;
         }
+        Some(leg)
+    }
+
+    fn refer(&mut self, now: Moment, call: u32, to: &str, headers: Headers) {
+        let Some(leg) = self.may_refer(now, call) else { return };
         let target = match to.strip_prefix("sip:").or_else(|| to.strip_prefix("sips:")) {
             Some(address) => self.targets(CallKind::Sip, address).ok().and_then(|mut all| all.pop()),
             None => {
@@ -405,8 +494,12 @@ impl Session {
             }
         };
         match target {
-            Some(target) => drop(self.act(Some(leg), Action::Refer(target), Work::Refer(call))),
-            None => self.call_event(now, not(404, "Invalid number")),
+            Some(target) => {
+                let headers = self.sendable(headers);
+                self.extras(leg, SignalExtras { headers, ..SignalExtras::default() });
+                self.act(Some(leg), Action::Refer(target), Work::Refer(call));
+            }
+            None => self.not_transferred(now, call, (404, "Invalid number")),
         }
     }
 
@@ -416,40 +509,73 @@ impl Session {
         if let LegEvent::Placed { by, .. } = event {
             return self.placed(leg, by);
         }
+        if let LegEvent::Playing(action, length) = event {
+            return self.playing(now, action, length);
+        }
         let Some(call) = self.parties.of_leg(leg) else { return };
         match event {
             LegEvent::Alerting => {
                 let Some(party) = self.parties.get_mut(call) else { return };
                 if !std::mem::replace(&mut party.is_ringing, true) {
-                    self.call_event(now, CallTold::new(call, "ringing"));
+                    let headers = party.said_by(leg);
+                    self.call_event(now, CallTold { headers, ..CallTold::new(call, "ringing") });
                 }
             }
             LegEvent::EarlyMedia => {
                 let Some(party) = self.parties.get_mut(call) else { return };
                 if !std::mem::replace(&mut party.is_early, true) {
-                    self.call_event(now, CallTold::new(call, "audio"));
+                    let headers = party.said_by(leg);
+                    self.call_event(now, CallTold { headers, ..CallTold::new(call, "audio") });
                 }
             }
             LegEvent::Answered(_) => self.connected(now, call, leg),
-            LegEvent::Digit(digit) => {
-                if self.parties.get(call).is_some_and(|party| party.wants_keys) {
-                    let tone = Some(digit.to_string());
-                    self.call_event(now, CallTold { tone, kind: Some("1"), ..CallTold::new(call, "tone") });
+            LegEvent::Digit(digit, how) => {
+                if self.parties.get(call).is_some_and(|party| party.keys.take(how)) {
+                    let (tone, kind) = (Some(digit.to_string()), Some(kind_of(how)));
+                    self.call_event(now, CallTold { tone, kind, ..CallTold::new(call, "tone") });
                 }
             }
             LegEvent::Held(held) => {
+                if let Some(party) = self.parties.get_mut(call) {
+                    party.is_held = held;
+                }
                 self.call_event(now, CallTold::new(call, if held { "hold" } else { "unhold" }));
             }
+            LegEvent::Signalled(signal) => self.signalled(now, call, leg, *signal),
             LegEvent::Released(cause) => self.leg_gone(now, call, leg, cause),
-            LegEvent::Placed { .. } | LegEvent::Room(_) | LegEvent::Queue(_) | LegEvent::Streaming(_) => {}
+            LegEvent::Silent(silent) => {
+                self.call_event(now, CallTold::new(call, if silent { "rtp_stopped" } else { "rtp_resumed" }));
+            }
+            LegEvent::Placed { .. }
+            | LegEvent::Playing(..)
+            | LegEvent::Room(_)
+            | LegEvent::Queue(_)
+            | LegEvent::Streaming(_) => {}
         }
     }
 
     fn placed(&mut self, leg: LegId, by: ActionId) {
-        if let Some(Work::Place(call)) = self.works.get(&by).copied()
-            && let Some(party) = self.parties.get_mut(call)
-        {
-            party.legs.push(leg);
+        match self.works.get(&by).copied() {
+            Some(Work::Place(call)) => {
+                let Some(party) = self.parties.get_mut(call) else { return };
+                party.legs.push(leg);
+                let takes = party.takes;
+                if takes != Takes::default() {
+                    self.signal(leg, LegSignal::Takes(takes));
+                }
+            }
+            Some(Work::Player(player)) => self.player_stands(player, leg),
+            Some(Work::Recorder(recorder)) => self.recorder_stands(recorder, leg),
+            Some(
+                Work::Answer(_)
+                | Work::Play { .. }
+                | Work::Record(_)
+                | Work::Digits(_)
+                | Work::Refer(_)
+                | Work::ReferTo(..)
+                | Work::Silent,
+            )
+            | None => {}
         }
     }
 
@@ -464,48 +590,71 @@ impl Session {
         party.due = None;
         let others: Vec<LegId> = party.legs.iter().copied().filter(|one| *one != leg).collect();
         party.legs = vec![leg];
+        let headers = party.said_by(leg);
         for other in others {
             self.act(Some(other), Action::Release(Cause::AnsweredElsewhere), Work::Silent);
         }
-        self.call_event(now, CallTold::new(call, "connected"));
+        self.call_event(now, CallTold { headers: headers.clone(), ..CallTold::new(call, "connected") });
         if is_placed && !was_early {
-            self.call_event(now, CallTold::new(call, "audio"));
+            self.call_event(now, CallTold { headers, ..CallTold::new(call, "audio") });
         }
         self.send_digits(call);
+        self.watch(call);
+    }
+
+    /// Watches over the sound of a connected call, once, if the script wants that.
+    fn watch(&mut self, call: u32) {
+        let Some(leg) = self.parties.leg(call).filter(|_| self.parties.is_connected(call)) else { return };
+        let Some(party) = self.parties.get_mut(call).filter(|party| party.wants_silence) else { return };
+        if !std::mem::replace(&mut party.is_watched, true) {
+            self.act(Some(leg), Action::Watch(SILENCE), Work::Silent);
+        }
     }
 
     fn leg_gone(&mut self, now: Moment, call: u32, leg: LegId, cause: Cause) {
         let Some(party) = self.parties.get_mut(call) else { return };
         party.legs.retain(|one| *one != leg);
+        let headers = party.said_by(leg);
         if party.standing == Standing::Placed {
-            party.refused = Some(more_telling(party.refused, cause));
+            let refused = more_telling(party.refused, cause);
+            party.refused = Some(refused);
+            if refused == cause && party.refused_saying.is_empty() {
+                party.refused_saying = headers;
+            }
             return self.unanswered(now, call);
         }
-        self.gone(now, call, cause);
+        self.gone(now, call, cause, headers);
     }
 
     /// None of its telephones is left, and none has answered.
     fn unanswered(&mut self, now: Moment, call: u32) {
-        let Some(party) = self.parties.get(call) else { return };
+        let Some(party) = self.parties.get_mut(call) else { return };
         if party.standing != Standing::Placed || !party.legs.is_empty() || !party.placing.is_empty() {
             return;
         }
+        let headers = std::mem::take(&mut party.refused_saying);
         let cause =
             if party.is_let_go { Cause::Cancelled } else { party.refused.unwrap_or(Cause::NoCircuit) };
-        self.gone(now, call, cause);
+        self.gone(now, call, cause, headers);
     }
 
-    fn gone(&mut self, now: Moment, call: u32, cause: Cause) {
+    fn gone(&mut self, now: Moment, call: u32, cause: Cause, headers: Headers) {
         let Some(party) = self.parties.live.remove(&call) else { return };
         self.call_lost(call);
-        let (code, reason) = words(cause);
-        if party.standing == Standing::Placed {
-            return self.failed(now, call, code, reason);
+        self.tell_gone(now, call, party.standing, (cause, headers));
+        if !self.parties.has_live() {
+            self.stop_tapes(now);
         }
-        let code = if cause == Cause::NormalClearing { 200 } else { code };
+    }
+
+    fn tell_gone(&mut self, now: Moment, call: u32, standing: Standing, (cause, headers): (Cause, Headers)) {
+        let (code, reason) = words(cause);
+        let is_placed = standing == Standing::Placed;
+        let code = if cause == Cause::NormalClearing && !is_placed { 200 } else { code };
+        let event = if is_placed { "failed" } else { "disconnected" };
         self.call_event(
             now,
-            CallTold { code: Some(code), reason: Some(reason), ..CallTold::new(call, "disconnected") },
+            CallTold { code: Some(code), reason: Some(reason), headers, ..CallTold::new(call, event) },
         );
     }
 
@@ -550,13 +699,16 @@ impl Session {
                 }
             }
             Work::Refer(call) => self.referred(now, call, &outcome),
+            Work::ReferTo(call, other) => self.referred_to(now, (call, other), &outcome),
             Work::Play { player, call } => self.played(now, (player, call), id, &outcome),
             Work::Record(recorder) => self.recorded(now, recorder, &outcome),
+            Work::Player(player) => self.player_lost(now, player, &outcome),
+            Work::Recorder(recorder) => self.recorder_lost(now, recorder, &outcome),
             Work::Silent => self.sound_ended(id),
         }
     }
 
-    fn referred(&mut self, now: Moment, call: u32, outcome: &Outcome) {
+    pub(super) fn referred(&mut self, now: Moment, call: u32, outcome: &Outcome) {
         let told = match outcome {
             Outcome::Referred(Referred { response: 200..=299, call: None | Some(200..=299) }) => {
                 CallTold::new(call, "transferred")

@@ -71,11 +71,18 @@ pub(super) enum Work {
     Place(u32),
     Play {
         player: u32,
-        call: u32,
+        /// That plays it to itself.
+        call: Option<u32>,
     },
+    /// The booth of a player.
+    Player(u32),
+    /// The booth of a recorder.
+    Recorder(u32),
     Record(u32),
     Digits(u32),
     Refer(u32),
+    /// To the second of them.
+    ReferTo(u32, u32),
     /// Nothing follows from its end.
     Silent,
 }
@@ -297,7 +304,7 @@ impl Session {
         self.answer_all(500, "the script failed");
         match self.stage {
             Stage::Running | Stage::Ending { .. } => {
-                self.release_all();
+                self.release_all(now);
                 self.terminating(now);
             }
             Stage::Terminating { .. } => self.terminated(now),
@@ -347,7 +354,7 @@ impl Session {
     /// The session ends of its own accord.
     fn end(&mut self, now: Moment) {
         if self.stage == Stage::Running {
-            self.release_all();
+            self.release_all(now);
             self.stage =
                 Stage::Ending { calls: now.instant + CALLS_MAX, requests: now.instant + REQUESTS_MAX };
         }
@@ -481,6 +488,7 @@ impl Session {
             self.hand_over(now);
         }
         self.parties_due(now);
+        self.players_due(now);
         self.controls_due(now);
     }
 }
@@ -526,7 +534,7 @@ impl Flow for Session {
             None => self.due,
         };
         let held = self.held_until.filter(|_| self.busy.is_none());
-        let others = [held, self.parties.next_due(), self.controls.next_due()];
+        let others = [held, self.parties.next_due(), self.players.next_due(), self.controls.next_due()];
         of_script.into_iter().chain(of_stage).chain(others.into_iter().flatten()).min()
     }
 }

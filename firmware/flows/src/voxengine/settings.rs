@@ -34,7 +34,7 @@ impl Settings for Scenario {
             key: "name",
             label: "Name",
             help: "Shown where the scenario fails.",
-            kind: FieldKind::Text { bytes_max: 64 },
+            kind: FieldKind::Text { bytes_max: 255 },
             default: Some("scenario.js"),
             required: false,
         },

@@ -1,16 +1,22 @@
 //! Players: files, spoken text, tones, one after the other.
+//!
+//! What a call plays to itself is played to its leg. A player of the script's own plays in a booth,
+//! where calls, conferences and recorders hear it.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use tipring_model::fetch::FetchError;
-use tipring_model::flow::{Action, ActionFailure, Moment, Outcome};
+use tipring_model::flow::{Action, ActionFailure, Booth, FlowOutput, Moment, Outcome};
 use tipring_model::prompt::{CallTone, Gender, Prompt, PromptSource, Speech};
 use tipring_model::{ActionId, DigitSet, LegId};
 
 use super::message::{Command, Source, Told};
+use super::position::Position;
 use super::requests::file_request;
 use super::session::{Session, Work};
 use super::tones;
+use super::wiring::Stand;
 
 /// Players of one session, with what calls play by themselves.
 const PLAYERS_MAX: usize = 64;
@@ -27,9 +33,14 @@ struct Player {
     /// Over and over.
     loops: bool,
     at: usize,
+    /// A call plays it to itself: it needs no booth.
+    is_own: bool,
+    booth: Option<Stand>,
+    /// What plays now, and how long it is.
+    plays: Option<(ActionId, Option<Duration>)>,
     has_begun: bool,
     is_paused: bool,
-    actions: Vec<(u32, ActionId)>,
+    position: Position,
 }
 
 /// Every player that is not over.
@@ -43,50 +54,79 @@ impl Players {
         self.live.contains_key(&player)
     }
 
-    pub(super) fn is_playing(&self, player: u32) -> bool {
-        self.live.get(&player).is_some_and(|player| !player.is_paused)
+    /// A call that plays it to itself can begin.
+    pub(super) fn is_own(&self, player: u32) -> bool {
+        self.live.get(&player).is_some_and(|player| player.is_own)
+    }
+
+    /// Where the player is heard.
+    pub(super) fn booth(&self, player: u32) -> Option<LegId> {
+        self.live.get(&player)?.booth?.leg
+    }
+
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.live.values().filter_map(|player| player.position.next_due()).min()
     }
 }
 
 impl Session {
     fn player_event(&mut self, now: Moment, player: u32, event: &'static str, error: Option<String>) {
-        self.tell(now, Told::Player { player, event, error });
+        self.tell(now, Told::Player { player, event, error, duration: 0.0, offset: 0 });
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "what is not about players is about recorders")]
     pub(super) fn player_command(&mut self, now: Moment, command: Command) {
         match command {
-            Command::Play { player, sources, loops } => self.play(now, player, sources, loops),
-            Command::Stop { player } => {
-                if self.players.live.contains_key(&player) {
-                    self.silence(player);
-                    self.players.live.remove(&player);
-                    self.wiring.player_over(player);
-                }
-            }
-            Command::Pause { player } => {
-                if let Some(live) = self.players.live.get_mut(&player) {
-                    live.is_paused = true;
-                }
-            }
-            Command::Resume { player } => {
-                if let Some(live) = self.players.live.get_mut(&player) {
-                    live.is_paused = false;
+            Command::Play { player, sources, loops, own } => self.play(now, player, sources, (loops, own)),
+            Command::Stop { player } => self.stop_player(player),
+            Command::Pause { player } => self.pause(now, player, true),
+            Command::Resume { player } => self.pause(now, player, false),
+            Command::Marker { player, offset } => {
+                let live = self.players.live.get_mut(&player);
+                if live.is_some_and(|live| !live.position.mark(now.instant, offset)) {
+                    self.log("a marker is not set: the player has too many");
                 }
             }
             other => self.recorder_command(now, &other),
         }
     }
 
-    /// Ends what a player plays now.
-    fn silence(&mut self, player: u32) {
-        let actions = self.players.live.get_mut(&player).map(|live| std::mem::take(&mut live.actions));
-        for (_, action) in actions.unwrap_or_default() {
+    /// The player plays no more, and is heard nowhere.
+    fn stop_player(&mut self, player: u32) {
+        let Some(live) = self.players.live.remove(&player) else { return };
+        if let Some((action, _)) = live.plays {
             self.cancel(action);
+        }
+        if let Some(booth) = live.booth {
+            self.cancel(booth.action);
+        }
+        self.player_over(player);
+    }
+
+    pub(super) fn stop_players(&mut self) {
+        let all: Vec<u32> = self.players.live.keys().copied().collect();
+        for player in all {
+            self.stop_player(player);
         }
     }
 
-    fn play(&mut self, now: Moment, player: u32, sources: Vec<Source>, loops: bool) {
+    fn pause(&mut self, now: Moment, player: u32, still: bool) {
+        let Some(live) = self.players.live.get_mut(&player).filter(|live| live.is_paused != still) else {
+            return;
+        };
+        live.is_paused = still;
+        let Some((action, _)) = live.plays else { return };
+        if still && live.position.runs() {
+            live.position.stand(now.instant);
+        } else if !still && live.has_begun {
+            live.position.run(now.instant);
+        } else {
+            return; // It is not heard yet.
+        }
+        self.push(FlowOutput::Suspend(action, still));
+    }
+
+    fn play(&mut self, now: Moment, player: u32, sources: Vec<Source>, (loops, is_own): (bool, bool)) {
         if self.players.live.contains_key(&player) {
             return;
         }
@@ -98,8 +138,17 @@ impl Session {
         match read {
             Err(error) => self.player_event(now, player, "finished", Some(error)),
             Ok(sources) => {
-                let live =
-                    Player { sources, loops, at: 0, has_begun: false, is_paused: false, actions: Vec::new() };
+                let live = Player {
+                    sources,
+                    loops,
+                    at: 0,
+                    is_own,
+                    booth: None,
+                    plays: None,
+                    has_begun: false,
+                    is_paused: false,
+                    position: Position::new(loops),
+                };
                 self.players.live.insert(player, live);
                 self.player_event(now, player, "created", None);
                 self.player_event(now, player, "ready", None);
@@ -123,39 +172,118 @@ impl Session {
         }
     }
 
-    /// Lets a call hear a player; none if the player has nothing left.
-    pub(super) fn begin_play(&mut self, now: Moment, player: u32, call: u32, leg: LegId) -> Option<ActionId> {
-        let live = self.players.live.get_mut(&player)?;
+    /// A player that somebody can hear has its booth, and plays there from then on, heard or not.
+    pub(super) fn settle_players(&mut self) {
+        let all: Vec<u32> = self.players.live.keys().copied().collect();
+        for player in all {
+            let Some(live) = self.players.live.get(&player).filter(|live| !live.is_own) else { continue };
+            if live.is_paused || live.plays.is_some() {
+                continue;
+            }
+            match live.booth {
+                None if self.is_heard(player) => {
+                    let action = self.act(None, Action::Booth(Booth { wide: true }), Work::Player(player));
+                    if let Some(live) = self.players.live.get_mut(&player) {
+                        live.booth = Some(Stand { action, leg: None });
+                    }
+                }
+                Some(Stand { leg: Some(leg), .. }) => drop(self.begin_play(player, None, leg)),
+                Some(Stand { leg: None, .. }) | None => {}
+            }
+        }
+    }
+
+    /// The booth of a player is open.
+    pub(super) fn player_stands(&mut self, player: u32, leg: LegId) {
+        if let Some(booth) = self.players.live.get_mut(&player).and_then(|live| live.booth.as_mut()) {
+            booth.leg = Some(leg);
+        }
+    }
+
+    /// It is closed, which nobody here has asked for.
+    pub(super) fn player_lost(&mut self, now: Moment, player: u32, outcome: &Outcome) {
+        if !self.players.has(player) {
+            return;
+        }
+        self.stop_player(player);
+        if let Outcome::Failed(failure) = outcome {
+            self.player_event(now, player, "finished", Some(failure.code().to_owned()));
+        }
+    }
+
+    /// Begins what comes next of a player, on a call of its own or in its booth; none if nothing is
+    /// left.
+    pub(super) fn begin_play(&mut self, player: u32, call: Option<u32>, leg: LegId) -> Option<ActionId> {
+        let live = self.players.live.get(&player)?;
         let source = live.sources.get(live.at)?.clone();
         let loops = if live.loops && live.sources.len() == 1 { u32::MAX } else { 1 };
-        let is_first = !std::mem::replace(&mut live.has_begun, true);
         let prompt = Prompt { source, loops, barge_in: DigitSet::NONE };
         let action = self.act(Some(leg), Action::Prompt(prompt), Work::Play { player, call });
         if let Some(live) = self.players.live.get_mut(&player) {
-            live.actions.retain(|(of, _)| *of != call);
-            live.actions.push((call, action));
-        }
-        if is_first {
-            self.player_event(now, player, "started", None);
+            live.plays = Some((action, None));
         }
         Some(action)
+    }
+
+    /// What a player plays begins to be heard.
+    pub(super) fn playing(&mut self, now: Moment, action: ActionId, length: Option<Duration>) {
+        let plays = |live: &Player| live.plays.is_some_and(|(own, _)| own == action);
+        let Some((player, live)) = self.players.live.iter_mut().find(|(_, live)| plays(live)) else { return };
+        let player = *player;
+        live.plays = Some((action, length));
+        let is_last = live.at + 1 == live.sources.len();
+        live.position.piece(now.instant, length, is_last);
+        let is_first = !std::mem::replace(&mut live.has_begun, true);
+        let is_alone = live.sources.len() == 1;
+        if live.is_paused {
+            live.position.stand(now.instant);
+            self.push(FlowOutput::Suspend(action, true));
+        }
+        if is_first {
+            let duration = length.filter(|_| is_alone).map_or(0.0, seconds);
+            self.tell(now, Told::Player { player, event: "started", error: None, duration, offset: 0 });
+        }
+        self.players_due(now);
+    }
+
+    /// Tells of the markers that have come.
+    pub(super) fn players_due(&mut self, now: Moment) {
+        let come: Vec<(u32, Vec<i64>)> = self
+            .players
+            .live
+            .iter_mut()
+            .map(|(player, live)| (*player, live.position.reached(now.instant)))
+            .collect();
+        for (player, offsets) in come {
+            self.markers(now, player, offsets);
+        }
+    }
+
+    fn markers(&mut self, now: Moment, player: u32, offsets: Vec<i64>) {
+        for offset in offsets {
+            self.tell(now, Told::Player { player, event: "marker", error: None, duration: 0.0, offset });
+        }
     }
 
     pub(super) fn played(
         &mut self,
         now: Moment,
-        (player, call): (u32, u32),
+        (player, call): (u32, Option<u32>),
         id: ActionId,
         outcome: &Outcome,
     ) {
-        self.wiring.play_over(call, id);
-        let Some(live) = self.players.live.get_mut(&player) else { return };
-        live.actions.retain(|(_, action)| *action != id);
+        if let Some(call) = call {
+            self.wiring.play_over(call, id);
+        }
+        let plays = |live: &&mut Player| live.plays.is_some_and(|(own, _)| own == id);
+        let Some(live) = self.players.live.get_mut(&player).filter(plays) else { return };
+        let length = live.plays.take().and_then(|(_, length)| length);
+        live.position.piece_over(now.instant, length);
         let error = match outcome {
             Outcome::Failed(ActionFailure::Fetch(FetchError::Timeout)) => Some(TOO_SLOW.to_owned()),
             Outcome::Failed(failure) => Some(failure.code().to_owned()),
-            Outcome::LegGone => None,
-            Outcome::Done
+            Outcome::LegGone
+            | Outcome::Done
             | Outcome::Interrupted(_)
             | Outcome::Collected(_)
             | Outcome::Recorded(_)
@@ -168,23 +296,25 @@ impl Session {
             | Outcome::Referred(_)
             | Outcome::Cancelled => None,
         };
-        if error.is_none() && !live.actions.is_empty() {
-            return; // Others still hear it.
-        }
-        if error.is_none() && matches!(outcome, Outcome::Done) {
+        if matches!(outcome, Outcome::Done) {
             live.at += 1;
             if live.at >= live.sources.len() && live.loops {
                 live.at = 0;
             }
             if live.at < live.sources.len() {
-                return; // The wiring begins the next.
+                return; // The next begins when all is settled.
             }
+            let left = live.position.reached_at_end();
+            self.markers(now, player, left);
         }
-        self.silence(player);
-        self.players.live.remove(&player);
-        self.wiring.player_over(player);
+        self.stop_player(player);
         self.player_event(now, player, "finished", error);
     }
+}
+
+/// A length as scripts have it, to the millisecond.
+fn seconds(length: Duration) -> f64 {
+    f64::from(u32::try_from(length.as_millis()).unwrap_or(u32::MAX)) / 1_000.0
 }
 
 /// What is said, in which voice.

@@ -1,13 +1,16 @@
 //! Recordings, of a call or of what is sent to a recorder.
+//!
+//! A recorder has a booth, which hears all that is sent to it; what it hears is recorded.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tipring_model::ActionId;
-use tipring_model::flow::{Action, Moment, Outcome, Record, Sides};
+use tipring_model::flow::{Action, Booth, FlowOutput, MIX_MAX, Moment, Outcome, Record, Sides};
+use tipring_model::{ActionId, LegId};
 
 use super::message::{Command, Told, Unit};
 use super::session::{Session, Work};
+use super::wiring::Stand;
 
 /// Recorders of one session.
 const RECORDERS_MAX: usize = 32;
@@ -21,8 +24,13 @@ struct Tape {
     name: String,
     /// What is sent to it.
     from: Vec<Unit>,
-    /// What is kept of a call's own recording.
+    /// What is kept of a call's own recording, which is made on its leg.
     sides: Option<Sides>,
+    is_wide: bool,
+    booth: Option<Stand>,
+    /// What the booth hears, once it does.
+    mix: Option<(Vec<LegId>, ActionId)>,
+    is_muted: bool,
     action: Option<ActionId>,
     url: String,
     is_stopped: bool,
@@ -39,6 +47,11 @@ impl Recorders {
     pub(super) fn has_open(&self) -> bool {
         self.tapes.values().any(|tape| tape.action.is_some())
     }
+
+    /// Whether a recorder takes what the unit sends.
+    pub(super) fn take(&self, unit: Unit) -> bool {
+        self.tapes.values().any(|tape| !tape.is_stopped && tape.from.contains(&unit))
+    }
 }
 
 impl Session {
@@ -46,18 +59,17 @@ impl Session {
         match command {
             Command::Record { call, recorder, stereo } => {
                 let sides = if *stereo { Sides::Apart } else { Sides::Both };
-                self.new_tape(now, *recorder, "call", vec![Unit::Call(*call)], Some(sides));
+                self.new_tape(now, *recorder, ("call", false), vec![Unit::Call(*call)], Some(sides));
             }
-            Command::Recorder { recorder, name } => self.new_tape(now, *recorder, name, Vec::new(), None),
-            Command::StopRecord { recorder } => {
-                let Some(tape) = self.recorders.tapes.get_mut(recorder) else { return };
-                tape.is_stopped = true;
-                match tape.action {
-                    // It ends with what it holds.
-                    Some(action) => self.push(tipring_model::flow::FlowOutput::Cancel(action)),
-                    None => self.tape_over(now, *recorder, Ok((String::new(), 0))),
+            Command::Recorder { recorder, name, hd } => {
+                self.new_tape(now, *recorder, (name, *hd), Vec::new(), None);
+            }
+            Command::MuteRecord { recorder, on } => {
+                if let Some(tape) = self.recorders.tapes.get_mut(recorder) {
+                    tape.is_muted = *on;
                 }
             }
+            Command::StopRecord { recorder } => self.stop_tape(now, *recorder),
             Command::Call { .. }
             | Command::Answer { .. }
             | Command::Reject { .. }
@@ -65,12 +77,19 @@ impl Session {
             | Command::Early { .. }
             | Command::Hangup { .. }
             | Command::Tones { .. }
+            | Command::Watch { .. }
             | Command::Digits { .. }
             | Command::Refer { .. }
+            | Command::ReferTo { .. }
+            | Command::Referred { .. }
+            | Command::Takes { .. }
+            | Command::Info { .. }
+            | Command::Message { .. }
             | Command::Play { .. }
             | Command::Stop { .. }
             | Command::Pause { .. }
             | Command::Resume { .. }
+            | Command::Marker { .. }
             | Command::Route { .. }
             | Command::Unroute { .. }
             | Command::Conference { .. }
@@ -86,7 +105,40 @@ impl Session {
         }
     }
 
-    fn new_tape(&mut self, now: Moment, recorder: u32, name: &str, from: Vec<Unit>, sides: Option<Sides>) {
+    fn stop_tape(&mut self, now: Moment, recorder: u32) {
+        let Some(tape) = self.recorders.tapes.get_mut(&recorder) else { return };
+        if std::mem::replace(&mut tape.is_stopped, true) {
+            return;
+        }
+        match tape.action {
+            // It ends with what it holds.
+            Some(action) => self.push(FlowOutput::Cancel(action)),
+            None => self.tape_over(now, recorder, Ok((String::new(), 0))),
+        }
+    }
+
+    /// Nobody is left to be recorded. What a call records of itself ends with its leg.
+    pub(super) fn stop_tapes(&mut self, now: Moment) {
+        let begun: Vec<u32> = self
+            .recorders
+            .tapes
+            .iter()
+            .filter(|(_, tape)| tape.action.is_some() && tape.sides.is_none())
+            .map(|(recorder, _)| *recorder)
+            .collect();
+        for recorder in begun {
+            self.stop_tape(now, recorder);
+        }
+    }
+
+    fn new_tape(
+        &mut self,
+        now: Moment,
+        recorder: u32,
+        (name, is_wide): (&str, bool),
+        from: Vec<Unit>,
+        sides: Option<Sides>,
+    ) {
         if self.recorders.tapes.contains_key(&recorder) {
             return;
         }
@@ -94,6 +146,10 @@ impl Session {
             name: name.chars().take(TAG_CHARS_MAX).collect(),
             from,
             sides,
+            is_wide,
+            booth: None,
+            mix: None,
+            is_muted: false,
             action: None,
             url: String::new(),
             is_stopped: false,
@@ -106,61 +162,148 @@ impl Session {
     }
 
     pub(super) fn route_to_recorder(&mut self, from: Unit, recorder: u32, on: bool) {
-        if !matches!(from, Unit::Call(_) | Unit::Conference(_)) {
-            return self.log("a recorder takes calls and conferences on this appliance");
-        }
+        let is_there = match from {
+            Unit::Call(call) => self.parties.get(call).is_some(),
+            Unit::Player(player) => self.players.has(player),
+            Unit::Conference(_) => true,
+            Unit::Recorder(_) => false,
+        };
         let Some(tape) = self.recorders.tapes.get_mut(&recorder) else { return };
         tape.from.retain(|one| *one != from);
-        if on && tape.from.len() < RECORDERS_MAX {
+        if on && is_there && tape.from.len() < MIX_MAX {
             tape.from.push(from);
-        } else if tape.from.is_empty()
-            && let Some(action) = tape.action
-        {
-            self.push(tipring_model::flow::FlowOutput::Cancel(action));
         }
     }
 
-    /// Begins what can begin: a recording is made on one leg. What one call alone sends is what
-    /// it says; of several, or of a conference, it is what the first says and hears.
+    /// Begins what can begin, and lets each recorder hear what is sent to it now.
     pub(super) fn settle_recorders(&mut self, now: Moment) {
-        let waiting: Vec<u32> = self
-            .recorders
-            .tapes
-            .iter()
-            .filter(|(_, tape)| tape.action.is_none() && !tape.is_stopped)
-            .map(|(recorder, _)| *recorder)
-            .collect();
-        for recorder in waiting {
+        let all: Vec<u32> =
+            self.recorders.tapes.iter().filter(|(_, tape)| !tape.is_stopped).map(|(id, _)| *id).collect();
+        for recorder in all {
             let Some(tape) = self.recorders.tapes.get(&recorder) else { continue };
-            let many = tape.from.len() > 1 || tape.from.iter().any(|one| matches!(one, Unit::Conference(_)));
-            let sides = tape.sides.unwrap_or(if many { Sides::Both } else { Sides::Heard });
-            let calls = tape.from.iter().flat_map(|unit| match unit {
-                Unit::Call(call) => vec![*call],
-                Unit::Conference(conference) => self.wiring.members_of(*conference),
-                Unit::Player(_) | Unit::Recorder(_) => Vec::new(),
-            });
-            let leg =
-                calls.filter(|call| self.parties.is_connected(*call)).find_map(|call| self.parties.leg(call));
-            let Some(leg) = leg else { continue };
-            let tag = if tape.name.is_empty() { "recorder".to_owned() } else { tape.name.clone() };
-            let record = Record::new(plain(&format!("{tag}-{recorder}")), sides, LENGTH_MAX);
-            self.recorders.begun += 1;
-            let url = self.recording_url(&record.tag, self.recorders.begun);
-            let action = self.act(Some(leg), Action::Record(record), Work::Record(recorder));
-            if let Some(tape) = self.recorders.tapes.get_mut(&recorder) {
-                tape.action = Some(action);
-                tape.url.clone_from(&url);
+            match (tape.sides, tape.action) {
+                (Some(sides), None) => {
+                    let leg = tape.from.iter().find_map(|unit| self.leg_of_call(*unit));
+                    if let Some(leg) = leg {
+                        self.begin_tape(now, recorder, leg, sides);
+                    }
+                }
+                (Some(_), Some(_)) => {}
+                (None, None) => match tape.booth {
+                    None if !self.sources_of(tape).is_empty() => {
+                        let booth = Booth { wide: tape.is_wide };
+                        let action = self.act(None, Action::Booth(booth), Work::Recorder(recorder));
+                        if let Some(tape) = self.recorders.tapes.get_mut(&recorder) {
+                            tape.booth = Some(Stand { action, leg: None });
+                        }
+                    }
+                    Some(Stand { leg: Some(leg), .. }) => {
+                        self.begin_tape(now, recorder, leg, Sides::Played);
+                        self.mix_tape(recorder);
+                    }
+                    Some(Stand { leg: None, .. }) | None => {}
+                },
+                (None, Some(_)) => self.mix_tape(recorder),
             }
-            self.tell(now, Told::Recorder { recorder, event: "started", url, duration: 0, error: None });
         }
     }
 
-    /// A call is over: what it was to say to recorders that have not begun is not said.
-    pub(super) fn tapes_lost(&mut self, call: u32) {
-        for tape in self.recorders.tapes.values_mut() {
-            tape.from.retain(|unit| *unit != Unit::Call(call));
+    fn leg_of_call(&self, unit: Unit) -> Option<LegId> {
+        let Unit::Call(call) = unit else { return None };
+        self.parties.leg(call).filter(|_| self.parties.is_connected(call))
+    }
+
+    /// Legs whose sound is sent to a recorder now. In a conference, whoever is on hold is not heard.
+    fn sources_of(&self, tape: &Tape) -> Vec<LegId> {
+        let mut legs = Vec::new();
+        for unit in &tape.from {
+            match unit {
+                Unit::Call(_) => legs.extend(self.leg_of_call(*unit)),
+                Unit::Player(player) => legs.extend(self.players.booth(*player)),
+                Unit::Conference(conference) => {
+                    let calls = self.wiring.speakers_of(*conference);
+                    let heard = calls.filter(|call| self.parties.get(*call).is_some_and(|one| !one.is_held));
+                    legs.extend(heard.filter_map(|call| self.parties.leg(call)));
+                    let players = self.wiring.players_in(*conference);
+                    legs.extend(players.filter_map(|player| self.players.booth(player)));
+                }
+                Unit::Recorder(_) => {}
+            }
         }
-        // Its own recording that never began was heard of by nobody.
+        legs.sort_unstable();
+        legs.dedup();
+        legs.truncate(MIX_MAX);
+        legs
+    }
+
+    fn begin_tape(&mut self, now: Moment, recorder: u32, leg: LegId, sides: Sides) {
+        let Some(tape) = self.recorders.tapes.get(&recorder) else { return };
+        let tag = if tape.name.is_empty() { "recorder".to_owned() } else { tape.name.clone() };
+        let record = Record::new(plain(&format!("{tag}-{recorder}")), sides, LENGTH_MAX);
+        self.recorders.begun += 1;
+        let url = self.recording_url(&record.tag, self.recorders.begun);
+        let action = self.act(Some(leg), Action::Record(record), Work::Record(recorder));
+        if let Some(tape) = self.recorders.tapes.get_mut(&recorder) {
+            tape.action = Some(action);
+            tape.url.clone_from(&url);
+        }
+        self.tell(now, Told::Recorder { recorder, event: "started", url, duration: 0, error: None });
+    }
+
+    /// Lets the booth of a recorder hear those whom it should hear now.
+    fn mix_tape(&mut self, recorder: u32) {
+        let Some(tape) = self.recorders.tapes.get(&recorder) else { return };
+        let Some(leg) = tape.booth.and_then(|booth| booth.leg) else { return };
+        let wanted = if tape.is_muted { Vec::new() } else { self.sources_of(tape) };
+        let heard = tape.mix.as_ref().map_or(&[][..], |(legs, _)| legs);
+        if heard == wanted {
+            return;
+        }
+        let action = self.act(Some(leg), Action::Mix(wanted.clone()), Work::Silent);
+        if let Some(tape) = self.recorders.tapes.get_mut(&recorder) {
+            tape.mix = Some((wanted, action));
+        }
+    }
+
+    /// The booth of a recorder is open.
+    pub(super) fn recorder_stands(&mut self, recorder: u32, leg: LegId) {
+        if let Some(booth) = self.recorders.tapes.get_mut(&recorder).and_then(|tape| tape.booth.as_mut()) {
+            booth.leg = Some(leg);
+        }
+    }
+
+    /// It is closed, which nobody here has asked for; a recording in it ends by itself.
+    pub(super) fn recorder_lost(&mut self, now: Moment, recorder: u32, outcome: &Outcome) {
+        let Some(tape) = self.recorders.tapes.get_mut(&recorder) else { return };
+        tape.booth = None;
+        tape.is_stopped = true;
+        if tape.action.is_none() {
+            let end = match outcome {
+                Outcome::Failed(failure) => Err(failure.code()),
+                Outcome::LegGone
+                | Outcome::Cancelled
+                | Outcome::Done
+                | Outcome::Interrupted(_)
+                | Outcome::Collected(_)
+                | Outcome::Recorded(_)
+                | Outcome::Dialed(_)
+                | Outcome::Left(_)
+                | Outcome::Queued(_)
+                | Outcome::Mailbox(_)
+                | Outcome::Streamed(_)
+                | Outcome::Detected(_)
+                | Outcome::Referred(_) => Ok((String::new(), 0)),
+            };
+            self.tape_over(now, recorder, end);
+        }
+    }
+
+    /// A unit is over: it sends nothing more.
+    pub(super) fn tapes_lose(&mut self, unit: Unit) {
+        for tape in self.recorders.tapes.values_mut() {
+            tape.from.retain(|one| *one != unit);
+        }
+        // A call's own recording that never began was heard of by nobody.
         self.recorders
             .tapes
             .retain(|_, tape| tape.action.is_some() || tape.sides.is_none() || !tape.from.is_empty());
@@ -199,6 +342,9 @@ impl Session {
 
     fn tape_over(&mut self, now: Moment, recorder: u32, end: Result<(String, u64), &'static str>) {
         let Some(tape) = self.recorders.tapes.remove(&recorder) else { return };
+        if let Some(booth) = tape.booth {
+            self.cancel(booth.action);
+        }
         let told = match end {
             Ok((url, duration)) => {
                 let url = if url.is_empty() { tape.url } else { url };

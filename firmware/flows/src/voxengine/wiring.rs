@@ -1,8 +1,10 @@
 //! Who hears what. The script says what it wants; what is done follows as far as the calls are.
 //!
-//! A call hears one source at a time: a new one takes the place of the old.
+//! A call hears one source at a time: a new one takes the place of the old. A recorder hears all that
+//! is sent to it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tipring_model::flow::{Action, Conference, Hear, Moment};
 use tipring_model::{ActionId, DigitSet, LegId};
@@ -21,9 +23,21 @@ pub(super) enum Heard {
     Conference(u32),
 }
 
+/// A booth of a player or a recorder.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stand {
+    pub(super) action: ActionId,
+    /// Once it is open.
+    pub(super) leg: Option<LegId>,
+}
+
+/// Longest that a call hears itself: all of a session.
+const ECHO_MAX: Duration = Duration::from_secs(24 * 3_600);
+
 /// What is done for a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Done {
+    Echoes,
     Hears { leg: LegId, from: LegId, keys: bool },
     Plays(u32),
     Meets { conference: u32, speaks: bool, hears: bool },
@@ -37,19 +51,41 @@ pub(super) struct Wiring {
     speaks: BTreeMap<u32, u32>,
     done: BTreeMap<u32, (Done, ActionId)>,
     conferences: Vec<u32>,
+    /// Into which conference a player plays.
+    plays_into: BTreeMap<u32, u32>,
+    /// In which it is.
+    inside: BTreeMap<u32, (u32, ActionId)>,
+    /// Calls that the script knows to be in a conference.
+    endpoints: BTreeMap<u32, Endpoint>,
+}
+
+/// A call in a conference.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Endpoint {
+    conference: u32,
+    speaks: bool,
+    hears: bool,
 }
 
 impl Wiring {
-    /// Calls in a conference.
-    pub(super) fn members_of(&self, conference: u32) -> Vec<u32> {
-        let is_in = |done: &Done| matches!(done, Done::Meets { conference: of, .. } if *of == conference);
-        self.done.iter().filter(|(_, (done, _))| is_in(done)).map(|(call, _)| *call).collect()
+    /// Whether a call is in the conference.
+    fn has_members(&self, conference: u32) -> bool {
+        self.done
+            .values()
+            .any(|(done, _)| matches!(done, Done::Meets { conference: of, .. } if *of == conference))
     }
 
-    /// The player has nothing more to say.
-    pub(super) fn player_over(&mut self, player: u32) {
-        self.wanted.retain(|_, heard| *heard != Heard::Player(player));
-        self.done.retain(|_, (done, _)| *done != Done::Plays(player));
+    /// Calls in a conference that the others hear.
+    pub(super) fn speakers_of(&self, conference: u32) -> impl Iterator<Item = u32> {
+        self.done.iter().filter_map(move |(call, (done, _))| match done {
+            Done::Meets { conference: of, speaks: true, .. } if *of == conference => Some(*call),
+            Done::Meets { .. } | Done::Hears { .. } | Done::Plays(_) | Done::Echoes => None,
+        })
+    }
+
+    /// Players in a conference.
+    pub(super) fn players_in(&self, conference: u32) -> impl Iterator<Item = u32> {
+        self.inside.iter().filter(move |(_, (of, _))| *of == conference).map(|(player, _)| *player)
     }
 
     /// The next stretch of a player is begun anew.
@@ -75,7 +111,7 @@ impl Session {
     fn route(&mut self, from: Unit, to: Unit) {
         match (from, to) {
             (_, Unit::Recorder(recorder)) => self.route_to_recorder(from, recorder, true),
-            (Unit::Call(from), Unit::Call(to)) if from != to => self.wants(to, Heard::Call(from)),
+            (Unit::Call(from), Unit::Call(to)) => self.wants(to, Heard::Call(from)),
             (Unit::Player(player), Unit::Call(to)) if self.players.has(player) => {
                 self.wants(to, Heard::Player(player));
             }
@@ -89,8 +125,13 @@ impl Session {
             {
                 self.wiring.speaks.insert(from, conference);
             }
-            (Unit::Player(_), Unit::Conference(_)) => {
-                self.log("a player is not heard in a conference on this appliance: send it to its members");
+            (Unit::Player(player), Unit::Conference(conference))
+                if self.wiring.conferences.contains(&conference) && self.players.has(player) =>
+            {
+                let before = self.wiring.plays_into.insert(player, conference);
+                if before.is_some_and(|before| before != conference) {
+                    self.log("a player is heard in one conference at a time: it leaves the other");
+                }
             }
             (Unit::Call(_) | Unit::Player(_) | Unit::Conference(_) | Unit::Recorder(_), _) => {}
         }
@@ -115,6 +156,11 @@ impl Session {
                 {
                     self.wiring.speaks.remove(&call);
                 }
+                if let Unit::Player(player) = from
+                    && self.wiring.plays_into.get(&player) == Some(&conference)
+                {
+                    self.wiring.plays_into.remove(&player);
+                }
             }
             Unit::Recorder(recorder) => self.route_to_recorder(from, recorder, false),
             Unit::Player(_) => {}
@@ -138,7 +184,7 @@ impl Session {
             list.push(conference);
             ("started", None, 0)
         };
-        self.tell(now, Told::Conference { conference, event, error, code });
+        self.conference_event(now, conference, event, (error, code));
     }
 
     fn stop_conference(&mut self, now: Moment, conference: u32) {
@@ -148,7 +194,73 @@ impl Session {
         self.wiring.conferences.retain(|one| *one != conference);
         self.wiring.wanted.retain(|_, heard| *heard != Heard::Conference(conference));
         self.wiring.speaks.retain(|_, into| *into != conference);
-        self.tell(now, Told::Conference { conference, event: "stopped", error: None, code: 0 });
+        self.wiring.plays_into.retain(|_, into| *into != conference);
+        self.tapes_lose(Unit::Conference(conference));
+        let inside: Vec<u32> = self
+            .wiring
+            .endpoints
+            .iter()
+            .filter(|(_, endpoint)| endpoint.conference == conference)
+            .map(|(call, _)| *call)
+            .collect();
+        for call in inside {
+            self.endpoint(now, call, None);
+        }
+        self.conference_event(now, conference, "stopped", (None, 0));
+    }
+
+    fn conference_event(
+        &mut self,
+        now: Moment,
+        conference: u32,
+        event: &'static str,
+        (error, code): (Option<&'static str>, u16),
+    ) {
+        self.tell(now, Told::Conference { conference, event, error, code, call: None, direction: None });
+    }
+
+    /// Tells of calls that have come into conferences, do something else there, or have left.
+    fn settle_endpoints(&mut self, now: Moment) {
+        let mut calls: Vec<u32> =
+            self.wiring.endpoints.keys().chain(self.wiring.done.keys()).copied().collect();
+        calls.sort_unstable();
+        calls.dedup();
+        for call in calls {
+            let done = self.wiring.done.get(&call).map(|(done, _)| *done);
+            let endpoint = match done {
+                Some(Done::Meets { conference, speaks, hears }) => {
+                    Some(Endpoint { conference, speaks, hears })
+                }
+                Some(Done::Echoes | Done::Hears { .. } | Done::Plays(_)) | None => None,
+            };
+            self.endpoint(now, call, endpoint);
+        }
+    }
+
+    fn endpoint(&mut self, now: Moment, call: u32, is: Option<Endpoint>) {
+        let was = self.wiring.endpoints.get(&call).copied();
+        if was == is {
+            return;
+        }
+        let moves = was.map(|was| was.conference) != is.map(|is| is.conference);
+        if let Some(was) = was.filter(|_| moves) {
+            self.wiring.endpoints.remove(&call);
+            self.tell_endpoint(now, call, "removed", was);
+        }
+        if let Some(is) = is {
+            self.wiring.endpoints.insert(call, is);
+            self.tell_endpoint(now, call, if moves { "added" } else { "updated" }, is);
+        }
+    }
+
+    fn tell_endpoint(&mut self, now: Moment, call: u32, event: &'static str, endpoint: Endpoint) {
+        let direction = Some(match (endpoint.speaks, endpoint.hears) {
+            (true, true) => "BOTH",
+            (true, false) => "SEND",
+            (false, _) => "RECEIVE",
+        });
+        let (conference, call) = (endpoint.conference, Some(call));
+        self.tell(now, Told::Conference { conference, event, error: None, code: 0, call, direction });
     }
 
     /// A call is over.
@@ -157,7 +269,29 @@ impl Session {
         self.wiring.wanted.retain(|_, heard| *heard != Heard::Call(call));
         self.wiring.speaks.remove(&call);
         self.wiring.done.remove(&call);
-        self.tapes_lost(call);
+        self.tapes_lose(Unit::Call(call));
+    }
+
+    /// The player has nothing more to say.
+    pub(super) fn player_over(&mut self, player: u32) {
+        self.wiring.wanted.retain(|_, heard| *heard != Heard::Player(player));
+        self.wiring.done.retain(|_, (done, _)| *done != Done::Plays(player));
+        self.wiring.plays_into.remove(&player);
+        if let Some((_, action)) = self.wiring.inside.remove(&player) {
+            self.cancel(action);
+        }
+        self.tapes_lose(Unit::Player(player));
+    }
+
+    /// Somebody can hear the player.
+    pub(super) fn is_heard(&self, player: u32) -> bool {
+        let by_call = |(call, heard): (&u32, &Heard)| {
+            *heard == Heard::Player(player) && self.parties.audible(*call).is_some()
+        };
+        let into = self.wiring.plays_into.get(&player);
+        self.wiring.wanted.iter().any(by_call)
+            || into.is_some_and(|conference| self.wiring.has_members(*conference))
+            || self.recorders.take(Unit::Player(player))
     }
 
     /// An action is over that nobody has ended. What it was for is not tried again.
@@ -167,6 +301,11 @@ impl Session {
             self.wiring.done.remove(&call);
             self.wiring.wanted.remove(&call);
             self.wiring.speaks.remove(&call);
+        }
+        let player = self.wiring.inside.iter().find(|(_, (_, own))| *own == id).map(|(player, _)| *player);
+        if let Some(player) = player {
+            self.wiring.inside.remove(&player);
+            self.wiring.plays_into.remove(&player);
         }
     }
 
@@ -192,9 +331,36 @@ impl Session {
             begins.extend(wanted.map(|wanted| (call, wanted)));
         }
         for (call, wanted) in begins {
-            self.begin_sound(now, call, wanted);
+            self.begin_sound(call, wanted);
         }
+        self.settle_endpoints(now);
+        self.settle_conferences();
         self.settle_recorders(now);
+        // Whoever hears a player hears it from its beginning.
+        self.settle_players();
+    }
+
+    /// Players enter the conferences into which they play, and leave them.
+    fn settle_conferences(&mut self) {
+        let mut players: Vec<u32> = self.wiring.plays_into.keys().copied().collect();
+        players.extend(self.wiring.inside.keys());
+        players.sort_unstable();
+        players.dedup();
+        for player in players {
+            let wanted = self.wiring.plays_into.get(&player).copied();
+            let inside = self.wiring.inside.get(&player).copied();
+            if let Some((_, action)) = inside.filter(|(conference, _)| wanted != Some(*conference)) {
+                self.wiring.inside.remove(&player);
+                self.cancel(action);
+            } else if inside.is_some() {
+                continue;
+            }
+            if let Some((conference, booth)) = wanted.zip(self.players.booth(player)) {
+                let spec = self.conference_spec(conference, true, false);
+                let action = self.act(Some(booth), Action::Conference(spec), Work::Silent);
+                self.wiring.inside.insert(player, (conference, action));
+            }
+        }
     }
 
     /// What should be done for a call as things are.
@@ -213,49 +379,59 @@ impl Session {
             return is_there.then_some(Done::Meets { conference, speaks, hears });
         }
         match heard? {
+            Heard::Call(from) if from == call => self.parties.is_connected(call).then_some(Done::Echoes),
             Heard::Call(from) => {
                 let (leg, source) = (self.parties.leg(call)?, self.parties.leg(from)?);
-                let keys = self.parties.get(from)?.wants_keys;
+                let keys = self.parties.get(from)?.keys.are_sounds();
                 Some(Done::Hears { leg, from: source, keys })
             }
             Heard::Player(player) => {
-                self.parties.audible(call)?;
-                self.players.is_playing(player).then_some(Done::Plays(player))
+                let leg = self.parties.audible(call)?;
+                if self.players.is_own(player) {
+                    return Some(Done::Plays(player));
+                }
+                let from = self.players.booth(player)?;
+                Some(Done::Hears { leg, from, keys: false })
             }
             Heard::Conference(_) => None,
         }
     }
 
-    fn begin_sound(&mut self, now: Moment, call: u32, wanted: Done) {
+    fn begin_sound(&mut self, call: u32, wanted: Done) {
         let Some(leg) = self.parties.leg(call) else { return };
         let action = match wanted {
+            Done::Echoes => self.act(Some(leg), Action::Echo(ECHO_MAX), Work::Silent),
             Done::Hears { from, keys, .. } => {
                 self.act(Some(leg), Action::Hear(Hear { from, keys }), Work::Silent)
             }
-            Done::Plays(player) => match self.begin_play(now, player, call, leg) {
+            Done::Plays(player) => match self.begin_play(player, Some(call), leg) {
                 Some(action) => action,
                 None => return,
             },
             Done::Meets { conference, speaks, hears } => {
-                let room = self.facts.as_ref().map_or_else(String::new, |facts| facts.id.simple());
-                let spec = Conference {
-                    room: format!("vox-{room}-{conference}"),
-                    name: String::new(),
-                    muted: !speaks,
-                    deaf: !hears,
-                    begins: true,
-                    ends: false,
-                    tone_in: false,
-                    tone_out: false,
-                    wait: None,
-                    members_max: tipring_model::flow::ROOM_MEMBERS_MAX,
-                    leave: DigitSet::NONE,
-                    coaches: None,
-                    records: false,
-                };
+                let spec = self.conference_spec(conference, speaks, hears);
                 self.act(Some(leg), Action::Conference(spec), Work::Silent)
             }
         };
         self.wiring.done.insert(call, (wanted, action));
+    }
+
+    fn conference_spec(&self, conference: u32, speaks: bool, hears: bool) -> Conference {
+        let room = self.facts.as_ref().map_or_else(String::new, |facts| facts.id.simple());
+        Conference {
+            room: format!("vox-{room}-{conference}"),
+            name: String::new(),
+            muted: !speaks,
+            deaf: !hears,
+            begins: true,
+            ends: false,
+            tone_in: false,
+            tone_out: false,
+            wait: None,
+            members_max: tipring_model::flow::ROOM_MEMBERS_MAX,
+            leave: DigitSet::NONE,
+            coaches: None,
+            records: false,
+        }
     }
 }

@@ -22,7 +22,10 @@ use tipring_model::line::{LineCommand, LineEvent, ReferReply, Supervision};
 use tipring_model::prompt::PromptSource;
 use tipring_model::recordings::RecordingAddresses;
 use tipring_model::settings::{Problem, RawSettings, RawValue};
-use tipring_model::{ActionId, CallId, CallerId, Cause, Digit, FetchId, LegId, LineId, Number, RecordId};
+use tipring_model::signal::LegSignal;
+use tipring_model::{
+    ActionId, CallId, CallerId, Cause, Digit, DigitPath, FetchId, LegId, LineId, Number, PlayId, RecordId,
+};
 
 use super::dialect::{self, By};
 use super::{BAD, BAD_FILE, OK, complain, complain_of, say};
@@ -129,6 +132,10 @@ pub(super) fn run(options: &Options) -> u8 {
         (By::Flow(flow), None) => Rc::clone(&flow.program),
         (By::Flow(_) | By::Name | By::Ending, base) => {
             let mut settings = RawSettings::new();
+            let name = options.file.file_name().and_then(|name| name.to_str());
+            if let Some(name) = name.filter(|_| read.dialect.fields.iter().any(|field| field.key == "name")) {
+                settings.set("name", RawValue::Text(name.to_owned()));
+            }
             match base {
                 None => settings.set("document", RawValue::Bytes(document)),
                 Some(base) => {
@@ -197,6 +204,8 @@ pub(super) fn run(options: &Options) -> u8 {
         exchange: Exchange::default(),
         directory,
         hooks,
+        booths: Vec::new(),
+        still: Vec::new(),
         over: None,
     };
     if let Some(assumed) = read.assumed() {
@@ -314,6 +323,10 @@ struct Simulation<'a> {
     exchange: Exchange,
     directory: Rc<Directory>,
     hooks: Vec<Hook>,
+    /// Legs without a party.
+    booths: Vec<LegId>,
+    /// Stretches that stand still, and how long each still plays.
+    still: Vec<(LegId, PlayId, Duration)>,
     /// The label of the end.
     over: Option<String>,
 }
@@ -410,7 +423,7 @@ impl Simulation<'_> {
             Coming::Mailbox(action, reply) => self.give(CallInput::Mailbox(action, reply)),
             Coming::Key(digit) => {
                 self.tell("key", &digit.to_string());
-                self.give(CallInput::Media(LEG, MediaEvent::Digit(digit)));
+                self.give(CallInput::Media(LEG, MediaEvent::Digit(digit, DigitPath::Rfc4733)));
             }
         }
     }
@@ -462,6 +475,7 @@ impl Simulation<'_> {
                 self.after(detect.length_max, Coming::Heard(action));
             }
             CallOutput::StopStream(action) => self.after(Duration::ZERO, Coming::Streamed(action)),
+            CallOutput::Booth(leg, _) => self.booths.push(leg),
             CallOutput::Echo(_, on) => self.tell("echo", if on { "on" } else { "off" }),
             CallOutput::Lamp { name, shows, .. } => self.tell("lamp", &format!("{name} {}", shows.as_str())),
             CallOutput::Keep { name, value } => {
@@ -566,7 +580,9 @@ impl Simulation<'_> {
                 );
             }
             LineCommand::Release { leg, cause } => {
-                self.tell("release", &format!("{leg} {cause}"));
+                if !self.booths.contains(leg) {
+                    self.tell("release", &format!("{leg} {cause}"));
+                }
                 // What was still to come from that leg does not.
                 self.pending.retain(|(_, coming)| {
                     !matches!(coming,
@@ -583,6 +599,14 @@ impl Simulation<'_> {
                 // The far end does as it is told.
                 for reply in [ReferReply::Answered(202), ReferReply::Ended(Some(200))] {
                     self.after(Duration::ZERO, Coming::Line(LineEvent::Referred { leg: *leg, reply }));
+                }
+            }
+            LineCommand::Signal { leg, signal } => {
+                if let LegSignal::Refer(other) = **signal {
+                    self.tell("refer", &other.to_string());
+                    for reply in [ReferReply::Answered(202), ReferReply::Ended(Some(200))] {
+                        self.after(Duration::ZERO, Coming::Line(LineEvent::Referred { leg: *leg, reply }));
+                    }
                 }
             }
             LineCommand::Alert { .. }
@@ -620,6 +644,7 @@ impl Simulation<'_> {
                     PromptSource::Mailbox { mailbox, .. } => (format!("a message for {mailbox}"), PLAYS),
                 };
                 self.tell("play", &text);
+                self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::PlayBegan(play, Some(length))));
                 let wait = length.saturating_mul(loops.min(1_000));
                 self.after(wait, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
             }
@@ -631,12 +656,28 @@ impl Simulation<'_> {
                 self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
             }
             MediaCommand::Record { spec, .. } => self.tell("record", &spec.tag),
-            MediaCommand::Listen => {}
+            MediaCommand::Suspend(play, still) => self.suspend(leg, play, still),
+            MediaCommand::Listen | MediaCommand::Watch(_) => {}
             MediaCommand::StopRecord(record) => self.stop_record(leg, record),
             MediaCommand::SendDigits { play, digits } => {
                 self.tell("send", &digits.to_string());
                 self.after(Duration::ZERO, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
             }
+        }
+    }
+
+    /// What plays ends so much later as it stands still.
+    fn suspend(&mut self, leg: LegId, play: PlayId, still: bool) {
+        if still {
+            let now = self.now.instant;
+            let is_end = |coming: &Coming| matches!(coming, Coming::Media(on, MediaEvent::PlayEnded(ended, _)) if *on == leg && *ended == play);
+            if let Some(at) = self.pending.iter().position(|(_, coming)| is_end(coming)) {
+                let (due, _) = self.pending.swap_remove(at);
+                self.still.push((leg, play, due.saturating_duration_since(now)));
+            }
+        } else if let Some(at) = self.still.iter().position(|(on, own, _)| *on == leg && *own == play) {
+            let (_, _, left) = self.still.swap_remove(at);
+            self.after(left, Coming::Media(leg, MediaEvent::PlayEnded(play, Ok(()))));
         }
     }
 

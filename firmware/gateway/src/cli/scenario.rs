@@ -15,9 +15,15 @@ pub(super) enum ScenarioCommand {
     Start {
         /// The flow.
         flow: String,
+        /// Which of its rules, by number or name; one must be chosen where there are several.
+        #[arg(long)]
+        rule: Option<String>,
         /// What `VoxEngine.customData()` gives.
         #[arg(long, default_value = "")]
         data: String,
+        /// As JSON: its UUID, its number in the history, its control addresses.
+        #[arg(long)]
+        json: bool,
     },
     /// List the sessions that run: flow, since when, and the lines of their calls.
     Ls {
@@ -27,7 +33,7 @@ pub(super) enum ScenarioCommand {
     },
     /// Speak to a session, as a request to its control address does.
     Send {
-        /// Its UUID.
+        /// Its UUID, or its number in the history.
         id: String,
         /// The body of the request.
         #[arg(default_value = "")]
@@ -35,14 +41,16 @@ pub(super) enum ScenarioCommand {
     },
     /// Show what a session has logged.
     Log {
-        /// Its UUID.
+        /// Its UUID, or its number in the history.
         id: String,
     },
 }
 
 pub(super) fn run(socket: &Path, command: &ScenarioCommand) -> u8 {
     let request = match command {
-        ScenarioCommand::Start { flow, data } => json!({ "do": "session-start", "flow": flow, "data": data }),
+        ScenarioCommand::Start { flow, rule, data, .. } => {
+            json!({ "do": "session-start", "flow": flow, "rule": rule, "data": data })
+        }
         ScenarioCommand::Ls { .. } => json!({ "do": "session-list" }),
         ScenarioCommand::Send { id, body } => json!({ "do": "session-send", "id": id, "body": body }),
         ScenarioCommand::Log { id } => json!({ "do": "session-log", "id": id }),
@@ -52,20 +60,30 @@ pub(super) fn run(socket: &Path, command: &ScenarioCommand) -> u8 {
         Err(code) => return code,
     };
     if let Some(code) = answer["error"].as_str() {
-        complain_with(code, "the daemon did not do it");
+        let rules: Vec<&str> =
+            answer["rules"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let what = match rules.as_slice() {
+            [] => "the daemon did not do it".to_owned(),
+            rules => format!("the flow has these rules: {}", shown(&rules.join(", "))),
+        };
+        complain_with(code, &what);
         return match code {
-            "TR-CALL-NO-FLOW" | "TR-CONTROL-NO-CALL" => NOT_FOUND,
-            "TR-CALL-LIMIT" | "TR-DAEMON-STOPPING" => BUSY,
+            "TR-CALL-NO-FLOW" | "TR-CONTROL-NO-CALL" | "TR-SCRIPT-RULE" => NOT_FOUND,
+            "TR-CALL-LIMIT" | "TR-SCRIPT-START" | "TR-DAEMON-STOPPING" => BUSY,
             _ => BAD,
         };
     }
     match command {
-        ScenarioCommand::Start { .. } => say(answer["id"].as_str().unwrap_or("")),
+        ScenarioCommand::Start { json: true, .. } => say(&answer.to_string()),
+        ScenarioCommand::Start { json: false, .. } => say(answer["id"].as_str().unwrap_or("")),
         ScenarioCommand::Ls { json: true } => say(&answer["sessions"].to_string()),
         ScenarioCommand::Ls { json: false } => list(&answer),
         ScenarioCommand::Log { .. } => {
             for line in answer["log"].as_array().into_iter().flatten() {
-                say(&shown(line.as_str().unwrap_or("")));
+                // What belongs to the line before stands under it.
+                let mut parts = line.as_str().unwrap_or("").lines();
+                say(&shown(parts.next().unwrap_or("")));
+                parts.for_each(|part| say(&format!("    {}", shown(part))));
             }
         }
         ScenarioCommand::Send { .. } => {

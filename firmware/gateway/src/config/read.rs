@@ -394,6 +394,11 @@ impl Reader<'_> {
                     own.set(&key, value.clone());
                 }
             }
+            let file = files.first().and_then(|path| path.file_name()).and_then(|name| name.to_str());
+            if let Some(file) = file.filter(|_| own.get("name").is_some()) {
+                // Where a document has a name of its own, it is that of its file.
+                own.set("name", RawValue::Text(file.to_owned()));
+            }
             let has_zone = dialect.fields.iter().any(|field| field.key == "timezone");
             if has_zone && own.get("timezone").is_none() {
                 // One that does not exist was reported where it stands.

@@ -6,7 +6,7 @@ use std::time::UNIX_EPOCH;
 
 use tipring_flows::voxengine::message::Script;
 use tipring_flows::voxengine::{self, Scenario};
-use tipring_flows::{Program, application};
+use tipring_flows::{Claim, Program, application};
 use tipring_model::directory::Directory;
 use tipring_web::platform_api::rules::{Pattern, Rule, ScenarioEntry};
 use toml_edit::Table;
@@ -87,6 +87,7 @@ impl Reader<'_> {
         };
         let mut scenarios = Vec::new();
         let mut scripts = Vec::new();
+        let mut paths = Vec::new();
         let mut is_whole = true;
         for file in group.raw.list("scenarios").to_vec() {
             let path = self.path(&file);
@@ -101,11 +102,19 @@ impl Reader<'_> {
                         modified_s: modified_s(&path),
                     });
                     scripts.push(Script { name: name(path.file_name()), text });
+                    paths.push(path);
                 }
                 None => is_whole = false,
             }
         }
         if !is_whole {
+            return None;
+        }
+        if let Some((at, found)) = voxengine::check_together(&scripts) {
+            let path = paths.get(at).map(|path| path.display().to_string()).unwrap_or_default();
+            let what = format!("`{path}`:{}:{}: {}", found.line, found.column, found.subject);
+            let help = "the scenarios of a rule share one scope: an earlier one has this name already";
+            self.value_fault(group, "scenarios", found.code, what, Some(help.to_owned()));
             return None;
         }
         let program = voxengine::program(Scenario { scripts, language: language.to_owned() }, directory);
@@ -142,8 +151,10 @@ impl Reader<'_> {
 pub(super) fn program_of(rules: &[RuleEntry]) -> Rc<dyn Program> {
     let rules = rules.iter().map(|entry| {
         let pattern = entry.rule.pattern.clone();
+        let lists_numbers = pattern.as_ref().is_some_and(Pattern::lists_numbers);
         application::Rule {
             takes: Rc::new(move |number| pattern.as_ref().is_some_and(|pattern| pattern.matches(number))),
+            claim: if lists_numbers { Claim::Number } else { Claim::Remainder },
             program: Rc::clone(&entry.program),
         }
     });
@@ -184,6 +195,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("library.js"), "function ring() {}\n").unwrap();
         std::fs::write(folder.path().join("callback.js"), "VoxEngine.createASR();\n").unwrap();
+        std::fs::write(folder.path().join("again.js"), "const ring = 1;\n").unwrap();
         std::fs::write(folder.path().join("broken.js"), "let a = 1;\nlet b = ;\n").unwrap();
         folder
     }
@@ -212,6 +224,7 @@ mod tests {
             (format!("{FLOW}{}", rule("")), "TR-CFG-MISSING 5"),
             (format!("{FLOW}{}", rule("scenarios = [\"none.js\"]")), "TR-CFG-FILE 9"),
             (format!("{FLOW}{}", rule("scenarios = [\"broken.js\"]")), "TR-SCRIPT-SYNTAX 9"),
+            (format!("{FLOW}{}", rule("scenarios = [\"library.js\", \"again.js\"]")), "TR-SCRIPT-SYNTAX 9"),
             (
                 format!("{FLOW}{}", rule("pattern = \"(\"\nscenarios = [\"library.js\"]")),
                 "TR-CFG-MALFORMED 9",

@@ -86,7 +86,7 @@ impl Switchboard {
                 }
                 self.leg_input(leg, event);
             }
-            LineEvent::Held { leg, .. } => self.leg_input(leg, event),
+            LineEvent::Held { leg, .. } | LineEvent::Signalled { leg, .. } => self.leg_input(leg, event),
             LineEvent::Refer { leg, ref referral } => {
                 if self.may_transfer(leg, referral) {
                     self.leg_input(leg, event);

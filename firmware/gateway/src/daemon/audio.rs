@@ -30,11 +30,17 @@ impl Switchboard {
         match command {
             MediaCommand::Play { play, source, loops } => self.play(call, leg, play, source, loops),
             MediaCommand::StopPlay(play) => self.stop_play(call, leg, play),
+            MediaCommand::Suspend(play, still) => {
+                self.0.media.send(Command::SuspendPlay { leg, play, still });
+            }
             MediaCommand::Record { record, spec } => self.record(call, leg, record, *spec),
             MediaCommand::StopRecord(record) => {
                 self.0.media.send(Command::StopRecord { leg, record });
                 // Where the sides are kept apart there are two; for others it is refused.
                 self.0.media.send(Command::StopRecord { leg, record: other_side(record) });
+            }
+            MediaCommand::Watch(silence) => {
+                self.0.media.send(Command::Watch { leg, silent: Some(silence) });
             }
             MediaCommand::Listen => self.0.media.send(Command::Listen { leg, inband: true }),
             MediaCommand::SendDigits { play, digits } => self.0.media.send(Command::SendDigits {
@@ -60,11 +66,13 @@ impl Switchboard {
         match source {
             PromptSource::Silence(length) => {
                 let ms = u32::try_from(length.as_millis()).unwrap_or(u32::MAX);
-                self.prepared(call, leg, play, Ok(Ready { source: PlaySource::Silence { ms }, loops }));
+                let source = PlaySource::Silence { ms };
+                self.prepared(call, leg, play, Ok(Ready { source, loops, length: Some(length) }));
             }
             PromptSource::Tone(_) | PromptSource::ToneOf(..) | PromptSource::Tones(_) => {
                 let tone = self.tone(&source).map(PlaySource::Tone).ok_or(ActionFailure::NoSuchAudio);
-                self.prepared(call, leg, play, tone.map(|source| Ready { source, loops }));
+                let length = length_of(&source);
+                self.prepared(call, leg, play, tone.map(|source| Ready { source, loops, length }));
             }
             PromptSource::Url(_)
             | PromptSource::Request(_)
@@ -77,7 +85,11 @@ impl Switchboard {
                 let board = self.clone();
                 let mut work = Box::pin(async move { board.prompt(call, leg, &source).await });
                 let finish = move |board: &Self, result: Result<Arc<Prompt>, ActionFailure>| {
-                    let ready = result.map(|prompt| Ready { source: PlaySource::Prompt(prompt), loops });
+                    let ready = result.map(|prompt| Ready {
+                        length: Some(Duration::from_millis(prompt.duration_ms())),
+                        source: PlaySource::Prompt(prompt),
+                        loops,
+                    });
                     board.prepared(call, leg, play, ready);
                 };
                 // A prompt that is at hand is heard in the very next slot.
@@ -174,19 +186,23 @@ impl Switchboard {
     }
 
     fn prepared(&self, call: u32, leg: LegId, play: PlayId, result: Result<Ready, ActionFailure>) {
-        let mut failed = Vec::new();
+        let (mut began, mut failed) = (Vec::new(), Vec::new());
         {
             let mut state = self.0.state.borrow_mut();
             let Some(entry) = state.legs.get_mut(&leg) else { return };
             entry.queue.prepared(play, result);
             while let Some(next) = entry.queue.next() {
                 match next {
-                    Next::Play(play, Ready { source, loops }) => {
+                    Next::Play(play, Ready { source, loops, length }) => {
                         self.0.media.send(Command::Play { leg, play, source, loops });
+                        began.push((play, length));
                     }
                     Next::Failed(play, failure) => failed.push((play, failure)),
                 }
             }
+        }
+        for (play, length) in began {
+            self.later(call, leg, MediaEvent::PlayBegan(play, length));
         }
         for (play, failure) in failed {
             self.later(call, leg, MediaEvent::PlayEnded(play, Err(failure)));
@@ -298,6 +314,12 @@ const fn other_side(record: RecordId) -> RecordId {
 }
 
 const OTHER_SIDE: u32 = 0x8000_0000;
+
+/// How long tones of a flow's own are; those of a country have no end.
+fn length_of(source: &PromptSource) -> Option<Duration> {
+    let PromptSource::Tones(beeps) = source else { return None };
+    Some(beeps.iter().map(|beep| beep.on + beep.off).sum())
+}
 
 /// Tones of a flow's own, as the engine plays them.
 fn tones(beeps: &[Beep]) -> ToneSpec {

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use tipring_flows::voxengine;
 use tipring_model::CallId;
 use tipring_model::call::SessionFacts;
@@ -26,11 +27,12 @@ use tokio::task::{spawn_blocking, spawn_local};
 use super::placing::NotPlaced;
 use super::reach::Reach;
 use super::recordings::find;
+use super::session_logs::SessionLogs;
 use super::switchboard::Switchboard;
 use crate::cdr::{self, RecordWriter};
-use crate::config::{Config, FlowEntry};
+use crate::config::{Config, FlowEntry, RuleEntry};
 
-/// Scenario sessions at one time that were begun over HTTP.
+/// Scenario sessions at one time; where so many run, none is begun without a call.
 const SESSIONS_MAX: usize = 32;
 
 /// What belongs to the control API beside calls.
@@ -43,6 +45,7 @@ pub(crate) struct ControlApi {
     last_id: Cell<u64>,
     history: RecordWriter,
     folder: PathBuf,
+    pub(super) logs: SessionLogs,
 }
 
 /// A session that runs.
@@ -83,6 +86,7 @@ impl ControlApi {
             running: RefCell::default(),
             last_id: Cell::new(last_id.unwrap_or(0)),
             history: RecordWriter::start(folder.clone(), config.general.cdr_days)?,
+            logs: SessionLogs::start(folder.join("logs"))?,
             folder,
         })
     }
@@ -195,10 +199,6 @@ impl Switchboard {
     }
 
     fn start_scenarios(&self, request: StartRequest) -> Result<Started, Refusal> {
-        let api = &self.0.control_api;
-        if api.running.borrow().len() >= SESSIONS_MAX {
-            return Err(Refusal::Full);
-        }
         let rules = self
             .0
             .flows
@@ -214,22 +214,95 @@ impl Switchboard {
             user_name: request.user_name,
             initiator: request.initiator.map(|address| address.to_string()),
         };
-        api.reach.told(&request.reached);
-        let (facts, running, path) = api.new_session(flow, Some(&entry.rule), &request.reached, beginning);
+        self.0.control_api.reach.told(&request.reached);
+        match self.start_scenario(at, flow, Some(entry), &request.reached, beginning) {
+            Ok((_, facts, path)) => Ok(Started { history_id: facts.id, path }),
+            Err(NotPlaced::Stopping) => Err(Refusal::Stopping),
+            Err(
+                NotPlaced::Full
+                | NotPlaced::SessionsFull
+                | NotPlaced::NoFlow
+                | NotPlaced::Number
+                | NotPlaced::NoRule(_),
+            ) => Err(Refusal::Full),
+        }
+    }
+
+    /// Begins a session at the wish of somebody at the box; by its rule's number or name, which may
+    /// be missing where there is no choice. Gives its names and addresses.
+    ///
+    /// # Errors
+    /// There is no such flow, no such rule, or no room.
+    pub(super) fn start_by_hand(
+        &self,
+        flow: &str,
+        rule: Option<&str>,
+        data: &str,
+    ) -> Result<Value, NotPlaced> {
+        let mut flows = self.0.flows.iter().enumerate();
+        let (at, flow) = flows.find(|(_, entry)| entry.name == flow).ok_or(NotPlaced::NoFlow)?;
+        let entry = match (flow.rules.as_slice(), rule) {
+            ([], None) => None,
+            ([only], None) => Some(only),
+            (rules, wanted) => {
+                let is_wanted = |entry: &&RuleEntry| {
+                    wanted.is_some_and(|wanted| {
+                        entry.rule.name == wanted || entry.rule.id.to_string() == wanted
+                    })
+                };
+                let named = || rules.iter().map(|entry| format!("{} {}", entry.rule.id, entry.rule.name));
+                Some(rules.iter().find(is_wanted).ok_or_else(|| NotPlaced::NoRule(named().collect()))?)
+            }
+        };
+        let beginning = Beginning { custom_data: data.to_owned(), ..Beginning::default() };
+        let usual = self.0.control_api.reach.usual();
+        let (call, facts, _) = self.start_scenario(at, flow, entry, &usual, beginning)?;
+        let address = |address: &str| (!address.is_empty()).then(|| address.to_owned());
+        Ok(json!({
+            "id": call.to_string(),
+            "history_id": facts.id,
+            "access_url": address(&facts.access_url),
+            "secure_access_url": address(&facts.secure_access_url),
+        }))
+    }
+
+    /// Begins a session without a call. Gives its call, what it was told, and the path of its address.
+    fn start_scenario(
+        &self,
+        at: usize,
+        flow: &FlowEntry,
+        rule: Option<&RuleEntry>,
+        reached: &Reached,
+        beginning: Beginning,
+    ) -> Result<(CallId, SessionFacts, String), NotPlaced> {
+        let api = &self.0.control_api;
+        if flow.dialect == voxengine::DIALECT.name && api.running.borrow().len() >= SESSIONS_MAX {
+            return Err(NotPlaced::SessionsFull);
+        }
+        let program = rule.map_or(&flow.program, |rule| &rule.program);
+        let (facts, running, path) = api.new_session(flow, rule.map(|rule| &rule.rule), reached, beginning);
         let history_id = running.id;
-        match self.begin_session(at, &entry.program, facts) {
+        match self.begin_session(at, program, facts.clone()) {
             Ok(call) => {
                 self.session_began(call, running);
-                Ok(Started { history_id, path })
+                Ok((call, facts, path))
             }
             Err(why) => {
                 api.access.borrow_mut().close(history_id);
-                Err(match why {
-                    NotPlaced::Stopping => Refusal::Stopping,
-                    NotPlaced::Full | NotPlaced::NoFlow | NotPlaced::Number => Refusal::Full,
-                })
+                Err(why)
             }
         }
+    }
+
+    /// The number of a session that runs, in the history.
+    pub(super) fn history_id(&self, call: CallId) -> Option<u64> {
+        self.0.control_api.running.borrow().get(&call).map(|running| running.id)
+    }
+
+    /// The call of a session that runs, by its number in the history.
+    pub(super) fn call_of_history(&self, id: u64) -> Option<CallId> {
+        let running = self.0.control_api.running.borrow();
+        running.iter().find(|(_, running)| running.id == id).map(|(call, _)| *call)
     }
 
     /// Makes a scenario session of a call that comes in, if its flow is one.
@@ -273,10 +346,7 @@ impl Switchboard {
     fn pass_on(&self, request: ControlRequest, answer: oneshot::Sender<Option<ControlReply>>) {
         let api = &self.0.control_api;
         let id = api.access.borrow().find(&request.session, &request.secret);
-        let call = id.and_then(|id| {
-            let running = api.running.borrow();
-            running.iter().find(|(_, running)| running.id == id).map(|(call, _)| *call)
-        });
+        let call = id.and_then(|id| self.call_of_history(id));
         let ControlRequest { method, path, headers, body, .. } = request;
         let message = Message { method, path, headers, body };
         let Some(reply) = call.and_then(|call| self.control(call, &message)) else {

@@ -1,6 +1,6 @@
 //! How calls end: once their legs are gone and counted, the record is written.
 
-use tipring_media::LegStats;
+use tipring_media::{Command, LegStats};
 use tipring_model::call::{Cdr, EndedBy};
 use tipring_model::line::LineCommand;
 use tipring_model::{Cause, LegId};
@@ -28,6 +28,9 @@ impl Switchboard {
         let owner = state.closing.iter_mut().find(|(_, closing)| closing.entry.legs.contains(&leg));
         let Some((call, closing)) = owner else { return };
         let call = *call;
+        if !closing.cdr.legs.iter().any(|one| one.leg == leg) {
+            return; // A booth: nobody waits for its counters.
+        }
         closing.entry.stats.insert(leg, stats);
         closing.waiting = closing.waiting.saturating_sub(1);
         if closing.waiting > 0 {
@@ -58,7 +61,11 @@ impl Switchboard {
         self.session_ended(entry.call.facts().id, "internal_fault");
         tracing::error!(code = "TR-CALL-PANIC", call = %entry.call.facts().id, "internal fault; the call is ended");
         for leg in &entry.legs {
-            let line = self.0.state.borrow_mut().legs.remove(leg).and_then(|leg| leg.line);
+            let leg_entry = self.0.state.borrow_mut().legs.remove(leg);
+            if leg_entry.as_ref().is_some_and(|entry| entry.is_booth) {
+                self.0.media.send(Command::Detach { leg: *leg });
+            }
+            let line = leg_entry.and_then(|leg| leg.line);
             if let Some(line) = line {
                 self.0
                     .lines

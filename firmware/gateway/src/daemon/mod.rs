@@ -3,6 +3,7 @@
 mod analog;
 mod arrivals;
 mod audio;
+mod booths;
 mod control;
 mod control_api;
 mod ending;
@@ -22,6 +23,7 @@ mod recordings;
 mod records;
 pub(crate) mod route;
 mod scripts;
+mod session_logs;
 mod sessions;
 mod streams;
 mod switchboard;
@@ -167,7 +169,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let _lock = claim(&data_dir)?;
 
     let kept = Kept::open(&data_dir).map_err(storage(data_dir.clone()))?;
-    let legs_max = config.calls_max.saturating_mul(4).clamp(64, 16_384);
+    let legs_max = config.calls_max.saturating_mul(4).clamp(64, 16_384) + booths::BOOTHS_MAX;
     let limits = Limits { legs_max, ..Limits::default() };
     let (engine, sender, events) = Engine::new(limits);
     let thread = MediaThread::spawn(engine, ThreadOptions::default())?;

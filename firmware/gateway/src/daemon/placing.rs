@@ -16,26 +16,32 @@ use super::switchboard::{LegEntry, Switchboard, moment, new_call_id};
 const DIALLED_CHARS_MAX: usize = 255;
 
 /// Why a call was not placed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum NotPlaced {
     /// There are as many calls as there may be.
     Full,
+    /// There are as many sessions of scenarios as there may be.
+    SessionsFull,
     /// The daemon is going down.
     Stopping,
     /// There is no flow of that name, or none at all.
     NoFlow,
     /// That is neither a number nor a SIP address.
     Number,
+    /// The flow has these rules, and none of them was chosen.
+    NoRule(Vec<String>),
 }
 
 impl NotPlaced {
     /// The code of the message catalogue.
-    pub(super) const fn code(self) -> &'static str {
+    pub(super) const fn code(&self) -> &'static str {
         match self {
             Self::Full => "TR-CALL-LIMIT",
+            Self::SessionsFull => "TR-SCRIPT-START",
             Self::Stopping => "TR-DAEMON-STOPPING",
             Self::NoFlow => "TR-CALL-NO-FLOW",
             Self::Number => "TR-CALL-NUMBER",
+            Self::NoRule(_) => "TR-SCRIPT-RULE",
         }
     }
 }
@@ -261,10 +267,21 @@ mod tests {
         for (cause, usually, in_emergency) in [
             (Cause::NoCircuit, true, true),
             (Cause::NetworkOutOfOrder, true, true),
+            (Cause::TemporaryFailure, true, true),
+            (Cause::DestinationOutOfOrder, true, true),
+            (Cause::RecoveryOnTimer, true, true),
+            (Cause::NotAllowed, true, true),
             (Cause::Unallocated, false, true),
             (Cause::Rejected, false, true),
+            (Cause::NoUserResponse, false, true),
+            (Cause::NoAnswer, false, true),
+            (Cause::InvalidNumber, false, true),
+            (Cause::Incompatible, false, true),
+            (Cause::Unspecified, false, true),
             (Cause::Busy, false, false),
             (Cause::Cancelled, false, false),
+            (Cause::AnsweredElsewhere, false, false),
+            (Cause::NormalClearing, false, false),
         ] {
             assert_eq!(may_do_better(cause, false), usually, "{cause}");
             assert_eq!(may_do_better(cause, true), in_emergency, "{cause}");

@@ -97,7 +97,7 @@ impl Plan {
     ///
     /// What answers a number is asked in this order: the emergency numbers, the numbers of
     /// `[[flow]]`, the documents of flows, the telephones, the trunk that a telephone dials
-    /// out over, the flow of the line.
+    /// out over, the flow of the line, the flow that takes what is left.
     #[must_use]
     pub(crate) fn arrival(&self, line: LineId, to: &Number, claims: &[(usize, Claim)]) -> Arrival {
         let Some(planned) = self.line(line) else { return Arrival::Refuse(Cause::Unallocated) };
@@ -118,7 +118,11 @@ impl Plan {
             (false, Some(flow), _) => Arrival::Flow(flow),
             (true, _, true) if !to.is_empty() => Arrival::Connect(Target::Number(to.to_string())),
             (true, Some(flow), _) => Arrival::Flow(flow),
-            (true | false, _, _) => Arrival::Refuse(Cause::Unallocated),
+            (true, None, _) => {
+                let left = claims.iter().find(|(_, claim)| *claim == Claim::Remainder);
+                left.map_or(Arrival::Refuse(Cause::Unallocated), |(flow, _)| Arrival::Flow(*flow))
+            }
+            (false, None, _) => Arrival::Refuse(Cause::Unallocated),
         }
     }
 
@@ -247,10 +251,11 @@ impl Plan {
 
 /// The flow whose document answers: the line's own before others, a number before a pattern.
 fn claimed(line: &PlannedLine, claims: &[(usize, Claim)]) -> Option<usize> {
-    let own = claims.iter().find(|(flow, _)| line.flow == Some(*flow));
-    let by_number = || claims.iter().find(|(_, claim)| *claim == Claim::Number);
+    let of = |wanted| claims.iter().find(move |(_, claim)| *claim == wanted);
+    let own = claims.iter().find(|(flow, claim)| line.flow == Some(*flow) && *claim != Claim::Remainder);
+    let by_number = || of(Claim::Number);
     // A pattern may lead out again: from outside, the trunk's own flow alone is asked for one.
-    let by_pattern = || claims.first().filter(|_| !line.is_trunk());
+    let by_pattern = || of(Claim::Pattern).filter(|_| !line.is_trunk());
     own.or_else(by_number).or_else(by_pattern).map(|(flow, _)| *flow)
 }
 
@@ -345,6 +350,8 @@ mod tests {
     fn a_document_that_claims_a_number_comes_before_telephones_and_trunks() {
         let number = |flow| (flow, Claim::Number);
         let pattern = |flow| (flow, Claim::Pattern);
+        let remainder = |flow| (flow, Claim::Remainder);
+        let to = |number: &str| Arrival::Connect(Target::Number(number.to_owned()));
         let mut plan = plan();
         plan.lines.push(phone("203", Some(0)));
         for (line, dialled, claims, expected) in [
@@ -363,6 +370,13 @@ mod tests {
             // From outside, patterns of other flows do not count.
             (0, "15550199", vec![pattern(2)], Arrival::Flow(0)),
             (3, "15550199", vec![pattern(2)], Arrival::Refuse(Cause::Unallocated)),
+            // What takes the rest is asked last, and by telephones alone.
+            (4, "201", vec![remainder(2)], to("201")),
+            (1, "15550123", vec![remainder(2)], to("15550123")),
+            (4, "700", vec![remainder(2)], to("700")),
+            (2, "700", vec![remainder(2), remainder(1)], Arrival::Flow(2)),
+            (2, "112", vec![remainder(2)], Arrival::Emergency("112".to_owned())),
+            (3, "700", vec![remainder(2)], Arrival::Refuse(Cause::Unallocated)),
         ] {
             let arrival = plan.arrival(LineId(line), &Number::new(dialled), &claims);
             assert_eq!(arrival, expected, "{line} {dialled} {claims:?}");

@@ -2,7 +2,7 @@
 //! log he reads.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
@@ -13,16 +13,11 @@ use tipring_model::call::{CallFacts, Direction, Origin, SessionFacts};
 use tipring_model::flow::{Message, Reply};
 use tipring_model::{CallId, CallerId, MessageId, Number};
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 
 use super::placing::NotPlaced;
+use super::session_logs::{self, SessionName};
 use super::switchboard::{Entry, Switchboard, moment, new_call_id};
-
-/// Logs that are kept of sessions that are over.
-const LOGS_MAX: usize = 64;
-/// Their bytes all together.
-const LOG_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Lines of one log; its flow bounds the bytes.
-const LINES_MAX: usize = 10_000;
 
 /// What belongs to sessions beside their calls.
 #[derive(Default)]
@@ -30,21 +25,9 @@ pub(super) struct Sessions {
     /// Who waits for the answer to a message.
     waiting: RefCell<HashMap<(u32, MessageId), oneshot::Sender<Reply>>>,
     next_message: RefCell<HashMap<u32, u32>>,
-    logs: RefCell<HashMap<u32, Vec<String>>>,
-    ended: RefCell<VecDeque<(CallId, Vec<String>)>>,
 }
 
 impl Switchboard {
-    /// Begins a flow without a call.
-    ///
-    /// # Errors
-    /// There are as many calls as there may be, the daemon is going down, or there is no such flow.
-    pub(super) fn start_session(&self, flow: &str, session: SessionFacts) -> Result<CallId, NotPlaced> {
-        let at = self.0.flows.iter().position(|entry| entry.name == flow).ok_or(NotPlaced::NoFlow)?;
-        let program = self.0.flows.get(at).map(|entry| Rc::clone(&entry.program)).ok_or(NotPlaced::NoFlow)?;
-        self.begin_session(at, &program, session)
-    }
-
     /// Begins a program of the flow at this position without a call.
     ///
     /// # Errors
@@ -105,6 +88,7 @@ impl Switchboard {
         let shown = sessions.iter().map(|(entry, flow)| {
             json!({
                 "id": entry.call.facts().id.to_string(),
+                "history_id": self.history_id(entry.call.facts().id),
                 "flow": flow.name,
                 "since_unix_ms": entry.call.facts().started_unix_ms,
                 "calls": lines(entry),
@@ -145,20 +129,31 @@ impl Switchboard {
 
     pub(super) fn log_line(&self, number: u32, line: String) {
         tracing::debug!(call = %self.call_name(number), line, "script log");
-        let mut logs = self.0.sessions.logs.borrow_mut();
-        let log = logs.entry(number).or_default();
-        if log.len() < LINES_MAX {
-            log.push(line);
+        self.0.control_api.logs.note(number, line);
+    }
+
+    /// The call of a session that runs.
+    fn call_of(&self, name: SessionName) -> Option<CallId> {
+        match name {
+            SessionName::Call(call) => Some(call),
+            SessionName::History(id) => self.call_of_history(id),
         }
     }
 
     /// What a session has logged, also for a while after its end.
-    pub(super) fn session_log(&self, call: CallId) -> Option<Vec<String>> {
-        if let Some(number) = self.number_of(call) {
-            return Some(self.0.sessions.logs.borrow().get(&number).cloned().unwrap_or_default());
+    async fn session_log(&self, name: SessionName) -> Option<Vec<String>> {
+        let logs = &self.0.control_api.logs;
+        if let Some(number) = self.call_of(name).and_then(|call| self.number_of(call)) {
+            return Some(logs.so_far(number));
         }
-        let ended = self.0.sessions.ended.borrow();
-        ended.iter().find(|(id, _)| *id == call).map(|(_, log)| log.clone())
+        let folder = logs.folder();
+        match spawn_blocking(move || session_logs::read(&folder, name)).await.ok()? {
+            Ok(log) => log,
+            Err(error) => {
+                tracing::error!(code = "TR-SCRIPT-LOG", %error, "the log of a session cannot be read");
+                None
+            }
+        }
     }
 
     /// Nobody waits for a session that is over.
@@ -166,18 +161,9 @@ impl Switchboard {
         let sessions = &self.0.sessions;
         sessions.waiting.borrow_mut().retain(|(call, _), _| *call != number);
         sessions.next_message.borrow_mut().remove(&number);
-        let log = sessions.logs.borrow_mut().remove(&number);
-        let id = self.0.state.borrow().calls.get(&number).map(|entry| entry.call.facts().id);
-        if let Some((id, log)) = id.zip(log) {
-            let mut ended = sessions.ended.borrow_mut();
-            ended.push_back((id, log));
-            let bytes = |log: &[String]| log.iter().map(String::len).sum::<usize>();
-            while ended.len() > LOGS_MAX
-                || ended.iter().map(|(_, log)| bytes(log)).sum::<usize>() > LOG_BYTES_MAX
-            {
-                ended.pop_front();
-            }
-        }
+        let call = self.0.state.borrow().calls.get(&number).map(|entry| entry.call.facts().id);
+        let id = call.and_then(|call| Some((self.history_id(call)?, call)));
+        self.0.control_api.logs.over(number, id);
     }
 }
 
@@ -193,28 +179,29 @@ pub(super) fn is_about_sessions(request: &Value) -> bool {
 pub(super) async fn answer(board: &Switchboard, request: &Value) -> Value {
     let text = |key: &str| request.get(key).and_then(Value::as_str);
     let fault = |code: &str| json!({ "error": code });
-    let call = text("id").and_then(CallId::parse);
-    match (text("do"), call) {
+    let name = text("id").and_then(SessionName::parse);
+    match (text("do"), name) {
         (Some("session-start"), _) => {
             let data = text("data").unwrap_or("");
             let Some(flow) = text("flow").filter(|_| data.len() <= DATA_BYTES_MAX) else {
                 return fault("TR-CONTROL-REQUEST");
             };
-            let session = SessionFacts { custom_data: data.to_owned(), ..SessionFacts::default() };
-            match board.start_session(flow, session) {
-                Ok(id) => json!({ "id": id.to_string() }),
+            match board.start_by_hand(flow, text("rule"), data) {
+                Ok(started) => started,
+                Err(NotPlaced::NoRule(rules)) => json!({ "error": "TR-SCRIPT-RULE", "rules": rules }),
                 Err(why) => fault(why.code()),
             }
         }
         (Some("session-list"), _) => json!({ "sessions": board.sessions() }),
-        (Some("session-send"), Some(call)) => {
+        (Some("session-send"), Some(name)) => {
             let message = Message {
                 method: "POST".to_owned(),
                 path: "/".to_owned(),
                 headers: Vec::new(),
                 body: text("body").unwrap_or("").as_bytes().to_vec(),
             };
-            let Some(reply) = board.control(call, &message) else { return fault("TR-CONTROL-NO-CALL") };
+            let reply = board.call_of(name).and_then(|call| board.control(call, &message));
+            let Some(reply) = reply else { return fault("TR-CONTROL-NO-CALL") };
             match reply.await {
                 Ok(reply) => {
                     json!({ "status": reply.status, "body": String::from_utf8_lossy(&reply.body) })
@@ -222,7 +209,7 @@ pub(super) async fn answer(board: &Switchboard, request: &Value) -> Value {
                 Err(_) => fault("TR-CONTROL-NO-CALL"),
             }
         }
-        (Some("session-log"), Some(call)) => match board.session_log(call) {
+        (Some("session-log"), Some(name)) => match board.session_log(name).await {
             Some(log) => json!({ "log": log }),
             None => fault("TR-CONTROL-NO-CALL"),
         },

@@ -12,7 +12,7 @@ use tipring_calls::{Call, CallInput, CallOutput, MediaEvent, Request};
 use tipring_lines::MediaPort;
 use tipring_lines::analog::contract::Note;
 use tipring_lines::port::PortDriver;
-use tipring_media::{Event, LegStats};
+use tipring_media::{Event, LegStats, Refusal};
 use tipring_model::call::{Cdr, EndedBy, KeptValues};
 use tipring_model::flow::Moment;
 use tipring_model::line::LineCommand;
@@ -146,11 +146,13 @@ pub(super) struct LegEntry {
     pub(super) queue: PlayQueue<Ready, tipring_model::flow::ActionFailure>,
     /// Where it is tried next, until somebody is alerted.
     pub(super) spare: Option<Box<Spare>>,
+    /// It has no party, and no line.
+    pub(super) is_booth: bool,
 }
 
 impl LegEntry {
     pub(super) fn new(call: u32, line: Option<LineId>) -> Self {
-        Self { call, line, queue: PlayQueue::default(), spare: None }
+        Self { call, line, queue: PlayQueue::default(), spare: None, is_booth: false }
     }
 }
 
@@ -158,6 +160,8 @@ impl LegEntry {
 pub(super) struct Ready {
     pub(super) source: tipring_media::PlaySource,
     pub(super) loops: u32,
+    /// Once through, if that is known.
+    pub(super) length: Option<Duration>,
 }
 
 /// What a switchboard is made of.
@@ -395,11 +399,14 @@ impl Switchboard {
     /// Takes an event of the engine.
     pub(crate) fn media_event(&self, event: Event) {
         match event {
-            Event::DigitBegan { leg, digit, .. } => self.leg_media(leg, MediaEvent::Digit(digit)),
+            Event::DigitBegan { leg, digit, how } => self.leg_media(leg, MediaEvent::Digit(digit, how)),
             Event::Played { leg, play, .. } => self.leg_media(leg, MediaEvent::PlayEnded(play, Ok(()))),
             Event::Detached { leg, stats, .. } => self.leg_stats(leg, stats),
             Event::Refused { leg, why, .. } => {
                 tracing::debug!(%leg, %why, "the engine refused a command");
+                if why == Refusal::LegsFull {
+                    self.booth_refused(leg);
+                }
             }
             // The ring's writer is dropped with the event, which ends the recording.
             Event::RecordEnded { leg, record, refused: Some(why), .. } => {
@@ -410,7 +417,9 @@ impl Switchboard {
                     tracing::warn!(code = "TR-DAEMON-STORAGE", %leg, dropped, "a recording has gaps");
                 }
             }
-            Event::Digit { .. } | Event::NoMedia { .. } | Event::Returned(_) => {}
+            Event::NoMedia { leg, .. } => self.leg_media(leg, MediaEvent::Silent(true)),
+            Event::MediaBack { leg } => self.leg_media(leg, MediaEvent::Silent(false)),
+            Event::Digit { .. } | Event::Returned(_) => {}
         }
     }
 
@@ -426,7 +435,7 @@ impl Switchboard {
     }
 
     pub(super) fn leg_media(&self, leg: LegId, event: MediaEvent) {
-        if let MediaEvent::Digit(digit) = &event {
+        if let MediaEvent::Digit(digit, _) = &event {
             self.note_digit(leg, *digit);
             self.stream_digit(leg, *digit);
         }
@@ -486,6 +495,7 @@ impl Switchboard {
             CallOutput::Stream(action, leg, stream) => self.stream(number, action, leg, *stream),
             CallOutput::Detect(action, leg, detect) => self.listen(number, action, leg, detect),
             CallOutput::StopStream(action) => self.stop_stream(number, action),
+            CallOutput::Booth(leg, booth) => self.open_booth(number, leg, booth),
             CallOutput::Echo(leg, on) => self.echo(leg, on),
             CallOutput::Lamp { name, shows, stays } => self.lamp(number, name, shows, stays),
             CallOutput::Keep { name, value } => {
@@ -494,6 +504,9 @@ impl Switchboard {
             }
             CallOutput::Line(command) => {
                 let leg = leg_of(&command);
+                if self.is_booth(leg) {
+                    return self.close_booth(number, leg);
+                }
                 let line = {
                     let mut state = self.0.state.borrow_mut();
                     let entry = state.legs.get_mut(&leg);
@@ -510,14 +523,18 @@ impl Switchboard {
             }
             CallOutput::Media(leg, command) => self.media_command(number, leg, command),
             CallOutput::Connect { from, to } => {
-                // Nobody here waits for keys in the sound of two people talking; without
+                // Nobody here waits for keys in the sound of two people talking, who are in no booth; without
                 // that wait their packets are passed on untouched.
-                self.0.media.send(tipring_media::Command::Listen { leg: from, inband: false });
+                if !self.is_booth(from) && !self.is_booth(to) {
+                    self.0.media.send(tipring_media::Command::Listen { leg: from, inband: false });
+                }
                 self.0.media.send(tipring_media::Command::Connect { from, to });
             }
             CallOutput::Disconnect { from, to } => {
                 self.0.media.send(tipring_media::Command::Disconnect { from, to });
-                self.0.media.send(tipring_media::Command::Listen { leg: from, inband: true });
+                if !self.is_booth(from) && !self.is_booth(to) {
+                    self.0.media.send(tipring_media::Command::Listen { leg: from, inband: true });
+                }
             }
             CallOutput::Fetch { id, request, document } => self.fetch(number, id, request, document),
             CallOutput::Mail(id, letter) => self.mail_for(number, id, *letter),
@@ -603,6 +620,7 @@ const fn leg_of(command: &LineCommand) -> LegId {
         | LineCommand::Transfer { leg, .. }
         | LineCommand::EndTransfer { leg, .. }
         | LineCommand::Flash { leg }
+        | LineCommand::Signal { leg, .. }
         | LineCommand::Release { leg, .. } => *leg,
     }
 }

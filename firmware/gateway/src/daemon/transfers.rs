@@ -24,6 +24,9 @@ impl Switchboard {
             (Some(call), Some(Some(second))) => call != second,
             (None, _) | (Some(_), Some(None)) => false,
         };
+        if other.is_none() && calls.0.is_some_and(|call| self.flow_is_asked(call, leg)) {
+            return true;
+        }
         let going: Vec<LegId> = [Some(leg), other].into_iter().flatten().collect();
         let starts: Vec<u32> = [calls.0, calls.1.flatten()].into_iter().flatten().collect();
         if fits && self.somebody_is_left(&going, starts) {
@@ -38,6 +41,11 @@ impl Switchboard {
             self.0.lines.command(line, LineCommand::EndTransfer { leg, status: 603 });
         }
         false
+    }
+
+    /// Whether the call's own flow decides what becomes of it.
+    fn flow_is_asked(&self, call: u32, leg: LegId) -> bool {
+        self.0.state.borrow().calls.get(&call).is_some_and(|entry| entry.call.takes_referrals(leg))
     }
 
     /// Whether anybody but those who go is in these calls, or in others that are patched to them.

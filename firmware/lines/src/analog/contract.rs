@@ -8,8 +8,9 @@
 
 use std::time::Duration;
 
-use tipring_model::line::{LineCommand, LineEvent};
+use tipring_model::line::{LineCommand, LineEvent, ReferReply};
 use tipring_model::prompt::CallTone;
+use tipring_model::signal::{FarSignal, LegSignal};
 use tipring_model::{CallerId, Digit, Digits, LegId};
 
 use crate::port::{Cadence, RxSignal, TxSignal};
@@ -264,5 +265,53 @@ impl EndSign {
             Self::DeviceGone => "device-gone",
             Self::OwnRelease => "own-release",
         }
+    }
+}
+
+/// What a line answers to a command for which two wires have no words.
+pub(super) fn no_words_for(command: &LineCommand) -> Option<LineEvent> {
+    // RFC 3261 §21.5.2.
+    let not_here = |leg| LineEvent::Referred { leg, reply: ReferReply::Answered(501) };
+    match command {
+        LineCommand::Refer { leg, .. } => Some(not_here(*leg)),
+        LineCommand::Signal { leg, signal } => match **signal {
+            LegSignal::Refer(_) => Some(not_here(*leg)),
+            LegSignal::Remark(_) => {
+                Some(LineEvent::Signalled { leg: *leg, signal: Box::new(FarSignal::Unsaid) })
+            }
+            LegSignal::Extras(_)
+            | LegSignal::Ringing
+            | LegSignal::Takes(_)
+            | LegSignal::AnswerReferral(_) => None,
+        },
+        LineCommand::Place { .. }
+        | LineCommand::Alert { .. }
+        | LineCommand::Answer { .. }
+        | LineCommand::SendDigits { .. }
+        | LineCommand::Flash { .. }
+        | LineCommand::Transfer { .. }
+        | LineCommand::EndTransfer { .. }
+        | LineCommand::Release { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tipring_model::LineId;
+    use tipring_model::signal::{Remark, RemarkKind};
+
+    use super::*;
+
+    #[test]
+    fn who_asks_for_what_two_wires_have_no_words_for_is_told_so() {
+        let leg = LegId::offered(LineId(0), 1);
+        let said = |signal| no_words_for(&LineCommand::Signal { leg, signal: Box::new(signal) });
+        let (media_type, body, headers) = ("text/plain".to_owned(), Vec::new(), Vec::new());
+        let remark = Remark { kind: RemarkKind::Info, media_type, body, headers };
+        let unsaid = LineEvent::Signalled { leg, signal: Box::new(FarSignal::Unsaid) };
+        assert_eq!(said(LegSignal::Remark(remark)), Some(unsaid));
+        let refused = LineEvent::Referred { leg, reply: ReferReply::Answered(501) };
+        assert_eq!(said(LegSignal::Refer(leg)), Some(refused));
+        assert_eq!(said(LegSignal::Ringing), None);
     }
 }

@@ -678,7 +678,8 @@ impl Switchboard {
                         | LineEvent::Refer { .. }
                         | LineEvent::Transferring { .. }
                         | LineEvent::Replaced { .. }
-                        | LineEvent::Referred { .. } => {}
+                        | LineEvent::Referred { .. }
+                        | LineEvent::Signalled { .. } => {}
                     }
                     line.held.push(event);
                 }

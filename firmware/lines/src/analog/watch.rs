@@ -227,7 +227,8 @@ impl Watch {
             LineEvent::Digit { .. }
             | LineEvent::Transferring { .. }
             | LineEvent::Replaced { .. }
-            | LineEvent::Referred { .. } => return None,
+            | LineEvent::Referred { .. }
+            | LineEvent::Signalled { .. } => return None,
         })
     }
 }

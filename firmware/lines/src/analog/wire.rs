@@ -183,7 +183,8 @@ impl<M: Machine> Wire<M> {
                 | LineEvent::Refer { leg, .. }
                 | LineEvent::Transferring { leg, .. }
                 | LineEvent::Replaced { leg, .. }
-                | LineEvent::Referred { leg, .. },
+                | LineEvent::Referred { leg, .. }
+                | LineEvent::Signalled { leg, .. },
             ) => {
                 assert!(self.live.contains_key(leg), "{leg} is not there: {output:?}");
             }
@@ -307,7 +308,9 @@ pub(super) fn shown(output: &Output) -> String {
                 None => format!("refer {leg} to {}", referral.to),
             },
             LineEvent::Transferring { leg, stage } => format!("transferring {leg} {stage:?}"),
-            LineEvent::Replaced { .. } | LineEvent::Referred { .. } => format!("{event:?}"),
+            LineEvent::Replaced { .. } | LineEvent::Referred { .. } | LineEvent::Signalled { .. } => {
+                format!("{event:?}")
+            }
             LineEvent::Released { leg, cause, .. } => format!("released {leg} {cause}"),
         },
     }

@@ -2,6 +2,7 @@
 
 use tipring_model::call::Origin;
 use tipring_model::line::PlaceExtras;
+use tipring_model::signal::{HEADER_BYTES_MAX, fitting};
 use tipring_model::{CallerId, Cause, Number};
 use tipring_sip::auth::Credentials;
 use tipring_sip::ua::{EndReason, Incoming};
@@ -94,17 +95,16 @@ pub(super) fn origin_of(incoming: &Incoming) -> Origin {
     }
 }
 
-/// The caller's header fields that begin with `X-`.
-fn own_headers(request: &tipring_sip::message::Message) -> Vec<(String, String)> {
-    const FIELDS_MAX: usize = 32;
-    const VALUE_BYTES_MAX: usize = 1_024;
-    let own = request.headers().filter(|(name, value)| {
-        name.len() <= 64
-            && name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"X-"))
-            && value.len() <= VALUE_BYTES_MAX
+/// The far end's header fields that begin with `X-`, as many as one message may carry.
+pub(super) fn own_headers(message: &tipring_sip::message::Message) -> Vec<(String, String)> {
+    let own = message.headers().filter(|(name, value)| {
+        name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"X-"))
+            && name.len() + value.len() <= HEADER_BYTES_MAX
     });
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).collect();
-    own.take(FIELDS_MAX).map(|(name, value)| (text(name), text(value))).collect()
+    let text = |bytes: &[u8]| -> String {
+        String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).collect()
+    };
+    fitting(own.map(|(name, value)| (text(name), text(value)))).collect()
 }
 
 /// The header fields of an INVITE that a flow asked for.

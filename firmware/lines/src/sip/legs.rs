@@ -33,6 +33,10 @@ pub(super) struct SipLeg {
     pub(super) refusal: Option<tipring_model::Cause>,
     /// The SIP status that said so.
     pub(super) status: Option<u16>,
+    /// SIP status of its refusal, where the flow has one of its own.
+    pub(super) refuses_with: Option<u16>,
+    /// The header fields of the last message of the far end.
+    pub(super) said: Vec<(String, String)>,
     pub(super) audio: Audio,
 }
 

@@ -11,6 +11,7 @@ mod options;
 mod random;
 mod screening;
 mod settings;
+mod signals;
 mod sockets;
 mod stack;
 mod transfers;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tipring_media::Command;
 use tipring_model::line::{DownReason, LineCommand, LineEvent, Offer, PlaceExtras, ReferReply, Supervision};
+use tipring_model::signal::RemarkKind;
 use tipring_model::{CallerId, Cause, LegId, LineId, Number};
 use tipring_sip::auth::{Credentials, Secret};
 use tipring_sip::lamps::DialogState;
@@ -18,7 +19,7 @@ use tipring_sip::{Hop, NameAddr, Transport, Uri};
 
 use super::facts::{caller_of, cause_of, credentials, headers_of, origin_of, phone_caller, registering};
 use super::lamps::Lamps;
-use super::legs::{Audio, Legs, SipLeg, info_digit};
+use super::legs::{Audio, Legs, SipLeg};
 use super::options::{SipCounters, SipOptions};
 use super::random::Random;
 use super::screening::{Networks, Screening};
@@ -285,13 +286,14 @@ impl Stack {
             LineCommand::SendDigits { .. } | LineCommand::Flash { .. } => {}
             LineCommand::Refer { leg, to } => self.refer(now, leg, &to),
             LineCommand::Transfer { leg, from, referral } => self.transfer(now, leg, from, &referral),
+            LineCommand::Signal { leg, signal } => self.signal(now, leg, *signal),
             LineCommand::EndTransfer { leg, status } => self.end_transfer(now, leg, status),
             LineCommand::Release { leg, cause } => self.release(now, leg, cause),
         }
         self.settle(now);
     }
 
-    fn alert(&mut self, now: Instant, id: LegId, early_media: bool) {
+    pub(super) fn alert(&mut self, now: Instant, id: LegId, early_media: bool) {
         if self.transfers.is_target(id) {
             return self.transfer_rings(now, id);
         }
@@ -350,10 +352,10 @@ impl Stack {
         let Some(leg) = self.legs.get_mut(id) else { return };
         leg.released.get_or_insert(cause);
         let (keys, refuses) = (leg.keys.clone(), !leg.placed && !leg.answered);
+        let status = leg.refuses_with.unwrap_or_else(|| cause.sip_status());
         for key in keys {
             // Both fail only for a call that has just ended.
             let _ = if refuses {
-                let status = cause.sip_status();
                 // RFC 3261 §21.5.4: without it the caller takes us for broken.
                 let later: &[(&str, &str)] = if status == 503 { &[("Retry-After", "5")] } else { &[] };
                 self.ua.reject(now, key, status, "", later)
@@ -425,6 +427,8 @@ impl Stack {
             released: None,
             refusal: None,
             status: None,
+            refuses_with: None,
+            said: Vec::new(),
             audio,
         };
         self.legs.insert(id, leg);
@@ -507,19 +511,30 @@ impl Stack {
     fn event(&mut self, now: Instant, event: Event) {
         match event {
             Event::Incoming(incoming) => self.incoming(now, &incoming),
-            Event::Progress { call, sdp, fork, .. } => self.progress(now, call, sdp.as_deref(), fork),
-            Event::Answered { call, sdp, .. } => self.answered(now, call, sdp.as_deref()),
+            Event::Progress { call, status, sdp, fork, response } => {
+                self.far_end_said(call, &response);
+                if status == 181 {
+                    self.forwarding(call);
+                }
+                self.progress(now, call, sdp.as_deref(), fork);
+            }
+            Event::Answered { call, sdp, response } => {
+                self.far_end_said(call, &response);
+                self.answered(now, call, sdp.as_deref());
+            }
             Event::Confirmed { call, sdp } => self.confirmed(now, call, sdp.as_deref()),
             Event::Offer { call, sdp } => self.offered(now, call, sdp.as_deref()),
-            Event::Info { call, content_type, body } => {
-                if let Some((leg, found)) = self.legs.of(call)
-                    && let Some(digit) = info_digit(&content_type, &body)
-                {
-                    let line = found.line;
-                    self.events.push_back((line, LineEvent::Digit { leg, digit }));
+            Event::Info { call, content_type, request } => self.info(call, &content_type, &request),
+            Event::Message { call, request } => self.remark(call, RemarkKind::Message, &request),
+            Event::Ended { call, reason, message } => {
+                if let Some(message) = message {
+                    self.far_end_said(call, &message);
                 }
+                if matches!(reason, EndReason::Refused { status: 300..=399, .. }) {
+                    self.forwarding(call);
+                }
+                self.ended(now, call, &reason);
             }
-            Event::Ended { call, reason } => self.ended(now, call, &reason),
             Event::Refer { call, referral } => self.refer_received(now, call, &referral),
             Event::TransferLate { call } => self.transfer_late(now, call),
             Event::ReferAnswered { call, status } => self.referred(call, ReferReply::Answered(status)),
@@ -640,6 +655,8 @@ impl Stack {
             released: None,
             refusal: None,
             status: None,
+            refuses_with: None,
+            said: Vec::new(),
             audio,
         };
         self.legs.insert(leg, kept);
@@ -746,7 +763,7 @@ impl Stack {
         let cause = leg.released.or(leg.refusal).unwrap_or(cause);
         let status = leg.status.filter(|_| leg.released.is_none());
         self.lamp_ends(now, id);
-        if !self.stays_vacant(id, cause) {
+        if !self.stays_vacant(now, id, cause) {
             self.leg_over(now, id, cause, status);
         }
     }

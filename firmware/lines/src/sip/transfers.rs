@@ -71,6 +71,12 @@ impl Transfers {
         self.patched.get(&leg).map(|(_, other)| *other)
     }
 
+    /// The line of a leg that has no dialog.
+    pub(super) fn line_of(&self, leg: LegId) -> Option<LineId> {
+        let of_target = self.targets.get(&leg).map(|offered| offered.line);
+        of_target.or_else(|| self.patched.get(&leg).map(|(line, _)| *line))
+    }
+
     fn of_call(&self, call: CallKey) -> Option<LegId> {
         self.asked.iter().find(|(_, asked)| asked.call == call).map(|(leg, _)| *leg)
     }
@@ -283,8 +289,15 @@ impl Stack {
         }
     }
 
-    /// Says how it ended without the leg's being transferred.
+    /// Says how it ended without the leg's being transferred, or with a status below 200 that it is
+    /// under way.
     pub(super) fn end_transfer(&mut self, now: Instant, id: LegId, status: u16) {
+        if status < 200 {
+            if let Some(call) = self.transfers.asked.get(&id).map(|asked| asked.call) {
+                self.report(now, call, status);
+            }
+            return;
+        }
         let Some(asked) = self.transfers.asked.remove(&id) else { return };
         self.report(now, asked.call, status);
         let Some(line) = self.legs.get_mut(id).map(|leg| leg.line) else { return };
@@ -296,14 +309,16 @@ impl Stack {
     }
 
     /// The far end has hung up. True if the leg waits for the new party all the same.
-    pub(super) fn stays_vacant(&mut self, id: LegId, cause: Cause) -> bool {
+    pub(super) fn stays_vacant(&mut self, now: Instant, id: LegId, cause: Cause) -> bool {
         match self.transfers.asked.get_mut(&id) {
             Some(asked) if asked.target.is_some() => {
                 asked.vacant = Some(cause);
                 true
             }
-            Some(_) => {
+            Some(asked) => {
+                let call = asked.call;
                 self.transfers.asked.remove(&id);
+                self.report(now, call, Cause::Cancelled.sip_status());
                 false
             }
             None => false,
@@ -412,6 +427,23 @@ impl Stack {
         let sent = key.zip(address).is_some_and(|(key, address)| self.ua.refer(now, key, &address).is_ok());
         if !sent {
             let reply = ReferReply::Answered(500);
+            self.events.push_back((line, LineEvent::Referred { leg: id, reply }));
+        }
+    }
+
+    /// Asks the far end of a leg to take our place in another one.
+    pub(super) fn refer_to_leg(&mut self, now: Instant, id: LegId, other: LegId) {
+        let found = self.legs.get_mut(id).map(|leg| (leg.line, leg.keys.first().copied()));
+        let (line, key) = match (found, self.transfers.line_of(id)) {
+            (Some(found), _) => found,
+            (None, Some(line)) => (line, None),
+            (None, None) => return,
+        };
+        let other = self.legs.get_mut(other).and_then(|leg| leg.keys.first().copied());
+        let address = other.and_then(|other| self.ua.replacing(other));
+        let sent = key.zip(address).is_some_and(|(key, address)| self.ua.refer(now, key, &address).is_ok());
+        if !sent {
+            let reply = ReferReply::Answered(501);
             self.events.push_back((line, LineEvent::Referred { leg: id, reply }));
         }
     }

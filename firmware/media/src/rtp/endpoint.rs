@@ -174,6 +174,8 @@ pub struct RtpEndpoint {
     gathered_bytes: usize,
     listening: bool,
     last_heard: Option<Instant>,
+    /// What it sent last was comfort noise.
+    comforts: bool,
     last_sent: Option<Instant>,
     /// When our numbering was last taken further, by a packet or without one.
     numbered: Instant,
@@ -220,6 +222,7 @@ impl RtpEndpoint {
             gathered_bytes: 0,
             listening: false,
             last_heard: None,
+            comforts: false,
             last_sent: None,
             numbered: now,
             behind: false,
@@ -327,6 +330,7 @@ impl RtpEndpoint {
             }
         }
         self.last_heard = Some(now);
+        self.comforts = packet.header.payload_type == COMFORT_NOISE;
         let arrival = self.receiver.arrived(&packet.header, self.ticks(now));
         match arrival {
             Arrival::Duplicate => {
@@ -649,6 +653,11 @@ impl Endpoint for RtpEndpoint {
 
     fn last_heard(&self) -> Option<Instant> {
         self.last_heard
+    }
+
+    fn may_be_silent(&self) -> bool {
+        // Who has put us on hold may send music, or nothing.
+        self.comforts || self.media.direction != Direction::SendReceive
     }
 
     fn stats(&self) -> LegStats {

@@ -5,6 +5,7 @@ use core::time::Duration;
 use crate::fetch::Method;
 use crate::line::PlaceExtras;
 use crate::prompt::{Prompt, PromptSource};
+use crate::signal::LegSignal;
 use crate::{CallerId, Cause, DigitSet, Digits, LegId};
 
 /// One thing done on a leg.
@@ -33,6 +34,11 @@ pub enum Action {
     /// Hear another leg of the call, one way, until one of them goes or the leg is told to hear
     /// another. Each leg hears one other at most.
     Hear(Hear),
+    /// Open a [booth](Booth): a leg of its own. Lasts until it is cancelled or the call ends.
+    Booth(Booth),
+    /// In a booth: hear all of these legs, mixed, instead of those that an earlier one named. Who is
+    /// named again is heard without a gap.
+    Mix(Vec<LegId>),
     /// Let an offered leg hear what is played to it before it is answered. A placed leg, which
     /// sends before it answers, is heard without that.
     EarlyMedia,
@@ -55,9 +61,14 @@ pub enum Action {
     Echo(Duration),
     /// Listen for what kind of party it is; runs beside other actions.
     Detect(Detect),
+    /// Watch whether the far end sends sound: [`LegEvent::Silent`](super::LegEvent::Silent) tells of
+    /// silence this long, where nothing allows it. Runs beside other actions, until the leg is gone.
+    Watch(Duration),
     /// Ask the far end of the leg to call somebody else instead (RFC 3515). If it did, the
     /// leg is released five seconds later.
     Refer(Target),
+    /// Say something by the leg's signalling; lines without words for it leave it out.
+    Signal(Box<LegSignal>),
     /// Send digits to the far end.
     SendDigits(Digits),
     /// Do nothing for a while.
@@ -330,6 +341,17 @@ pub struct Hear {
     /// on untouched.
     pub keys: bool,
 }
+
+/// A leg without a party. What is played to it is heard by those who hear it, and what it hears
+/// can be recorded ([`Sides::Played`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Booth {
+    /// It works at 16 kHz, otherwise at 8.
+    pub wide: bool,
+}
+
+/// Most legs that one [`Action::Mix`] names.
+pub const MIX_MAX: usize = 40;
 
 /// Most members of a room: the box mixes no more voices for one ear.
 pub const ROOM_MEMBERS_MAX: usize = 40;

@@ -14,7 +14,8 @@ use crate::fetch::{DocumentKey, FetchError, HttpRequest, HttpResponse};
 use crate::lamp::Lamp;
 use crate::letter::Letter;
 use crate::line::Supervision;
-use crate::{ActionId, Cause, Digit, FetchId, LegId, MessageId};
+use crate::signal::FarSignal;
+use crate::{ActionId, Cause, Digit, DigitPath, FetchId, LegId, MessageId};
 
 /// One instant, on both clocks: timers use the first, calendars the second.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,7 +75,7 @@ pub enum FlowInput<'a> {
 /// What a flow asks for.
 #[derive(Clone, PartialEq, Debug)]
 pub enum FlowOutput {
-    /// Begin an action. `on` is `None` only for [`Action::Place`].
+    /// Begin an action. `on` is `None` only for [`Action::Place`] and [`Action::Booth`].
     Start {
         /// The flow's name for it.
         id: ActionId,
@@ -86,6 +87,9 @@ pub enum FlowOutput {
     /// End an action early. It still ends by [`FlowInput::Ended`]: a recording
     /// with what it holds, others with [`Outcome::Cancelled`].
     Cancel(ActionId),
+    /// Let what a [`Action::Prompt`] plays stand still where it is, or go on from there. Without
+    /// effect before [`LegEvent::Playing`].
+    Suspend(ActionId, bool),
     /// Fetch something whose content decides what comes next.
     Fetch {
         /// The flow's name for it.
@@ -151,16 +155,25 @@ pub enum LegEvent {
     EarlyMedia,
     /// The leg is answered.
     Answered(Supervision),
-    /// A key that no running action took.
-    Digit(Digit),
+    /// A key that no running action took, and how it came.
+    Digit(Digit, DigitPath),
     /// The far end put the leg on hold, or took it back. In a room nobody hears it meanwhile.
     Held(bool),
+    /// The far end says something by signalling. Told only of legs that the flow has placed for its own
+    /// use, and of the first.
+    Signalled(Box<FarSignal>),
     /// The leg is gone.
     Released(Cause),
     /// About the room that the leg is in.
     Room(RoomEvent),
     /// About the queue that the leg is in.
     Queue(QueueEvent),
+    /// What this [`Action::Prompt`] plays begins to be heard. How long it is, once through, if that
+    /// is known.
+    Playing(ActionId, Option<Duration>),
+    /// Nothing has come from the far end for as long as an [`Action::Watch`] says; or something comes
+    /// again.
+    Silent(bool),
     /// The server of this [`Action::Stream`] is reached: from now on it hears the leg.
     Streaming(ActionId),
 }

@@ -104,9 +104,14 @@ pub(super) struct Call {
     /// Our last ACK and its CSeq, for repeated 2xx.
     pub(super) ack: Option<(u32, Arc<[u8]>)>,
     pub(super) digest: Option<Box<DigestClient>>,
+    /// Header fields for the next answer, refusal or BYE.
+    pub(super) extras: Vec<(String, String)>,
+    /// The application wants INFO and MESSAGE of the peer.
+    pub(super) takes_texts: bool,
     /// A REFER of ours is under way, to this address.
     pub(super) refers: bool,
     pub(super) refer_target: Box<str>,
+    pub(super) refer_headers: Vec<(String, String)>,
     pub(super) timers: [Option<Instant>; CALL_TIMERS.len()],
 }
 
@@ -138,16 +143,29 @@ impl Call {
             own_offer: None,
             ack: None,
             digest: None,
+            extras: Vec::new(),
+            takes_texts: false,
             refers: false,
             refer_target: Box::default(),
+            refer_headers: Vec::new(),
             timers: [None; CALL_TIMERS.len()],
         }
+    }
+
+    /// The header fields for the next message, once.
+    pub(super) fn take_extras(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.extras)
     }
 
     /// The dialog a message with this Call-ID and peer's tag belongs to, early or confirmed.
     pub(super) fn dialog_with(&mut self, call_id: &[u8], tag: &[u8]) -> Option<&mut Dialog> {
         self.dialog.iter_mut().chain(self.forks.iter_mut()).find(|d| d.is_with(call_id, tag))
     }
+}
+
+/// Header fields as an [`Answer`](super::Answer) wants them.
+pub(super) fn pairs(headers: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))
 }
 
 /// All calls, by generation-checked key.

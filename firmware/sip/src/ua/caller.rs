@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::call::{CallTimer, FORKS_MAX, Stage};
 use super::event::{CallKey, EndReason, Event, Peer};
 use super::transfer::SUPPORTED;
-use super::{Owner, SDP, UserAgent, q850_cause, sdp_of};
+use super::{ALLOW_IN_CALL, Owner, SDP, UserAgent, q850_cause, sdp_of};
 use crate::dialog::{Dialog, write_cseq, write_via};
 use crate::header::HeaderName;
 use crate::hop::Hop;
@@ -20,7 +20,6 @@ impl UserAgent {
     pub(super) fn send_invite(&mut self, now: Instant, key: CallKey) -> bool {
         let branch = self.random.next_u64();
         let cnonce = self.random.next_u64();
-        let allow = self.allow();
         let Some(call) = self.calls.get(key) else { return false };
         let Some(placed) = &call.invite else { return false };
         let invite = &placed.invite;
@@ -43,7 +42,7 @@ impl UserAgent {
         w.header("Call-ID", &placed.call_id);
         write_cseq(w, placed.seq, Method::Invite);
         w.header("Contact", &call.contact);
-        w.header("Allow", allow);
+        w.header("Allow", ALLOW_IN_CALL);
         w.header("Supported", SUPPORTED);
         for (name, value) in authorize.iter().flatten() {
             w.header(name, value);
@@ -178,7 +177,7 @@ impl UserAgent {
         }
     }
 
-    fn progress(&mut self, key: CallKey, status: u16, response: &Message) {
+    fn progress(&mut self, key: CallKey, status: u16, response: &Arc<Message>) {
         if status == 100 {
             return;
         }
@@ -199,7 +198,8 @@ impl UserAgent {
                 }
             };
         }
-        self.event(Event::Progress { call: key, status, sdp: sdp_of(response), fork: fork as u8 });
+        let (sdp, response) = (sdp_of(response), response.clone());
+        self.event(Event::Progress { call: key, status, sdp, fork: fork as u8, response });
     }
 
     fn answered(&mut self, key: CallKey, response: &Arc<Message>) {
@@ -281,7 +281,7 @@ impl UserAgent {
         }
     }
 
-    fn refused(&mut self, now: Instant, key: CallKey, status: u16, response: &Message) {
+    fn refused(&mut self, now: Instant, key: CallKey, status: u16, response: &Arc<Message>) {
         if status == 401 || status == 407 {
             let again = self.challenged(key, status, response);
             if again
@@ -303,7 +303,7 @@ impl UserAgent {
             Vec::new()
         };
         let seconds = response.number(HeaderName::RetryAfter);
-        self.end(
+        self.ended_by(
             key,
             EndReason::Refused {
                 status,
@@ -312,6 +312,7 @@ impl UserAgent {
                 contacts,
                 retry_after: seconds.map(|s| Duration::from_secs(u64::from(s))),
             },
+            Some(response.clone()),
         );
     }
 

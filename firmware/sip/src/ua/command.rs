@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::call::{Call, CallTimer, OwnOffer, Placed, Stage};
-use super::event::{CallKey, CommandError, EndReason, Event, Invite, Peer, ProbeKey};
+use super::call::{Call, CallTimer, OwnOffer, Placed, Stage, pairs};
+use super::event::{CallKey, CommandError, EndReason, Event, Invite, Peer, ProbeKey, TextMethod};
 use super::{Answer, Owner, SDP, UserAgent, contact_on};
 use crate::auth::{Credentials, DigestClient};
 use crate::dialog::{write_cseq, write_via};
@@ -55,12 +55,14 @@ impl UserAgent {
             return Err(CommandError::WrongState);
         };
         let (hop, contact, tag) = (call.hop, call.contact.clone(), lex::hex16(call.local_tag));
+        let extras = call.take_extras();
         self.set_timer(key, CallTimer::Trying, None);
+        let headers: Vec<_> = std::iter::once(("Contact", &*contact)).chain(pairs(&extras)).collect();
         let answer = Answer {
             status: if sdp.is_some() { 183 } else { 180 },
             reason: "",
             tag: &tag,
-            headers: &[("Contact", &*contact)],
+            headers: &headers,
             content: sdp.map(|s| (SDP, s)),
         };
         self.answer(now, transaction, &hop, &request, answer);
@@ -106,8 +108,9 @@ impl UserAgent {
             return Err(CommandError::WrongState);
         };
         let request = call.request.take().ok_or(CommandError::WrongState)?;
-        let (hop, tag) = (call.hop, lex::hex16(call.local_tag));
-        let answer = Answer { status, reason, tag: &tag, headers, content: None };
+        let (hop, tag, extras) = (call.hop, lex::hex16(call.local_tag), call.take_extras());
+        let headers: Vec<_> = headers.iter().copied().chain(pairs(&extras)).collect();
+        let answer = Answer { status, reason, tag: &tag, headers: &headers, content: None };
         self.answer(now, transaction, &hop, &request, answer);
         self.end(key, EndReason::Local);
         self.settle(now);
@@ -121,7 +124,7 @@ impl UserAgent {
     /// [`CommandError::NoCall`].
     pub fn hang_up(&mut self, now: Instant, key: CallKey, cause: Option<u8>) -> Result<(), CommandError> {
         let call = self.calls.get(key).ok_or(CommandError::NoCall)?;
-        let ended = Event::Ended { call: key, reason: EndReason::Local };
+        let ended = Event::Ended { call: key, reason: EndReason::Local, message: None };
         match call.stage {
             Stage::Offered => return self.reject(now, key, 603, "", &[]),
             Stage::Placed => {
@@ -205,15 +208,16 @@ impl UserAgent {
         Ok(())
     }
 
-    /// Sends an INFO inside an answered call, such as a DTMF relay body. Its answer is not
-    /// reported, except that a 481 ends the call.
+    /// Sends an INFO or MESSAGE inside an answered call, with what [`Self::add_headers`] has put
+    /// down. Its answer is not reported, except that a 481 ends the call.
     ///
     /// # Errors
     /// [`CommandError::WrongState`] unless the call is answered; [`CommandError::Full`].
-    pub fn info(
+    pub fn text(
         &mut self,
         now: Instant,
         key: CallKey,
+        method: TextMethod,
         content_type: &str,
         body: &[u8],
     ) -> Result<(), CommandError> {
@@ -221,10 +225,44 @@ impl UserAgent {
         if call.stage != Stage::Up {
             return Err(CommandError::WrongState);
         }
+        let extras = call.take_extras();
+        let headers: Vec<_> = pairs(&extras).collect();
+        let method = match method {
+            TextMethod::Info => Method::Info,
+            TextMethod::Message => Method::Message,
+        };
         let content = Some((content_type, body));
-        let sent = self.send_inside(now, key, Method::Info, &[], content, Owner::Info(key));
+        let sent = self.send_inside(now, key, method, &headers, content, Owner::Info(key));
         self.settle(now);
         if sent { Ok(()) } else { Err(CommandError::Full) }
+    }
+
+    /// Whether the application wants what the peer sends by INFO and MESSAGE. Without that, an INFO
+    /// of other types than [`INFO_TYPES`](super::INFO_TYPES) and every MESSAGE is refused.
+    ///
+    /// # Errors
+    /// [`CommandError::NoCall`].
+    pub fn take_texts(&mut self, key: CallKey, takes: bool) -> Result<(), CommandError> {
+        let call = self.calls.get(key).ok_or(CommandError::NoCall)?;
+        call.takes_texts = takes;
+        Ok(())
+    }
+
+    /// Header fields for the next message with which a call is rung, answered, refused, transferred or
+    /// ended here, or for the next text in it, once. What is not said by then is dropped with the call.
+    ///
+    /// # Errors
+    /// [`CommandError::NoCall`].
+    pub fn add_headers(&mut self, key: CallKey, headers: Vec<(String, String)>) -> Result<(), CommandError> {
+        let call = self.calls.get(key).ok_or(CommandError::NoCall)?;
+        call.extras = headers;
+        Ok(())
+    }
+
+    /// Our address in a call, as its Contact says it.
+    pub fn contact_of(&mut self, key: CallKey) -> Option<Uri> {
+        let contact = &self.calls.get(key)?.contact;
+        contact.strip_prefix('<')?.split('>').next()?.parse().ok()
     }
 
     /// Gives an incoming call the credentials for challenges to our own requests inside it.

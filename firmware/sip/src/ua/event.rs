@@ -172,6 +172,8 @@ pub enum Event {
         /// Number of the fork, 0 for the first branch that answered. Another number is another
         /// phone with its own session description.
         fork: u8,
+        /// The whole response, for its headers.
+        response: Arc<Message>,
     },
     /// Our INVITE was answered and confirmed.
     Answered {
@@ -212,14 +214,22 @@ pub enum Event {
         /// The status.
         status: u16,
     },
-    /// An INFO inside a call with a body of [`INFO_TYPES`](super::INFO_TYPES).
+    /// An INFO inside a call with a body of [`INFO_TYPES`](super::INFO_TYPES), or of any type in a
+    /// call that takes texts.
     Info {
         /// The call.
         call: CallKey,
-        /// `application/dtmf-relay` or `application/dtmf`.
+        /// Its type, in small letters and without parameters.
         content_type: String,
-        /// The body.
-        body: Box<[u8]>,
+        /// The whole request, for its body and headers.
+        request: Arc<Message>,
+    },
+    /// A MESSAGE inside a call that takes texts.
+    Message {
+        /// The call.
+        call: CallKey,
+        /// The whole request, for its body and headers.
+        request: Arc<Message>,
     },
     /// The peer asks us to call somebody else in its place (RFC 3515). Answer with
     /// `report_transfer`.
@@ -256,6 +266,8 @@ pub enum Event {
         call: CallKey,
         /// Why.
         reason: EndReason,
+        /// The BYE or the refusal that ended it, for its headers.
+        message: Option<Arc<Message>>,
     },
     /// A registration stands.
     Registered {
@@ -389,6 +401,15 @@ impl Default for Settings {
             phones: None,
         }
     }
+}
+
+/// Requests that carry a text inside a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextMethod {
+    /// INFO, RFC 6086.
+    Info,
+    /// MESSAGE, RFC 3428.
+    Message,
 }
 
 /// Why a command did nothing.

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::call::{CallTimer, OwnOffer, PeerOffer, Stage, Unconfirmed};
+use super::call::{CallTimer, OwnOffer, PeerOffer, Stage, Unconfirmed, pairs};
 use super::event::{CallKey, EndReason, Event, Peer};
 use super::serve::required;
 use super::transfer::SUPPORTED;
-use super::{Answer, INFO_TYPES, Owner, SDP, UserAgent, q850_cause, sdp_of};
+use super::{ALLOW_IN_CALL, Answer, INFO_TYPES, Owner, SDP, TEXT_BYTES_MAX, UserAgent, q850_cause, sdp_of};
 use crate::dialog::Fit;
 use crate::header::HeaderName;
 use crate::hop::Hop;
@@ -54,7 +54,7 @@ impl UserAgent {
             return;
         }
         match request.method() {
-            Some(Method::Bye) => self.bye(now, key, transaction, &hop, &request),
+            Some(Method::Bye) => self.bye(now, key, transaction, &hop, request),
             Some(Method::Invite) => self.peer_offer(now, key, transaction, &hop, request),
             Some(Method::Update) if offers => {
                 self.peer_offer(now, key, transaction, &hop, request);
@@ -71,7 +71,8 @@ impl UserAgent {
             }
             Some(Method::Refer) => self.refer_received(now, key, transaction, &hop, request),
             Some(Method::Notify) => self.notify_received(now, key, transaction, &hop, &request),
-            Some(Method::Info) => self.info_received(now, key, transaction, &hop, &request),
+            Some(Method::Info) => self.info_received(now, key, transaction, &hop, request),
+            Some(Method::Message) => self.message_received(now, key, transaction, &hop, request),
             Some(Method::Options) => self.answer_options(now, transaction, &hop, &request),
             Some(Method::Prack) => {
                 self.answer(now, transaction, &hop, &request, Answer { status: 481, ..Answer::default() });
@@ -80,13 +81,12 @@ impl UserAgent {
                 Method::Ack
                 | Method::Cancel
                 | Method::Register
-                | Method::Message
                 | Method::Subscribe
                 | Method::Publish
                 | Method::Other,
             )
             | None => {
-                let headers = [("Allow", self.allow())];
+                let headers = [("Allow", ALLOW_IN_CALL)];
                 let answer = Answer { status: 405, headers: &headers, ..Answer::default() };
                 self.answer(now, transaction, &hop, &request, answer);
             }
@@ -101,8 +101,9 @@ impl UserAgent {
         request: &Message,
     ) {
         let tag = self.stateless_tag(request);
+        let allow = if request.to_tag().is_empty() { self.allow() } else { ALLOW_IN_CALL };
         let mut headers = vec![
-            ("Allow", self.allow()),
+            ("Allow", allow),
             ("Accept", SDP),
             ("Accept-Encoding", "identity"),
             ("Supported", SUPPORTED),
@@ -114,8 +115,8 @@ impl UserAgent {
         self.answer(now, transaction, hop, request, answer);
     }
 
-    fn bye(&mut self, now: Instant, key: CallKey, transaction: TransactionId, hop: &Hop, request: &Message) {
-        self.answer(now, transaction, hop, request, Answer { status: 200, ..Answer::default() });
+    fn bye(&mut self, now: Instant, key: CallKey, transaction: TransactionId, hop: &Hop, request: Message) {
+        self.answer(now, transaction, hop, &request, Answer { status: 200, ..Answer::default() });
         self.drop_peer_offer(now, key);
         self.drop_refer(now, key);
         let Some(call) = self.calls.get(key) else { return };
@@ -130,8 +131,8 @@ impl UserAgent {
                 self.end(key, EndReason::Cancelled);
             }
             Stage::Up => {
-                let cause = q850_cause(request);
-                self.end(key, EndReason::RemoteHangUp { cause });
+                let cause = q850_cause(&request);
+                self.ended_by(key, EndReason::RemoteHangUp { cause }, Some(Arc::new(request)));
             }
             // BYE of one early fork of ours: that fork is gone, the INVITE goes on.
             Stage::Placed | Stage::Cancelling => {
@@ -195,27 +196,62 @@ impl UserAgent {
         key: CallKey,
         transaction: TransactionId,
         hop: &Hop,
-        request: &Message,
+        request: Message,
     ) {
         let content_type = request.content_type();
-        let understood = INFO_TYPES.contains(&content_type.as_str());
-        let alive = self.calls.get(key).is_some_and(|c| match c.stage {
-            Stage::Offered | Stage::Placed | Stage::Up => true,
-            Stage::Cancelling | Stage::ByeAfterAck | Stage::Ending | Stage::Reporting => false,
-        });
+        let takes = self.takes_texts(key);
+        let understood = INFO_TYPES.contains(&content_type.as_str()) || (takes && !content_type.is_empty());
+        let alive = self.is_alive(key);
         let accept = [("Accept", "application/dtmf-relay, application/dtmf")];
         let packages = [("Recv-Info", "")];
         let (status, headers) = if request.header_text("Info-Package").is_some() {
             // RFC 6086 §4.2.2: no package is supported.
             (469, &packages[..])
+        } else if request.body().len() > TEXT_BYTES_MAX {
+            (413, &[][..])
         } else if request.body().is_empty() || understood {
             (200, &[][..])
         } else {
             (415, &accept[..])
         };
-        self.answer(now, transaction, hop, request, Answer { status, headers, ..Answer::default() });
+        self.answer(now, transaction, hop, &request, Answer { status, headers, ..Answer::default() });
         if status == 200 && understood && alive {
-            self.event(Event::Info { call: key, content_type, body: request.body().into() });
+            self.event(Event::Info { call: key, content_type, request: Arc::new(request) });
+        }
+    }
+
+    fn takes_texts(&mut self, key: CallKey) -> bool {
+        self.calls.get(key).is_some_and(|call| call.takes_texts)
+    }
+
+    fn is_alive(&mut self, key: CallKey) -> bool {
+        self.calls.get(key).is_some_and(|call| match call.stage {
+            Stage::Offered | Stage::Placed | Stage::Up => true,
+            Stage::Cancelling | Stage::ByeAfterAck | Stage::Ending | Stage::Reporting => false,
+        })
+    }
+
+    /// A MESSAGE inside a call (RFC 3428 §8).
+    fn message_received(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        transaction: TransactionId,
+        hop: &Hop,
+        request: Message,
+    ) {
+        let is_text = request.content_type().starts_with("text/");
+        let (takes, alive) = (self.takes_texts(key), self.is_alive(key));
+        let (status, headers) = match (takes, is_text) {
+            // Nobody here reads it; the call is not concerned (RFC 5057 §5.1).
+            (false, _) => (488, &[][..]),
+            (true, false) => (415, &[("Accept", "text/plain, text/*")][..]),
+            (true, true) if request.body().len() > TEXT_BYTES_MAX => (413, &[][..]),
+            (true, true) => (200, &[][..]),
+        };
+        self.answer(now, transaction, hop, &request, Answer { status, headers, ..Answer::default() });
+        if status == 200 && alive {
+            self.event(Event::Message { call: key, request: Arc::new(request) });
         }
     }
 
@@ -231,7 +267,9 @@ impl UserAgent {
     ) {
         let Some(call) = self.calls.get(key) else { return };
         let (hop, contact, tag) = (call.hop, call.contact.clone(), lex::hex16(call.local_tag));
-        let headers = [("Contact", &*contact), ("Allow", self.allow()), ("Supported", SUPPORTED)];
+        let extras = if first { call.take_extras() } else { Vec::new() };
+        let own = [("Contact", &*contact), ("Allow", ALLOW_IN_CALL), ("Supported", SUPPORTED)];
+        let headers: Vec<_> = own.into_iter().chain(pairs(&extras)).collect();
         let answer = Answer {
             status: 200,
             reason: "",
@@ -310,7 +348,7 @@ impl UserAgent {
             }
             CallTimer::RangOut => {
                 if self.calls.get(key).is_some_and(|c| c.stage == Stage::Placed) {
-                    self.event(Event::Ended { call: key, reason: EndReason::RangOut });
+                    self.event(Event::Ended { call: key, reason: EndReason::RangOut, message: None });
                     self.give_up_placed(now, key);
                 }
             }
@@ -322,7 +360,7 @@ impl UserAgent {
         if self.calls.get(key).is_none_or(|c| c.stage != Stage::Up) {
             return;
         }
-        self.event(Event::Ended { call: key, reason });
+        self.event(Event::Ended { call: key, reason, message: None });
         self.drop_peer_offer(now, key);
         self.drop_refer(now, key);
         self.send_bye(now, key, None);
@@ -330,17 +368,20 @@ impl UserAgent {
 
     /// Sends BYE and waits for its answer in [`Stage::Ending`].
     pub(super) fn send_bye(&mut self, now: Instant, key: CallKey, cause: Option<u8>) {
+        let mut extras = Vec::new();
         if let Some(call) = self.calls.get(key) {
             call.stage = Stage::Ending;
             call.unconfirmed = None;
             call.own_offer = None;
+            extras = call.take_extras();
         }
         self.set_timer(key, CallTimer::Glare, None);
         self.set_timer(key, CallTimer::Repeat2xx, None);
         self.set_timer(key, CallTimer::AckMissing, None);
         let reason = cause.map(|c| format!("Q.850;cause={c}"));
         let header = reason.as_deref().map(|r| ("Reason", r));
-        if !self.send_inside(now, key, Method::Bye, header.as_slice(), None, Owner::Bye(key)) {
+        let headers: Vec<_> = header.into_iter().chain(pairs(&extras)).collect();
+        if !self.send_inside(now, key, Method::Bye, &headers, None, Owner::Bye(key)) {
             self.free(key);
         }
     }
@@ -388,13 +429,12 @@ impl UserAgent {
         if follow && let Some(dialog) = self.calls.get(key).and_then(|c| c.dialog.clone()) {
             hop = self.hop_of(&dialog, hop);
         }
-        let allow = self.allow();
         let Some(call) = self.calls.get(key) else { return false };
         let Some(dialog) = call.dialog.as_ref() else { return false };
         let w = dialog.write(&mut self.writer, method, seq, &hop, branch);
         if method == Method::Invite {
             w.header("Contact", &call.contact);
-            w.header("Allow", allow);
+            w.header("Allow", ALLOW_IN_CALL);
         }
         for (name, value) in authorize.iter().flatten() {
             w.header(name, value);

@@ -12,7 +12,7 @@
 //! A call that was hung up here is over for the application at once; what is still to be said to
 //! the peer (CANCEL, ACK, BYE) goes on inside.
 //!
-//! Deliberately absent: messages, reliable provisional answers, session
+//! Deliberately absent: messages outside a call, reliable provisional answers, session
 //! timers, DNS. Requests for the absent are answered 405, 420 or 481 as RFC 3261 wants.
 
 mod call;
@@ -33,7 +33,7 @@ pub use transfer::TRANSFER_MAX;
 
 pub use event::{
     CallKey, CommandError, Counters, EndReason, Event, Incoming, Input, Invite, Output, Peer, PhoneAccount,
-    PhoneSettings, ProbeKey, Referral, RegistrationKey, Replaced, Settings,
+    PhoneSettings, ProbeKey, Referral, RegistrationKey, Replaced, Settings, TextMethod,
 };
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -56,12 +56,17 @@ use crate::registration::Registration;
 use crate::timer_queue::TimerQueue;
 use crate::transaction::{Seeded, TransactionId, TransactionLayer, TransactionOutput};
 
+/// Longest body of an INFO or MESSAGE that is taken, in bytes.
+pub const TEXT_BYTES_MAX: usize = 8_192;
+
 /// Bodies of an INFO that are understood.
 pub const INFO_TYPES: [&str; 2] = ["application/dtmf-relay", "application/dtmf"];
 
 const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, NOTIFY";
 const ALLOW_WITH_REGISTER: &str =
     "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, NOTIFY, REGISTER, SUBSCRIBE";
+/// Inside a call.
+const ALLOW_IN_CALL: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, REFER, NOTIFY, MESSAGE";
 const SDP: &str = "application/sdp";
 
 /// Whose a transaction is.
@@ -356,7 +361,12 @@ impl UserAgent {
 
     /// Tells the application and forgets the call.
     fn end(&mut self, key: CallKey, reason: EndReason) {
-        self.event(Event::Ended { call: key, reason });
+        self.ended_by(key, reason, None);
+    }
+
+    /// The same for a call that a message has ended.
+    fn ended_by(&mut self, key: CallKey, reason: EndReason, message: Option<Arc<Message>>) {
+        self.event(Event::Ended { call: key, reason, message });
         self.free(key);
     }
 

@@ -19,7 +19,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::call::Stage;
+use super::call::{Stage, pairs};
 use super::event::{CallKey, CommandError, Event, Referral, Replaced};
 use super::{Answer, Owner, UserAgent, phrase};
 use crate::header::HeaderName;
@@ -75,6 +75,18 @@ impl<'a> Replaces<'a> {
         };
         lex::is_call_id(call_id).then_some(replaces)
     }
+}
+
+/// A text as the value of a header field in an address (RFC 3261 §19.1.2).
+fn escaped(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-_.!~*".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+        out
+    })
 }
 
 /// True for a refusal that leaves the dialog and the call in it alone (RFC 5057 §5.1).
@@ -305,6 +317,7 @@ impl UserAgent {
         }
         call.refers = true;
         call.refer_target = target.into();
+        call.refer_headers = call.take_extras();
         let sent = self.refer_again(now, key);
         if !sent && let Some(call) = self.calls.get(key) {
             call.refers = false;
@@ -313,10 +326,22 @@ impl UserAgent {
         if sent { Ok(()) } else { Err(CommandError::Full) }
     }
 
+    /// The address by which a party takes our place in another call of ours: whom that is with, and
+    /// which dialog is replaced (RFC 3891 §3, RFC 5589 §7).
+    pub fn replacing(&mut self, key: CallKey) -> Option<String> {
+        let call = self.calls.get(key).filter(|call| call.stage == Stage::Up)?;
+        let target = call.dialog.as_ref()?.target().as_str().split('?').next()?.to_owned();
+        let ids = self.ids_of(key)?;
+        let named = format!("{};to-tag={};from-tag={}", ids.call_id, ids.theirs, ids.ours);
+        Some(format!("{target}?Replaces={}", escaped(&named)))
+    }
+
     fn refer_again(&mut self, now: Instant, key: CallKey) -> bool {
         let Some(call) = self.calls.get(key) else { return false };
         let (contact, target) = (call.contact.clone(), format!("<{}>", call.refer_target));
-        let headers = [("Contact", &*contact), ("Refer-To", target.as_str()), ("Referred-By", &*contact)];
+        let extras = call.refer_headers.clone();
+        let own = [("Contact", &*contact), ("Refer-To", target.as_str()), ("Referred-By", &*contact)];
+        let headers: Vec<_> = own.into_iter().chain(pairs(&extras)).collect();
         self.send_inside(now, key, Method::Refer, &headers, None, Owner::Refer(key))
     }
 

@@ -329,7 +329,7 @@ impl Run {
                     None => self.ua.refuse_offer(now, call, 488),
                 };
             }
-            Event::Ended { call, reason } if Some(call) == self.call => {
+            Event::Ended { call, reason, .. } if Some(call) == self.call => {
                 self.call = None;
                 self.offer = None;
                 self.agreed = None;
@@ -353,6 +353,7 @@ impl Run {
             | Event::OfferAnswered { .. }
             | Event::OfferRefused { .. }
             | Event::Info { .. }
+            | Event::Message { .. }
             | Event::Unregistered { .. }
             | Event::Probed { .. }
             | Event::PhoneRegistered { .. }

@@ -10,7 +10,8 @@ use tipring_model::flow::{
     StreamFailure,
 };
 use tipring_model::line::Supervision;
-use tipring_model::{ActionId, Cause, Digit, Digits, FetchId, LegId, LineId, MessageId};
+use tipring_model::signal::{FarSignal, Remark, RemarkKind};
+use tipring_model::{ActionId, Cause, Digit, DigitPath, Digits, FetchId, LegId, LineId, MessageId};
 
 use super::{LEG, milliseconds};
 
@@ -116,12 +117,7 @@ fn started(words: &[&str]) -> Input {
         source_ip: "192.0.2.7".to_owned(),
         diverted_from: value(words, "diverted").map(str::to_owned),
         transferred_by: None,
-        headers: words
-            .iter()
-            .filter(|word| word.starts_with("X-"))
-            .filter_map(|word| word.split_once('='))
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect(),
+        headers: extra_headers(words),
     };
     Input::Started(Box::new(Start {
         from,
@@ -144,6 +140,19 @@ fn started(words: &[&str]) -> Input {
     }))
 }
 
+fn extra_headers(words: &[&str]) -> Vec<(String, String)> {
+    let extra = words.iter().filter(|word| word.starts_with("X-"));
+    let pairs = extra.filter_map(|word| word.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn remark(kind: RemarkKind, media_type: &str, words: &[&str]) -> LegEvent {
+    let body = word(words, 0).replace('_', " ").into_bytes();
+    let headers = extra_headers(words);
+    let remark = Remark { kind, media_type: media_type.to_owned(), body, headers };
+    LegEvent::Signalled(Box::new(FarSignal::Remark(remark)))
+}
+
 fn leg(words: &[&str]) -> Input {
     // `leg released busy` is the first leg, `leg p1.2 released busy` another.
     let named = words.first().filter(|word| word.contains('.')).map(|name| leg_id(name));
@@ -159,10 +168,34 @@ fn leg(words: &[&str]) -> Input {
         "answered" => LegEvent::Answered(Supervision::Signalled),
         "held" => LegEvent::Held(true),
         "unheld" => LegEvent::Held(false),
-        "digit" => LegEvent::Digit(digit(word(words, 1))),
+        // `digit 5 [in-band|signalled]`.
+        "digit" => {
+            let how = match words.get(2).copied() {
+                None => DigitPath::Rfc4733,
+                Some("in-band") => DigitPath::InBand,
+                Some("signalled") => DigitPath::Signalled,
+                Some(other) => panic!("not a way of a digit: {other}"),
+            };
+            LegEvent::Digit(digit(word(words, 1)), how)
+        }
         "released" => LegEvent::Released(cause(word(words, 1))),
         "early-media" => LegEvent::EarlyMedia,
+        // The header fields of the message whose event follows: `leg says X-A=1`, or `leg says` for none.
+        "says" => LegEvent::Signalled(Box::new(FarSignal::Headers(extra_headers(&words[1..])))),
+        // `leg info text/x a_b X-A=1`, `leg message a_b`: `a b` is said.
+        "info" => remark(RemarkKind::Info, word(words, 1), &words[2..]),
+        "message" => remark(RemarkKind::Message, "text/plain", &words[1..]),
+        "unsaid" => LegEvent::Signalled(Box::new(FarSignal::Unsaid)),
+        "asks-transfer" => LegEvent::Signalled(Box::new(FarSignal::Referral(word(words, 1).to_owned()))),
+        "forwarding" => LegEvent::Signalled(Box::new(FarSignal::Forwarding)),
         "streaming" => LegEvent::Streaming(ActionId(number(word(words, 1)))),
+        "silent" => LegEvent::Silent(true),
+        "heard" => LegEvent::Silent(false),
+        // `playing 3 [1500ms]`.
+        "playing" => {
+            let length = words.get(2).map(|length| milliseconds(length));
+            LegEvent::Playing(ActionId(number(word(words, 1))), length)
+        }
         other => panic!("not a leg event: {other}"),
     };
     Input::Leg(named.unwrap_or(LEG), event)

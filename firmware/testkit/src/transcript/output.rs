@@ -8,6 +8,7 @@ use tipring_model::flow::{
     MailboxPurpose, Outcome, Page, QueueEnd, Record, Referred, Ringback, Sides, StreamEnd, Target,
 };
 use tipring_model::prompt::{CallTone, Gender, Prompt, PromptSource};
+use tipring_model::signal::{LegSignal, RemarkKind, Takes};
 use tipring_model::{DigitSet, LegId};
 
 const REDIRECTS_DEFAULT: u8 = 5;
@@ -21,6 +22,8 @@ pub fn write_output(text: &mut String, output: &FlowOutput, first: LegId) {
             writeln!(text, "< #{id} {}{on}", action_text(action))
         }
         FlowOutput::Cancel(id) => writeln!(text, "< cancel {id}"),
+        FlowOutput::Suspend(id, true) => writeln!(text, "< stand-still {id}"),
+        FlowOutput::Suspend(id, false) => writeln!(text, "< go-on {id}"),
         FlowOutput::Fetch { id, request, .. } => {
             let timeout = request.timeout.as_millis();
             let total =
@@ -219,6 +222,7 @@ fn action_text(action: &Action) -> String {
             let voice = if detect.voice { " voice" } else { "" };
             format!("detect {}ms{fax}{voice}", detect.length_max.as_millis())
         }
+        Action::Watch(silence) => format!("watch {}ms", silence.as_millis()),
         Action::Refer(target) => format!("refer {}", target_text(target)),
         Action::Place(place) => {
             let mut text = format!(
@@ -240,7 +244,13 @@ fn action_text(action: &Action) -> String {
         }
         Action::Bridge(leg) => format!("bridge {leg}"),
         Action::Hear(hear) => format!("hear {}{}", hear.from, if hear.keys { " keys" } else { "" }),
+        Action::Booth(booth) => format!("booth{}", if booth.wide { " wide" } else { "" }),
+        Action::Mix(from) => {
+            let from: Vec<String> = from.iter().map(LegId::to_string).collect();
+            format!("mix {}", from.join(",")).trim_end().to_owned()
+        }
         Action::EarlyMedia => "early-media".to_owned(),
+        Action::Signal(signal) => signal_text(signal),
         Action::SendDigits(digits) => format!("digits {digits}"),
         Action::Pause(pause) => {
             let mut text = format!("pause {}ms", pause.length.as_millis());
@@ -248,6 +258,48 @@ fn action_text(action: &Action) -> String {
             text
         }
         Action::Release(cause) => format!("release {cause}"),
+    }
+}
+
+fn signal_text(signal: &LegSignal) -> String {
+    match signal {
+        LegSignal::Extras(extras) => {
+            let mut text = "says".to_owned();
+            for (name, value) in &extras.headers {
+                let _ = write!(text, " {name}={value}");
+            }
+            if let Some(name) = &extras.display_name {
+                let _ = write!(text, " name={name}");
+            }
+            if let Some(status) = extras.status {
+                let _ = write!(text, " status={status}");
+            }
+            text
+        }
+        LegSignal::Ringing => "ringing".to_owned(),
+        LegSignal::Takes(Takes { remarks, referrals }) => {
+            let mut text = "takes".to_owned();
+            for (is_set, word) in [(*remarks, " remarks"), (*referrals, " referrals")] {
+                if is_set {
+                    text.push_str(word);
+                }
+            }
+            text
+        }
+        LegSignal::Remark(remark) => {
+            let kind = match remark.kind {
+                RemarkKind::Info => "info",
+                RemarkKind::Message => "message",
+            };
+            let mut text = format!("{kind} {}", remark.media_type);
+            for (name, value) in &remark.headers {
+                let _ = write!(text, " {name}={value}");
+            }
+            let _ = write!(text, ": {}", String::from_utf8_lossy(&remark.body));
+            text
+        }
+        LegSignal::Refer(other) => format!("refer-to-leg {other}"),
+        LegSignal::AnswerReferral(status) => format!("referral {status}"),
     }
 }
 

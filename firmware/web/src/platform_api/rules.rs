@@ -48,6 +48,18 @@ impl Pattern {
         &self.text
     }
 
+    /// Whether it is nothing but a number, or several with `|` between them.
+    #[must_use]
+    pub fn lists_numbers(&self) -> bool {
+        let text = self.text.strip_prefix('^').unwrap_or(&self.text);
+        let text = text.strip_suffix('$').unwrap_or(text);
+        text.split('|').all(|number| {
+            // Only `*` and `+` mean something else by themselves.
+            let plain = number.replace(r"\*", "0").replace(r"\+", "0");
+            !plain.is_empty() && plain.bytes().all(|byte| byte.is_ascii_digit() || byte == b'#')
+        })
+    }
+
     /// Whether it matches the whole number.
     #[must_use]
     pub fn matches(&self, number: &str) -> bool {
@@ -118,6 +130,24 @@ mod tests {
             ("(?m)^a$", "b\na", false),
         ] {
             assert_eq!(Pattern::parse(pattern).unwrap().matches(number), fits, "{pattern} {number}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_numbers_is_told_from_what_takes_more() {
+        for (pattern, is_list) in [
+            ("7001", true),
+            ("^7001$", true),
+            (r"7001|\*97#|\+4712345678", true),
+            ("", false),
+            ("7001|", false),
+            (".*", false),
+            ("700[12]", false),
+            ("700+", false),
+            (r"\d", false),
+            ("(7001)", false),
+        ] {
+            assert_eq!(Pattern::parse(pattern).unwrap().lists_numbers(), is_list, "{pattern}");
         }
     }
 

@@ -18,7 +18,10 @@
     #kind;
     #data = '';
     #tones = false;
+    #watched = false;
     #connected = 0;
+    #blind = false;
+    #takes = { remarks: false, referrals: false };
     #player = null;
     #recorders = [];
     #listeners = new box.Listeners(known, box.never.call);
@@ -49,35 +52,50 @@
       return this.#data;
     }
 
-    addEventListener(event, listener) { this.#listeners.add(event, listener); }
-    removeEventListener(event, listener) { this.#listeners.remove(event, listener); }
+    addEventListener(event, listener) { this.#listeners.add(event, listener); this.#listen(); }
+    removeEventListener(event, listener) { this.#listeners.remove(event, listener); this.#listen(); }
+    // The far end is told that a text is taken, or is not; and its silence is watched over.
+    #listen() {
+      if (this.#state === 'TERMINATED') return;
+      const silence = this.#listeners.has(CallEvents.RtpStopped) || this.#listeners.has(CallEvents.RtpResumed);
+      if (silence && !this.#watched) {
+        this.#watched = true;
+        this.#command('watch', {});
+      }
+      const remarks = this.#listeners.has(CallEvents.InfoReceived) || this.#listeners.has(CallEvents.MessageReceived);
+      if (this.#takes.remarks === remarks && this.#takes.referrals === this.#blind) return;
+      this.#takes = { remarks, referrals: this.#blind };
+      this.#command('takes', this.#takes);
+    }
 
     #command(t, fields) { box.send(box.plain({ t, call: this.#id, ...fields })); }
 
-    answer() {
+    answer(extraHeaders, parameters) {
       if (!this.#incoming || this.#state !== 'ALERTING') return;
-      this.#command('answer', {});
+      const name = box.options(parameters).displayName;
+      const shown = name === undefined || name === null || name === '' ? {} : { name: String(name).slice(0, 128) };
+      this.#command('answer', { ...box.extras(extraHeaders), ...shown });
     }
-    answerDirect() { this.answer(); }
-    reject(code) {
+    answerDirect(peer, extraHeaders, parameters) { this.answer(extraHeaders, parameters); }
+    reject(code, extraHeaders) {
       const status = Number(code);
       if (!Number.isInteger(status) || status < 300 || status > 699) {
         throw new RangeError('reject needs a code from 300 to 699');
       }
-      if (this.#incoming && this.#state === 'ALERTING') this.#command('reject', { code: status });
+      if (this.#incoming && this.#state === 'ALERTING') this.#command('reject', { code: status, ...box.extras(extraHeaders) });
     }
-    decline(code) { this.reject(code); }
-    ring() { if (this.#incoming && this.#state === 'ALERTING') this.#command('ring', {}); }
-    startEarlyMedia() { if (this.#incoming && this.#state === 'ALERTING') this.#command('early', {}); }
-    hangup() { if (this.#state !== 'TERMINATED') this.#command('hangup', {}); }
+    decline(code, extraHeaders) { this.reject(code, extraHeaders); }
+    ring(extraHeaders) { if (this.#incoming && this.#state === 'ALERTING') this.#command('ring', box.extras(extraHeaders)); }
+    startEarlyMedia(extraHeaders) { if (this.#incoming && this.#state === 'ALERTING') this.#command('early', box.extras(extraHeaders)); }
+    hangup(extraHeaders) { if (this.#state !== 'TERMINATED') this.#command('hangup', box.extras(extraHeaders)); }
 
     #play(sources, loop, kind) {
       this.stopPlayback();
       if (this.#state === 'TERMINATED') return;
-      const id = box.play(sources, loop, (name, fields) => {
+      const id = box.play(sources, loop, true, (name, fields) => {
         if (kind === 'tone' || this.#state === 'TERMINATED') return;
         if (name === 'ready') this.#raise(CallEvents.PlaybackReady, {});
-        if (name === 'started') this.#raise(CallEvents.PlaybackStarted, { duration: 0 });
+        if (name === 'started') this.#raise(CallEvents.PlaybackStarted, { duration: fields.duration });
         if (name === 'finished') this.#raise(CallEvents.PlaybackFinished, fields.error ? { error: fields.error } : {});
         if (name === 'finished' && this.#player === id) this.#player = null;
       });
@@ -119,9 +137,9 @@
     sendMediaTo(unit) { box.route({ call: this.#id }, box.unit(unit), true); }
     stopMediaTo(unit) { box.route({ call: this.#id }, box.unit(unit), false); }
 
-    handleTones(flag) {
+    handleTones(flag, kind) {
       this.#tones = box.flag(flag, true);
-      this.#command('tones', { on: this.#tones });
+      this.#command('tones', { on: this.#tones, kind: String(kind ?? '0').slice(0, 8) });
     }
     sendDigits(digits) {
       const keys = String(digits);
@@ -129,23 +147,43 @@
       if (keys) this.#command('digits', { digits: keys.toLowerCase() });
     }
     sendTone(digit) { this.sendDigits(digit); }
-    sendInfo(mime, body) { this.#untold('sendInfo', body); }
-    sendMessage(text) { this.#untold('sendMessage', text); }
-    #untold(what, body) {
-      if (box.utf8(String(body)).length > MESSAGE_MAX) throw new RangeError(what + ' takes up to ' + MESSAGE_MAX + ' bytes');
-      box.log(what + ' is not sent: this line carries none');
+    sendInfo(mime, body, headers) {
+      const text = this.#short('sendInfo', body);
+      if (this.#state === 'CONNECTED') this.#command('info', { mime: String(mime), body: text, ...box.extras(headers) });
+      else box.log('sendInfo: the call is not connected');
+    }
+    sendMessage(message) {
+      const text = this.#short('sendMessage', message);
+      if (this.#state === 'CONNECTED') this.#command('message', { text });
+      else box.log('sendMessage: the call is not connected');
+    }
+    #short(what, value) {
+      const text = String(value);
+      if (box.utf8(text).length > MESSAGE_MAX) throw new RangeError(what + ' takes up to ' + MESSAGE_MAX + ' bytes');
+      return text;
     }
 
     transferTo(parameters) {
       const options = box.options(parameters);
-      if (options.call !== undefined) throw box.absent('transferTo with a call');
-      if (options.to === undefined) throw new TypeError('transferTo needs `to`');
-      this.#command('refer', { to: String(options.to) });
+      if (options.call !== undefined) {
+        const other = box.unitOfCall(options.call);
+        if (!other) throw new TypeError('transferTo needs a call in `call`');
+        this.#command('refer_to', { other: other.call, ...box.extras(options.headers) });
+        return;
+      }
+      if (options.to === undefined) throw new TypeError('transferTo needs `to` or `call`');
+      this.#command('refer', { to: String(options.to), ...box.extras(options.headers) });
     }
-    // A transfer that a telephone asks for is done by the box itself.
-    handleBlindTransfer() {}
-    notifyBlindTransferSuccess() {}
-    notifyBlindTransferFailed() {}
+    // Without that, what a telephone asks for is done by the box itself.
+    handleBlindTransfer(flag) {
+      this.#blind = box.flag(flag, true);
+      this.#listen();
+    }
+    notifyBlindTransferSuccess() { this.#command('referred', { code: 200 }); }
+    notifyBlindTransferFailed(code) {
+      const status = Number(code);
+      this.#command('referred', { code: status >= 300 && status < 700 ? Math.trunc(status) : 603 });
+    }
     reInvite() {}
     acceptReInvite() {}
     rejectReInvite() {}
@@ -163,7 +201,7 @@
       this.#raise(CallEvents.StateChanged, { oldState, newState: state });
     }
     #event(m) {
-      const headers = {};
+      const headers = box.byName(m.headers);
       switch (m.event) {
         case 'ringing': return this.#raise(CallEvents.Ringing, { headers });
         case 'audio': return this.#raise(CallEvents.AudioStarted, { headers });
@@ -185,9 +223,15 @@
           return this.#raise(CallEvents.Failed, { headers, code: m.code, reason: m.reason });
         case 'tone':
           return this.#tones ? this.#raise(CallEvents.ToneReceived, { tone: m.tone, type: m.type }) : undefined;
+        case 'rtp_stopped': return this.#raise(CallEvents.RtpStopped, {});
+        case 'rtp_resumed': return this.#raise(CallEvents.RtpResumed, {});
+        case 'forwarding': return this.#raise(CallEvents.Forwarding, { headers });
         case 'hold': return this.#raise(CallEvents.OnHold, {});
         case 'unhold': return this.#raise(CallEvents.OffHold, {});
-        case 'transferred': return this.#raise(CallEvents.TransferComplete, { role: 'transferor' });
+        case 'info': return this.#raise(CallEvents.InfoReceived, { headers, mimeType: m.mime, body: m.text });
+        case 'message': return this.#raise(CallEvents.MessageReceived, { headers, text: m.text });
+        case 'asks_transfer': return this.#raise(CallEvents.BlindTransferRequested, { headers, transferTo: m.text });
+        case 'transferred': return this.#raise(CallEvents.TransferComplete, { role: m.type || 'transferor' });
         case 'not_transferred':
           return this.#raise(CallEvents.TransferFailed, { code: m.code, reason: m.reason, role: 'transferor' });
         default: return undefined;

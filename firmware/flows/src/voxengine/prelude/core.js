@@ -84,6 +84,17 @@
     return list;
   };
 
+  // Those that a command carries, if any.
+  box.extras = (value) => {
+    const headers = box.headers(value, true);
+    return headers.length > 0 ? { headers } : {};
+  };
+  box.byName = (list) => {
+    const headers = {};
+    for (const [name, value] of list || []) headers[name] = value;
+    return headers;
+  };
+
   // --- Listeners.
 
   box.Listeners = class Listeners {

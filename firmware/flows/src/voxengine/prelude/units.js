@@ -4,14 +4,15 @@
   const { PlayerEvents, SequencePlayerEvents, RecorderEvents, ConferenceEvents } = box.events;
   const PLAYERS_MAX = 10;
   const SEGMENTS_MAX = 20;
+  const MARKER_MAX = 86400000; // A day, in ms.
 
   // --- Playing: players of the script, and what calls play by themselves.
 
   const plays = new Map();
-  box.play = (sources, loop, told) => {
+  box.play = (sources, loop, own, told) => {
     const id = box.id();
     plays.set(id, told);
-    box.send(box.plain({ t: 'play', player: id, sources, loop: Boolean(loop) }));
+    box.send(box.plain({ t: 'play', player: id, sources, loop: Boolean(loop), own }));
     return id;
   };
   box.stopPlay = (id) => {
@@ -49,16 +50,15 @@
     #name;
     #events;
     #listeners;
-    #markers = [];
-    #timers = [];
     #over = false;
 
-    constructor(sources, loop, events) {
+    constructor(sources, loop, events, parameters) {
       if (players >= PLAYERS_MAX) throw new RangeError('more than ' + PLAYERS_MAX + ' players');
       players += 1;
       this.#events = events;
       this.#listeners = new box.Listeners(Object.values(events), []);
-      this.#id = box.play(sources, loop, (name, fields) => this.#event(name, fields));
+      this.#id = box.play(sources, loop, false, (name, fields) => this.#event(name, fields));
+      if (box.flag(box.options(parameters).onPause, false)) this.pause();
       this.#name = 'player-' + this.#id;
       Object.freeze(this);
     }
@@ -78,27 +78,20 @@
     addMarker(offset) {
       const ms = Number(offset);
       if (!Number.isFinite(ms)) throw new TypeError('addMarker needs milliseconds');
-      if (ms < 0) return box.log('a marker from the end is never reached: the length is not known before');
-      this.#markers.push(ms);
-      return undefined;
+      this.#command('marker', { offset: Math.round(Math.min(Math.max(ms, -MARKER_MAX), MARKER_MAX)) });
     }
-    #command(t) { if (!this.#over) box.send(box.plain({ t, player: this.#id })); }
+    #command(t, fields) { if (!this.#over) box.send(box.plain({ t, player: this.#id, ...fields })); }
     #end() {
       if (this.#over) return;
       this.#over = true;
       players -= 1;
-      for (const timer of this.#timers) clearTimeout(timer);
     }
     #raise(name, fields) { this.#listeners.raise(name, { name, player: this, ...fields }); }
     #event(name, m) {
       if (name === 'created') return this.#raise(this.#events.Created, {});
       if (name === 'ready') return this.#raise(this.#events.PlaybackReady, {});
-      if (name === 'started') {
-        for (const offset of this.#markers) {
-          this.#timers.push(setTimeout(() => this.#raise(this.#events.PlaybackMarkerReached, { offset }), offset));
-        }
-        return this.#raise(this.#events.Started, { duration: 0 });
-      }
+      if (name === 'started') return this.#raise(this.#events.Started, { duration: m.duration });
+      if (name === 'marker') return this.#raise(this.#events.PlaybackMarkerReached, { offset: m.offset });
       this.#end();
       if (m.error) this.#raise(this.#events.Error, { error: m.error });
       return this.#raise(this.#events.PlaybackFinished, m.error ? { error: m.error } : {});
@@ -124,14 +117,14 @@
   const speech = (text, voice) => ({ say: String(text).slice(0, 1501), voice: box.voice(voice) });
   box.createURLPlayer = (request, parameters) => {
     const loop = typeof parameters === 'object' && parameters !== null ? box.flag(parameters.loop, false) : Boolean(parameters);
-    return new Player([urlSource(request)], loop, PlayerEvents);
+    return new Player([urlSource(request)], loop, PlayerEvents, parameters);
   };
   box.createTTSPlayer = (text, parameters) => {
     const isVoice = box.isVoice(parameters) || typeof parameters !== 'object' || parameters === null;
-    return new Player([speech(text, isVoice ? parameters : parameters.voice)], false, PlayerEvents);
+    return new Player([speech(text, isVoice ? parameters : parameters.voice)], false, PlayerEvents, isVoice ? {} : parameters);
   };
   box.createToneScriptPlayer = (script, parameters) => {
-    return new Player([{ tones: String(script).slice(0, 1024) }], box.flag(box.options(parameters).loop, false), PlayerEvents);
+    return new Player([{ tones: String(script).slice(0, 1024) }], box.flag(box.options(parameters).loop, false), PlayerEvents, parameters);
   };
   box.createSequencePlayer = (parameters) => {
     const segments = box.options(parameters).segments;
@@ -143,7 +136,7 @@
       if (one.text !== undefined) return speech(one.text, box.options(one.parameters ?? one.options).voice ?? one.voice);
       return urlSource(one.request ?? one.url);
     });
-    return new Player(sources, false, SequencePlayerEvents);
+    return new Player(sources, false, SequencePlayerEvents, parameters);
   };
 
   // --- Recorders.
@@ -161,11 +154,11 @@
         if (name === 'error') this.#raise(RecorderEvents.RecorderError, { error: m.error });
       });
       const name = String(parameters.name ?? '').slice(0, 64);
-      box.send(box.plain({ t: 'recorder', recorder: this.#id, name }));
+      box.send(box.plain({ t: 'recorder', recorder: this.#id, name, hd: box.flag(parameters.hd_audio, false) }));
       Object.freeze(this);
     }
     id() { return 'recorder-' + this.#id; }
-    mute(flag) { if (box.flag(flag, true)) box.log('a recorder is not muted on this appliance'); }
+    mute(flag) { box.send(box.plain({ t: 'mute_record', recorder: this.#id, on: box.flag(flag, true) })); }
     stop() { box.send(box.plain({ t: 'stop_record', recorder: this.#id })); }
     addEventListener(event, listener) { this.#listeners.add(event, listener); }
     removeEventListener(event, listener) { this.#listeners.remove(event, listener); }
@@ -196,12 +189,33 @@
 
   let unitOfConference;
   const conferences = new Map();
+  // A call in a conference.
+  class Endpoint {
+    #call;
+    #direction;
+    constructor(call, direction) {
+      this.#call = call;
+      this.#direction = direction;
+      Object.freeze(this);
+    }
+    id() { return this.#call.id(); }
+    getCall() { return this.#call; }
+    getDirection() { return this.#direction; }
+    getMode() { return 'MIX'; }
+    setDisplayName() { box.log('setDisplayName has no effect: nobody is shown it'); }
+    manageEndpoint() { throw box.absent('Endpoint.manageEndpoint'); }
+    static {
+      box.endpointTurns = (endpoint, direction) => { endpoint.#direction = direction; };
+    }
+  }
+  Object.freeze(Endpoint.prototype);
   class Conference {
     #id;
+    #endpoints = new Map();
     #listeners = new box.Listeners(Object.values(ConferenceEvents), []);
     constructor() {
       this.#id = box.id();
-      conferences.set(this.#id, (name, fields) => this.#raise(name, fields));
+      conferences.set(this.#id, (m) => this.#event(m));
       box.send(box.plain({ t: 'conference', conference: this.#id }));
       Object.freeze(this);
     }
@@ -210,8 +224,8 @@
       if (!conferences.has(this.#id)) return;
       box.send(box.plain({ t: 'stop_conference', conference: this.#id }));
     }
-    getList() { return []; }
-    get() { return null; }
+    getList() { return [...this.#endpoints.values()]; }
+    get(id) { return this.getList().find((one) => one.id() === String(id)) || null; }
     add() {
       box.after(() => this.#raise(ConferenceEvents.ConferenceError, {
         error: 'add is for video conferences', code: 102,
@@ -223,6 +237,31 @@
     addEventListener(event, listener) { this.#listeners.add(event, listener); }
     removeEventListener(event, listener) { this.#listeners.remove(event, listener); }
     #raise(name, fields) { this.#listeners.raise(name, { name, conference: this, ...fields }); }
+    #endpoint(name, m, endpoint) {
+      if (!endpoint) return;
+      this.#raise(name, { endpointId: endpoint.id(), endpoint, mode: 'MIX', direction: m.direction });
+    }
+    #event(m) {
+      const endpoint = this.#endpoints.get(m.call);
+      switch (m.event) {
+        case 'started': return this.#raise(ConferenceEvents.Started, {});
+        case 'stopped': return this.#raise(ConferenceEvents.Stopped, {});
+        case 'error': return this.#raise(ConferenceEvents.ConferenceError, { error: m.error, code: m.code });
+        case 'added': {
+          const call = box.calls.get(m.call);
+          if (!call) return undefined;
+          this.#endpoints.set(m.call, new Endpoint(call, m.direction));
+          return this.#endpoint(ConferenceEvents.EndpointAdded, m, this.#endpoints.get(m.call));
+        }
+        case 'updated':
+          if (endpoint) box.endpointTurns(endpoint, m.direction);
+          return this.#endpoint(ConferenceEvents.EndpointUpdated, m, endpoint);
+        case 'removed':
+          this.#endpoints.delete(m.call);
+          return this.#endpoint(ConferenceEvents.EndpointRemoved, m, endpoint);
+        default: return undefined;
+      }
+    }
     static {
       unitOfConference = (value) => (typeof value === 'object' && value !== null && #id in value ? { conference: value.#id } : null);
     }
@@ -231,13 +270,8 @@
   box.conferenceMembers = Object.getOwnPropertyNames(Conference.prototype);
   box.conferenceEvent = (m) => {
     const told = conferences.get(m.conference);
-    if (!told) return;
-    if (m.event === 'started') told(ConferenceEvents.Started, {});
-    if (m.event === 'stopped') {
-      conferences.delete(m.conference);
-      told(ConferenceEvents.Stopped, {});
-    }
-    if (m.event === 'error') told(ConferenceEvents.ConferenceError, { error: m.error, code: m.code });
+    if (m.event === 'stopped') conferences.delete(m.conference);
+    if (told) told(m);
   };
   box.createConference = () => {
     box.needs('conference', 'createConference');

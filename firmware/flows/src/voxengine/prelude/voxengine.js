@@ -75,9 +75,9 @@
       b.hangup();
       terminate();
     };
-    b.addEventListener(CallEvents.Connected, () => {
+    b.addEventListener(CallEvents.Connected, (e) => {
       VoxEngine.sendMediaBetween(a, b);
-      a.answer();
+      a.answer(e.headers);
     });
     b.addEventListener(CallEvents.Ringing, () => a.ring());
     b.addEventListener(CallEvents.AudioStarted, () => {
@@ -93,7 +93,7 @@
     }
     for (const [from, to] of [[a, b], [b, a]]) {
       from.addEventListener(CallEvents.MessageReceived, (e) => to.sendMessage(e.text));
-      from.addEventListener(CallEvents.InfoReceived, (e) => to.sendInfo(e.mimeType, e.body));
+      from.addEventListener(CallEvents.InfoReceived, (e) => to.sendInfo(e.mimeType, e.body, e.headers));
     }
   };
   const forward = (make, established) => {
@@ -250,11 +250,9 @@
       id: m.call, name: box.callName(m.call), incoming: true, number: m.to, callerid: m.from,
       displayName: m.name, kind: m.kind,
     });
-    const headers = {};
-    for (const [name, value] of m.headers) headers[name] = value;
     raise(AppEvents.CallAlerting, {
       call, callerid: m.from, destination: m.to, toURI: m.to_uri, fromURI: m.from_uri,
-      displayName: m.name, headers, customData: '', scheme: {},
+      displayName: m.name, headers: box.byName(m.headers), customData: '', scheme: {},
     });
   };
   box.control = (m) => {

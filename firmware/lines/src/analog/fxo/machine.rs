@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tipring_model::call::Origin;
-use tipring_model::line::{DownReason, LineCommand, LineEvent, Offer, ReferReply, Supervision};
+use tipring_model::line::{DownReason, LineCommand, LineEvent, Offer, Supervision};
 use tipring_model::{Cause, Digits, LegId, LineId, Number};
 
 use super::caller::AFTER_ANSWER;
@@ -14,7 +14,7 @@ use super::settings::FxoSettings;
 use super::supervision::{FLASH_DIAL_TONE, Supervised};
 use crate::analog::CODEC;
 use crate::analog::contract::{
-    AnswerSign, EndSign, Heard, HeardCaller, HeardTone, Input, Listen, Note, Output, Sound,
+    AnswerSign, EndSign, Heard, HeardCaller, HeardTone, Input, Listen, Note, Output, Sound, no_words_for,
 };
 use crate::analog::country::CountryPlan;
 use crate::analog::timers::Timers;
@@ -507,10 +507,9 @@ impl Fxo {
             LineCommand::Flash { leg } => self.flash(now, leg),
             // The exchange lets its caller hear that it rings.
             LineCommand::Alert { .. } => {}
-            // Two wires have no word for it (RFC 3261 §21.5.2).
-            LineCommand::Refer { leg, .. } => {
+            LineCommand::Refer { leg, .. } | LineCommand::Signal { leg, .. } => {
                 if self.leg() == Some(leg) {
-                    self.event(LineEvent::Referred { leg, reply: ReferReply::Answered(501) });
+                    self.outputs.extend(no_words_for(&command).map(Output::Line));
                 }
             }
             // Nobody asks for a transfer over two wires.

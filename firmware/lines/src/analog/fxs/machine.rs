@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tipring_model::call::Origin;
-use tipring_model::line::{DownReason, LineCommand, LineEvent, Offer, PlaceExtras, ReferReply, Supervision};
+use tipring_model::line::{DownReason, LineCommand, LineEvent, Offer, PlaceExtras, Supervision};
 use tipring_model::prompt::CallTone;
 use tipring_model::{CallerId, Cause, Digit, Digits, LegId, LineId, Number};
 
@@ -15,7 +15,7 @@ use super::over::Over;
 use super::ringing::{Beep, Ringing};
 use super::settings::{Dialling, FxsSettings};
 use crate::analog::CODEC;
-use crate::analog::contract::{Heard, Input, Listen, Output, Sound};
+use crate::analog::contract::{Heard, Input, Listen, Output, Sound, no_words_for};
 use crate::analog::country::{CountryPlan, Recall};
 use crate::analog::timers::Timers;
 use crate::port::{Cadence, Capabilities, RxSignal, TxSignal};
@@ -490,10 +490,9 @@ impl Fxs {
             LineCommand::Release { leg, cause } => self.released(now, leg, cause),
             // What a telephone hears of digits is sound; and it has no exchange to flash to.
             LineCommand::SendDigits { .. } | LineCommand::Flash { .. } => {}
-            // Two wires have no word for it (RFC 3261 §21.5.2).
-            LineCommand::Refer { leg, .. } => {
+            LineCommand::Refer { leg, .. } | LineCommand::Signal { leg, .. } => {
                 if self.legs.get(leg).is_some() || self.patched(leg).is_some() {
-                    self.event(LineEvent::Referred { leg, reply: ReferReply::Answered(501) });
+                    self.outputs.extend(no_words_for(&command).map(Output::Line));
                 }
             }
             LineCommand::Transfer { leg, referral, .. } => self.transfer(now, leg, &referral),

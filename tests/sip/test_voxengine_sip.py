@@ -1,0 +1,290 @@
+"""What VoxEngine scenarios say and hear by SIP itself: header fields, INFO and MESSAGE, transfers, forwarded calls."""
+import urllib.parse
+
+import pytest
+from box import phone
+from sip_party import sdp
+from test_transfer import talk
+from test_voxengine import begin, log, running, scenario
+from waiting import until
+
+OFFICE = (phone("201"), phone("202"))
+
+
+def logged(box, line):
+    """The log of the only session, as soon as it has this line."""
+    def there():
+        sessions = list(running(box))
+        return sessions and line in log(box, sessions[0])
+    until(there, 10, lambda: f"{line!r} in {[log(box, session) for session in running(box)]}", 0.1)
+
+
+def took(call, *headers):
+    """The called one answers, with these header fields."""
+    call.reply(200, "OK", body=sdp(call.rtp.ip, call.rtp.port, call.codecs), headers=headers)
+    call.expect("ACK")
+    return call
+
+
+# ------------------------------------------------------------------ header fields
+
+SAYS = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call, headers }) => {
+  Logger.write('came ' + JSON.stringify(headers));
+  call.addEventListener(CallEvents.Disconnected, (e) => { Logger.write('gone ' + JSON.stringify(e.headers)); VoxEngine.terminate(); });
+  call.ring({ 'X-Rings': 'desk' });
+  call.startEarlyMedia({ 'X-Early': 'yes' });
+  call.answer({ 'X-Agent': 'ann', 'X-Long': 'v'.repeat(4000), Via: 'SIP/2.0/UDP evil', 'X-Two': 'a\\r\\nX-Three: b' }, { displayName: 'Front "desk"' });
+});
+"""
+
+
+def test_a_scenario_says_header_fields_with_all_that_it_does(tipring, provider, tmp_path):
+    """Shows: 180, 183 and 200 carry the X- fields and the name that the script gives; what is no field is not sent; INVITE and BYE bring theirs."""
+    box = tipring(scenario(tmp_path, SAYS))
+    call = provider.call(box, "100", headers=[("X-From", "shop"), ("x-more", "m" * 4000)])
+    assert call.expect(lambda m: m.status == 180 and m.get("x-rings")).get("x-rings") == "desk"
+    early = call.expect(183)
+    assert early.get("x-early") == "yes" and early.body and not early.get("x-rings"), early
+    call.answered()
+    assert call.final.get("x-agent") == "ann" and call.final.get("x-long") == "v" * 4000, call.final
+    assert call.final.get("p-asserted-identity").startswith('"Front \\"desk\\"" <sip:100@'), call.final.get("p-asserted-identity")
+    assert not call.final.get("x-three") and not call.final.get("x-two") and len(call.final.all("via")) == 1, call.final
+    call.cseq += 1
+    call._send("BYE", headers=[("X-Bye", "enough"), ("Subject", "no")])
+    assert call._answer_to("BYE").status == 200
+    logged(box, 'gone {"X-Bye":"enough"}')
+    lines = log(box, list(running(box))[0])
+    assert lines[0] == 'came {"X-From":"shop","x-more":"' + "m" * 4000 + '"}', lines
+    assert "header Via is not sent: only X- headers are" in lines and "header X-Two is not sent: its name or value is none, or too long" in lines, lines
+
+
+HANGS_UP = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  call.addEventListener(CallEvents.Connected, () => call.hangup({ 'X-Why': 'closed' }));
+  call.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+  if (%s) call.reject(433, { 'X-Why': 'anonymous' }); else call.answer();
+});
+"""
+
+
+@pytest.mark.parametrize("refuses", ["true", "false"])
+def test_a_scenario_says_why_it_refuses_or_hangs_up(tipring, provider, tmp_path, refuses):
+    """Shows: the refusal has the script's own code and X- fields; so has the BYE."""
+    box = tipring(scenario(tmp_path, HANGS_UP % refuses))
+    call = provider.call(box, "100")
+    if refuses == "true":
+        assert call.refused(433).get("x-why") == "anonymous"
+    else:
+        assert call.answered().hung_up().get("x-why") == "closed"
+
+
+FORWARDS = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, (e) => {
+  VoxEngine.easyProcess(e.call, VoxEngine.callUser('201', e.callerid), () => Logger.write('joined'));
+});
+"""
+
+
+def test_a_forwarded_call_is_answered_with_what_the_other_said(tipring, provider, desk, tmp_path):
+    """Shows: easyProcess hands the X- fields of the telephone's 200 on to the caller."""
+    box = tipring(*OFFICE, scenario(tmp_path, FORWARDS))
+    first = desk(box, "201")
+    call = provider.call(box, "100")
+    took(first.expect_call().ring(), ("X-Agent", "ann"), ("Subject", "no"))
+    call.answered()
+    assert call.final.get("x-agent") == "ann" and not call.final.get("subject"), call.final
+    logged(box, "joined")
+    call.hang_up()
+
+
+CALLS = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  const c = VoxEngine.callUser('201', '100');
+  for (const name of ['Ringing', 'AudioStarted', 'Connected', 'Failed', 'Disconnected', 'Forwarding']) {
+    c.addEventListener(CallEvents[name], (e) => Logger.write(name + ' ' + JSON.stringify(e.headers)));
+  }
+  call.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+  call.answer();
+});
+"""
+
+
+def test_a_scenario_hears_header_fields_of_whom_it_calls(tipring, provider, desk, tmp_path):
+    """Shows: each event has the X- fields of its own message; 181 raises Forwarding."""
+    box = tipring(*OFFICE, scenario(tmp_path, CALLS))
+    first = desk(box, "201")
+    call = provider.call(box, "100").answered()
+    called = first.expect_call()
+    called.reply(181, headers=[("X-To", "elsewhere")])
+    called.reply(180, headers=[("X-Rings", "1")])
+    logged(box, 'Forwarding {"X-To":"elsewhere"}')
+    took(called, ("X-Agent", "ann"))
+    logged(box, 'Connected {"X-Agent":"ann"}')
+    called.cseq += 1
+    called._send("BYE", headers=[("X-Bye", "enough")])
+    assert called._answer_to("BYE").status == 200
+    logged(box, 'Disconnected {"X-Bye":"enough"}')
+    call.hang_up()
+
+
+@pytest.mark.parametrize("status", [486, 302])
+def test_a_scenario_hears_header_fields_of_a_refusal(tipring, provider, desk, tmp_path, status):
+    """Shows: Failed has the X- fields of the refusal; one that sends the call elsewhere raises Forwarding before it."""
+    box = tipring(*OFFICE, scenario(tmp_path, CALLS))
+    first = desk(box, "201")
+    call = provider.call(box, "100").answered()
+    called = first.expect_call()
+    called.reply(status, headers=[("X-Why", "lunch")])
+    called.expect("ACK")
+    logged(box, 'Failed {"X-Why":"lunch"}')
+    assert ('Forwarding {"X-Why":"lunch"}' in log(box, list(running(box))[0])) == (status == 302)
+    call.hang_up()
+
+
+# ------------------------------------------------------------------ INFO and MESSAGE
+
+
+def take(party, method, call):
+    """A request within the call arrives, and is taken."""
+    request = call.expect(method)
+    party.send(party.response(request, 200, "OK"), request.source)
+    return request
+
+
+def test_texts_pass_both_ways_through_a_forwarded_call(tipring, provider, desk, tmp_path):
+    """Shows: easyProcess hands INFO with its type, body and X- fields and MESSAGE on, both ways; keys by INFO are none of that."""
+    box = tipring(*OFFICE, scenario(tmp_path, FORWARDS))
+    first = desk(box, "201")
+    call = provider.call(box, "100")
+    at_first = took(first.expect_call().ring())
+    call.answered()
+    assert "MESSAGE" in call.final.get("allow") and "MESSAGE" in at_first.invite_message.get("allow")
+    logged(box, "joined")
+    body = '{"text": "héllo"}' + " " * 8000
+    assert call.ask("INFO", body=body, content_type="application/vnd.acme+json", headers=[("X-A", "1"), ("Subject", "no")]).status == 200
+    info = take(first, "INFO", at_first)
+    assert (info.get("content-type"), info.body.decode(), info.get("x-a")) == ("application/vnd.acme+json", body, "1"), info
+    assert not info.get("subject")
+    assert at_first.ask("MESSAGE", body="gøød day", content_type="text/plain").status == 200
+    message = take(provider, "MESSAGE", call)
+    assert message.body.decode() == "gøød day" and message.get("content-type").startswith("text/plain"), message
+    assert call.ask("INFO", body="x" * 8193, content_type="text/plain").status == 413
+    assert call.ask("MESSAGE", body="x", content_type="image/png").status == 415
+    call.info("5")
+    first.expect_nothing(lambda m: m.method in ("INFO", "MESSAGE"))
+    call.hang_up()
+    at_first.hung_up()
+
+
+TONES = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  call.handleTones(true);
+  call.addEventListener(CallEvents.ToneReceived, (e) => Logger.write('key ' + e.tone));
+  if (%s) call.addEventListener(CallEvents.InfoReceived, (e) => Logger.write('info ' + e.mimeType + ' ' + e.body));
+  call.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+  call.answer();
+});
+"""
+
+
+@pytest.mark.parametrize("listens", ["true", "false"])
+def test_a_text_is_refused_where_nobody_listens(tipring, provider, tmp_path, listens):
+    """Shows: keys by INFO are keys either way; other INFO and MESSAGE are refused unless the script has a listener."""
+    box = tipring(scenario(tmp_path, TONES % listens))
+    call = provider.call(box, "100").answered()
+    call.info("7")
+    logged(box, "key 7")
+    answers = call.ask("INFO", body="a=1", content_type="application/x-acme"), call.ask("MESSAGE", body="hello", content_type="text/plain")
+    if listens == "true":
+        assert [answer.status for answer in answers] == [200, 200]
+        logged(box, "info application/x-acme a=1")
+    else:
+        assert [answer.status for answer in answers] == [415, 488]
+    call.hang_up()
+
+
+# ------------------------------------------------------------------ transfers
+
+ASKED = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  call.handleBlindTransfer(true);
+  call.addEventListener(CallEvents.BlindTransferRequested, (e) => {
+    Logger.write('asked ' + e.transferTo);
+    if (e.transferTo.includes('nobody')) setTimeout(() => call.notifyBlindTransferFailed(404, 'who'), 50);
+    else setTimeout(() => call.notifyBlindTransferSuccess(), 50);
+  });
+  call.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+  call.answer();
+});
+"""
+
+
+def test_a_scenario_is_asked_for_a_transfer(tipring, desk, tmp_path):
+    """Shows: a telephone's REFER goes to the script, which says how it ended; the box places no call, and the call goes on."""
+    box = tipring(*OFFICE, scenario(tmp_path, ASKED, numbers=["100"]))
+    first, second = desk(box, "201"), desk(box, "202")
+    call = first.call(box, "100").authenticate().answered()
+    call.refer(f"<sip:nobody@{box.udp[0]}>")
+    assert call.told(404) == [100, 404]
+    call.refer(f"<sip:202@{box.udp[0]}>")
+    assert call.told(200) == [100, 200]
+    logged(box, f"asked sip:202@{box.udp[0]}")
+    second.expect_nothing(lambda m: m.method == "INVITE")
+    call.hang_up()
+
+
+BOTH = """
+VoxEngine.addEventListener(AppEvents.Started, () => {
+  const a = VoxEngine.callUser('201', '100');
+  a.addEventListener(CallEvents.Connected, () => {
+    const b = VoxEngine.callUser('202', '100');
+    b.addEventListener(CallEvents.Connected, () => a.transferTo({ call: b, headers: { 'X-Ticket': '17' } }));
+    for (const [name, c] of [['a', a], ['b', b]]) {
+      c.addEventListener(CallEvents.TransferComplete, (e) => Logger.write(name + ' ' + e.role));
+      c.addEventListener(CallEvents.TransferFailed, (e) => Logger.write(name + ' failed ' + e.code));
+      c.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+    }
+  });
+});
+"""
+
+
+@pytest.fixture
+def handed(tipring, desk, tmp_path):
+    """A scenario has called two telephones and hands the first over to the second; what the first is asked."""
+    box = tipring(*OFFICE, scenario(tmp_path, BOTH))
+    first, second = desk(box, "201"), desk(box, "202")
+    begin(box)
+    at_first = took(first.expect_call())
+    at_second = took(second.expect_call())
+    refer = at_first.expect("REFER")
+    return box, at_first, at_second, refer
+
+
+def test_a_telephone_takes_over_the_other_call(handed):
+    """Shows: REFER with Replaces names the other telephone and its dialog (RFC 5589); the box lets both go."""
+    box, at_first, at_second, refer = handed
+    assert refer.get("x-ticket") == "17"
+    address, replaces = refer.get("refer-to").strip("<>").split("?Replaces=")
+    assert address == f"sip:202@{at_second.party.address}", refer.get("refer-to")
+    named = f"{at_second.call_id};to-tag={at_second.local_tag};from-tag={at_second.remote_tag}"
+    assert urllib.parse.unquote(replaces) == named, replaces
+    at_first.party.send(at_first.party.response(refer, 202, "Accepted"), refer.source)
+    headers = [("Event", "refer"), ("Subscription-State", "terminated;reason=noresource")]
+    assert at_first.ask("NOTIFY", body="SIP/2.0 200 OK\r\n", content_type="message/sipfrag", headers=headers).status == 200
+    logged(box, "a transferor")
+    logged(box, "b target")
+    # The one that was taken over says goodbye, as the other INVITE makes it.
+    at_second.hang_up()
+    at_first.hung_up()
+
+
+def test_the_box_joins_those_who_do_not_know_how(handed):
+    """Shows: where the telephone refuses, the box joins both, and the script hears the same."""
+    box, at_first, at_second, refer = handed
+    at_first.party.send(at_first.party.response(refer, 501), refer.source)
+    logged(box, "b target")
+    talk(at_first, at_second, 91)
+    at_first.hang_up()
+    at_second.hung_up()
