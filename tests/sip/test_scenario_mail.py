@@ -62,7 +62,7 @@ def test_what_the_server_does_not_take_is_told(answers, mails):  # noqa: F811
     mail_server = mails(refuses="550 no such user")
     told, box = answers(mail_server.port)
     assert told["code"] == 550 and "no such user" in told["error"]
-    assert "TR-MAIL-OF-FLOW" in box.log()
+    until(lambda: "TR-MAIL-OF-FLOW" in box.log(), 5, box.log)
     assert not mail_server.letters
 
 
