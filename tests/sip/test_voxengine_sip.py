@@ -1,9 +1,11 @@
 """What VoxEngine scenarios say and hear by SIP itself: header fields, INFO and MESSAGE, transfers, forwarded calls."""
+import json
 import urllib.parse
 
 import pytest
-from box import phone
+from box import phone, trunk
 from sip_party import sdp
+from test_control_sessions import application, rule
 from test_transfer import talk
 from test_voxengine import begin, log, running, scenario
 from waiting import until
@@ -288,3 +290,141 @@ def test_the_box_joins_those_who_do_not_know_how(handed):
     talk(at_first, at_second, 91)
     at_first.hang_up()
     at_second.hung_up()
+
+
+# ------------------------------------------------------------------ ended by the box
+
+ENDED = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  call.addEventListener(CallEvents.Connected, () => Logger.write('here'));
+  call.addEventListener(CallEvents.Disconnected, () => Logger.write('gone'));
+  call.answer();
+});
+for (const name of ['Terminating', 'Terminated']) VoxEngine.addEventListener(AppEvents[name], (e) => Logger.write(name + ' ' + e.systemError));
+"""
+
+
+def test_a_session_of_a_call_that_the_operator_ends_hears_of_its_end(tipring, provider, tmp_path):
+    """Shows: Disconnected, then Terminating and Terminated; the record names the operator."""
+    box = tipring(scenario(tmp_path, ENDED))
+    call = provider.call(box, "100").answered()
+    logged(box, "here")
+    [session] = running(box)
+    box.run("call", "hangup", session, check=0)
+    call.hung_up()
+    record = box.cdr(1)
+    assert (record["label"], record["ended_by"]) == ("operator", "operator"), record
+    assert log(box, session) == ["here", "gone", "Terminating false", "Terminated false"], log(box, session)
+
+
+# ------------------------------------------------------------------ sessions that call each other
+
+LOBBY = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call, callerid }) => {
+  Logger.write('calls');
+  VoxEngine.easyProcess(call, VoxEngine.callConference('%s', callerid, 'Lobby', { 'X-From': callerid }), () => Logger.write('in'));
+});
+"""
+
+ROOM = """
+require(Modules.Conference);
+let conference, members = 0;
+VoxEngine.addEventListener(AppEvents.Started, (e) => Logger.write('named ' + e.conference_name));
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call, callerid, destination, headers }) => {
+  members += 1;
+  Logger.write([callerid, destination, headers['X-From']].join(' '));
+  conference = conference || VoxEngine.createConference();
+  call.addEventListener(CallEvents.Connected, () => { call.sendMediaTo(conference); conference.sendMediaTo(call); });
+  call.addEventListener(CallEvents.MessageReceived, (e) => call.sendMessage('you said ' + e.text));
+  call.addEventListener(CallEvents.Disconnected, (e) => { Logger.write('left'); members -= 1; if (members === 0) VoxEngine.terminate(); });
+  call.answer({ 'X-Seat': String(members) });
+});
+"""
+
+
+def rooms(tmp_path, *rules):
+    """An application whose rules take calls of other sessions."""
+    made = [rule(tmp_path, 20 + at, name, text, pattern=pattern) for at, (name, pattern, text) in enumerate(rules)]
+    return [application(number=5), *made]
+
+
+def test_two_callers_meet_in_a_session_that_they_call(tipring, desk, tmp_path):
+    """Shows: callConference begins the session of the rule that takes the id, the second call joins it; sound, header fields and texts pass; the end is told both ways."""
+    box = tipring(*OFFICE, *rooms(tmp_path, ("room", "room-.*", ROOM)), scenario(tmp_path, LOBBY % "room-7", name="lobby", numbers=["100"]))
+    first, second = desk(box, "201"), desk(box, "202")
+    one = first.call(box, "100").authenticate().answered()
+    two = second.call(box, "100").authenticate().answered()
+    assert (one.final.get("x-seat"), two.final.get("x-seat")) == ("1", "2")
+    talk(one, two, 95)
+    [room] = [session["id"] for session in json.loads(box.run("scenario", "ls", "--json").stdout) if session["flow"] == "office"]
+    assert log(box, room) == ["named room-7", "201 room-7 201", "202 room-7 202"], log(box, room)
+    assert two.ask("MESSAGE", body="hello", content_type="text/plain").status == 200
+    assert take(second, "MESSAGE", two).body == b"you said hello"
+    one.hang_up()
+    until(lambda: log(box, room)[-1:] == ["left"], 10, "the first has left", 0.1)
+    two.hang_up()
+    assert {box.cdr(at)["label"] for at in (1, 2, 3)} == {"script_end"}
+
+
+SELF = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  call.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+  VoxEngine.callConference('self').addEventListener(CallEvents.Failed, (e) => { Logger.write('failed ' + e.code); VoxEngine.terminate(); });
+});
+"""
+
+EACH_OTHER = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  call.answer();
+  const other = VoxEngine.callConference('%s');
+  for (const name of ['Failed', 'Disconnected']) other.addEventListener(CallEvents[name], () => VoxEngine.terminate());
+});
+"""
+
+
+@pytest.mark.parametrize("called", ["self", "ping", "nobody"])
+def test_sessions_that_call_themselves_or_each_other_come_to_an_end(tipring, provider, tmp_path, called):
+    """Shows: no session calls itself; two that call each other reach the bound of legs; an id that no rule takes is not found."""
+    box = tipring(*rooms(tmp_path, ("self", "self", SELF), ("ping", "ping", EACH_OTHER % "pong"), ("pong", "pong", EACH_OTHER % "ping")),
+                  scenario(tmp_path, LOBBY % called, name="lobby", numbers=["100"]))
+    call = provider.call(box, "100")
+    if called == "nobody":
+        call.refused()
+    else:
+        final = call._answer_to("INVITE")
+        if final.status == 200:
+            call.remote_tag, call.target = final.tag("to"), final.contact_uri
+            call.ack()
+            call.hung_up()
+        else:
+            call._ack_refusal(final)
+    until(lambda: not json.loads(box.run("scenario", "ls", "--json").stdout), 20, "every session is over", 0.2)
+    if called == "self":
+        assert [line for session in running(box) for line in log(box, session)] == ["calls", "failed 603"]
+
+
+# ------------------------------------------------------------------ over which trunk
+
+OVER = """
+VoxEngine.addEventListener(AppEvents.Started, () => {
+  const c = VoxEngine.callSIP('sip:desk@pbx.example:5080', { callerid: '100', headers: { 'X-A': '1' }, %s });
+  c.addEventListener(CallEvents.Connected, () => c.hangup());
+  c.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+  c.addEventListener(CallEvents.Failed, (e) => { Logger.write('failed ' + e.code); VoxEngine.terminate(); });
+});
+"""
+
+
+@pytest.mark.parametrize("over", ["proxy", "name", "number", "nobody"])
+def test_an_address_is_called_over_the_trunk_that_is_asked_for(tipring, party, provider, tmp_path, over):
+    """Shows: outProxy and regId choose the trunk, the address stays as it is; a proxy that is no trunk is not asked."""
+    far = party("127.0.0.3", user="far")
+    chosen = {"proxy": f"outProxy: 'sip:{far.address}'", "name": "regId: 'second'", "number": "regId: 2", "nobody": "outProxy: '127.0.0.66'"}[over]
+    box = tipring(trunk(host=provider.address), trunk("second", host=far.address, flow=None, peers=("127.0.0.3/32",)), scenario(tmp_path, OVER % chosen))
+    session = begin(box)
+    if over == "nobody":
+        until(lambda: log(box, session) == ["failed 603"], 10, lambda: str(log(box, session)), 0.1)
+        return
+    call = far.expect_call()
+    assert call.invite_message.raw.startswith(b"INVITE sip:desk@pbx.example:5080 SIP/2.0") and call.invite_message.get("x-a") == "1", call.invite_message
+    took(call).hung_up()

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tipring_model::call::{CallFacts, Cdr, EndedBy};
 use tipring_model::fetch::FetchError;
 use tipring_model::flow::{Booth, Flow, FlowInput, FlowOutput, LegEvent, Moment, Outcome, Step, Target};
-use tipring_model::line::{LineCommand, LineEvent, PlaceExtras, Supervision};
+use tipring_model::line::{LineCommand, LineEvent, Offer, PlaceExtras, Supervision};
 use tipring_model::{ActionId, CallerId, Cause, Digit, DigitPath, FetchId, LegId, PlayId, RecordId};
 
 use crate::actions::{Running, Work};
@@ -43,7 +43,7 @@ pub struct Call {
     pub(crate) records: u32,
     /// Recordings that the engine has not reported as over.
     pub(crate) records_open: usize,
-    /// A flow that began with no leg and is ended by the box has until then.
+    /// A session that is ended by the box has until then.
     stops_by: Option<Instant>,
     /// Transfers that far ends asked for.
     pub(crate) transfers: Vec<Transfer>,
@@ -398,19 +398,20 @@ impl Call {
     fn finish_by_box(&mut self, now: Moment, cause: Cause, by: EndedBy, label: String) {
         let first = self.legs.first().filter(|leg| leg.purpose == Purpose::First && leg.is_live());
         let first = first.map(|leg| leg.id).filter(|_| self.end.is_none() && self.flow_began);
-        let has_no_first =
-            self.facts.leg.is_none() && self.end.is_none() && self.flow_began && !self.flow_over;
+        let is_session = self.facts.leg.is_none() || self.facts.session.is_some();
+        let stops = is_session && self.end.is_none() && self.flow_began && !self.flow_over;
         self.let_all_go(cause, by, label);
-        if has_no_first {
-            self.stops_by = Some(now.instant + STOPPING_MAX);
-            self.tell(now, FlowInput::Stopped);
-        }
         if let Some(first) = first {
             if let Some(leg) = self.leg_mut(first) {
                 leg.is_told_gone = true;
             }
             self.leg_event(first, LegEvent::Released(cause));
             self.actions_leg_gone(now, first);
+        }
+        if stops {
+            self.tell_pending(now);
+            self.stops_by = Some(now.instant + STOPPING_MAX);
+            self.tell(now, FlowInput::Stopped);
         }
     }
 
@@ -581,7 +582,8 @@ impl Call {
             LineEvent::Referred { leg, reply } => self.refer_replied(now, leg, reply),
             LineEvent::Released { leg, cause, status } => self.leg_released(now, leg, (cause, status)),
             LineEvent::Held { leg, held } => self.leg_held(leg, held),
-            LineEvent::Up | LineEvent::Down(_) | LineEvent::Offered(_) => {}
+            LineEvent::Offered(offer) => self.leg_joins(now, offer),
+            LineEvent::Up | LineEvent::Down(_) => {}
         }
     }
 
@@ -594,6 +596,20 @@ impl Call {
             MediaEvent::EchoRefused => self.echo_refused(leg),
             MediaEvent::Silent(silent) => self.silent(leg, silent),
         }
+    }
+
+    /// Somebody calls the session of this call.
+    fn leg_joins(&mut self, now: Moment, offer: Offer) {
+        let id = offer.leg;
+        let live = self.legs.iter().filter(|leg| leg.state != LegState::Gone).count();
+        if self.is_ending() || live >= self.limits.legs_max || self.leg(id).is_some() {
+            let cause = Cause::NoCircuit;
+            return self.line_command(LineCommand::Release { leg: id, cause });
+        }
+        let state = LegState::Offered { alerted: true };
+        self.legs.push(Leg::new(id, Purpose::Joined, state, String::new(), now.instant));
+        self.line_command(LineCommand::Alert { leg: id, early_media: false });
+        self.leg_event(id, LegEvent::Offered(Box::new(offer)));
     }
 
     fn leg_alerting(&mut self, id: LegId, early_media: bool) {
@@ -617,7 +633,7 @@ impl Call {
                     self.leg_event(id, LegEvent::EarlyMedia);
                 }
             }
-            Purpose::First | Purpose::Paged(_) | Purpose::Booth(_) => {}
+            Purpose::First | Purpose::Joined | Purpose::Paged(_) | Purpose::Booth(_) => {}
         }
         self.hear_anew(id);
     }
@@ -642,6 +658,7 @@ impl Call {
                 self.report_target(action, id, LegEvent::Answered(supervision));
                 self.target_answered(now, action, id);
             }
+            Purpose::Joined => self.finish_answers(id),
             Purpose::Paged(action) => self.paged_answered(now, action, id),
             Purpose::Own(action) => {
                 self.leg_event(id, LegEvent::Answered(supervision));
@@ -673,7 +690,7 @@ impl Call {
             }
             Purpose::Paged(action) => self.paged_released(now, action, id, cause),
             Purpose::First if is_told => {}
-            Purpose::First => {
+            Purpose::First | Purpose::Joined => {
                 self.leg_event(id, LegEvent::Released(cause));
             }
             Purpose::Own(action) => {

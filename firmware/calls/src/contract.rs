@@ -51,7 +51,7 @@ impl Default for Limits {
 pub enum CallInput<'a> {
     /// The first input, once: the flow begins.
     Start,
-    /// A line about one of the call's legs.
+    /// A line about one of the call's legs, or of one that calls its session.
     Line(LineEvent),
     /// The media engine about one of the call's legs.
     Media(LegId, MediaEvent),

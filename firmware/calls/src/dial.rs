@@ -229,6 +229,7 @@ impl Call {
             headers: target.headers,
             credentials: target.credentials,
             auto_answer: target.auto_answer,
+            ..PlaceExtras::default()
         };
         let placed = self.place(now, Purpose::Dialed(id), (target.target, extras), from);
         if let (Some(leg), true) = (placed, reports) {

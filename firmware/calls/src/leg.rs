@@ -33,6 +33,8 @@ pub(crate) enum LegState {
 pub(crate) enum Purpose {
     /// The leg that the call began with.
     First,
+    /// It has called the flow's session.
+    Joined,
     /// A target of this Dial.
     Dialed(ActionId),
     /// A target of this Page.

@@ -52,8 +52,12 @@ impl Call {
         };
         self.run(id, on, None, Work::Page(Box::new(work)));
         for (n, target) in spec.targets.into_iter().enumerate() {
-            let extras =
-                PlaceExtras { headers: target.headers, credentials: target.credentials, auto_answer: true };
+            let extras = PlaceExtras {
+                headers: target.headers,
+                credentials: target.credentials,
+                auto_answer: true,
+                ..PlaceExtras::default()
+            };
             let placed = self.place(now, Purpose::Paged(id), (target.target, extras), from.clone());
             let Some((page, _)) = self.page(id) else { return };
             match placed {

@@ -21,7 +21,7 @@ impl DialWork {
     fn takeable(&self) -> (Vec<String>, bool) {
         let number = |target: usize| match &self.spec.targets.get(target)?.target {
             Target::Number(number) => Some(number.clone()),
-            Target::Trunk { .. } | Target::Sip(_) | Target::Queue { .. } => None,
+            Target::Trunk { .. } | Target::Sip(_) | Target::Session(_) | Target::Queue { .. } => None,
         };
         match self.stage {
             Stage::Ringing => (self.ringing.iter().filter_map(|one| number(one.target)).collect(), false),

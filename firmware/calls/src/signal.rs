@@ -61,16 +61,27 @@ impl Call {
         true
     }
 
+    /// Nothing is owed any more to the far end that has asked the flow for a transfer.
+    pub(crate) fn referral_over(&mut self, id: LegId) {
+        if let Some(leg) = self.leg_mut(id) {
+            leg.owes_referral = false;
+        }
+    }
+
     /// The far end says something.
     pub(crate) fn leg_signalled(&mut self, id: LegId, signal: Box<FarSignal>) {
         let Some(leg) = self.leg(id).filter(|leg| leg.state != LegState::Gone) else { return };
         match leg.purpose {
-            Purpose::First | Purpose::Own(_) if !leg.is_told_gone => {
+            Purpose::First | Purpose::Joined | Purpose::Own(_) if !leg.is_told_gone => {
                 self.leg_event(id, LegEvent::Signalled(signal));
             }
             // Nobody speaks in a booth.
-            Purpose::First | Purpose::Own(_) | Purpose::Dialed(_) | Purpose::Paged(_) | Purpose::Booth(_) => {
-            }
+            Purpose::First
+            | Purpose::Joined
+            | Purpose::Own(_)
+            | Purpose::Dialed(_)
+            | Purpose::Paged(_)
+            | Purpose::Booth(_) => {}
         }
     }
 }

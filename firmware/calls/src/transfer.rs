@@ -60,7 +60,10 @@ impl Call {
 
     /// How a transfer goes.
     pub(crate) fn transferring(&mut self, now: Moment, leg: LegId, stage: TransferStage) {
-        let Some(at) = self.transfers.iter().position(|transfer| transfer.leg == leg) else { return };
+        let Some(at) = self.transfers.iter().position(|transfer| transfer.leg == leg) else {
+            // The flow was asked, and has said how it ended; or it has taken too long.
+            return self.referral_over(leg);
+        };
         match stage {
             TransferStage::Ringing => {
                 let party = self.leg(leg).and_then(|leg| leg.peer);
@@ -135,7 +138,7 @@ impl Call {
     // --- The far end is asked.
 
     pub(crate) fn begin_refer(&mut self, now: Moment, id: ActionId, on: LegId, to: Target) {
-        if matches!(to, Target::Queue { .. }) {
+        if matches!(to, Target::Queue { .. } | Target::Session(_)) {
             return self.ended(id, Outcome::Failed(ActionFailure::NotOffered));
         }
         self.refer_by(now, id, on, LineCommand::Refer { leg: on, to });

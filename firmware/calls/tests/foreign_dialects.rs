@@ -66,6 +66,7 @@ fn input_text(input: &FlowInput<'_>) -> String {
             LegEvent::Silent(silent) => format!("leg {leg} silent {silent}"),
             LegEvent::Playing(action, _) => format!("leg {leg} playing {action}"),
             LegEvent::Queue(event) => format!("leg {leg} queue {event:?}"),
+            LegEvent::Offered(offer) => format!("leg {leg} offered to {}", offer.to),
             LegEvent::Signalled(signal) => format!("leg {leg} signalled {signal:?}"),
         },
         FlowInput::Fetched(id, Ok(answer)) => format!("fetched {id} {}", answer.status),

@@ -24,7 +24,7 @@ use tipring_model::flow::{
     Places, Record, Recorded, Ringback, Sides, Target,
 };
 use tipring_model::line::{
-    LineCommand, LineEvent, PlaceExtras, ReferReply, Referral, Supervision, TransferStage,
+    LineCommand, LineEvent, Offer, PlaceExtras, ReferReply, Referral, Supervision, TransferStage,
 };
 use tipring_model::prompt::{Prompt, PromptSource};
 use tipring_model::signal::{FarSignal, LegSignal, Takes};
@@ -263,7 +263,7 @@ impl Flow for Whim {
             FlowInput::Ended(id, _) => {
                 assert!(self.seen.borrow_mut().running.remove(&id), "action {id} ended twice");
             }
-            FlowInput::Leg(leg, LegEvent::Placed { .. }) => self.legs.push(leg),
+            FlowInput::Leg(leg, LegEvent::Placed { .. } | LegEvent::Offered(_)) => self.legs.push(leg),
             FlowInput::Leg(leg, LegEvent::Released(_)) => {
                 self.legs.retain(|known| *known != leg);
                 if self.legs.is_empty() && self.random.below(2) == 0 {
@@ -298,6 +298,8 @@ struct World {
     clock: Clock,
     legs: BTreeMap<LegId, bool>,
     released: HashSet<LegId>,
+    /// Those that have called the session.
+    joined: u32,
     plays: Vec<(LegId, PlayId)>,
     records: Vec<(LegId, RecordId)>,
     fetches: Vec<FetchId>,
@@ -500,6 +502,14 @@ impl World {
                 let held = random.below(2) == 0;
                 self.give(CallInput::Line(LineEvent::Held { leg, held }));
             }
+            (16, Some(_)) if random.below(3) == 0 && self.overs == 0 => {
+                self.joined += 1;
+                let leg = LegId::offered(LineId(9), self.joined);
+                let (from, to, origin) = (CallerId::default(), Number::new("room"), Box::default());
+                self.legs.insert(leg, false);
+                let offer = Offer { leg, from, to, origin, codec: "L16" };
+                self.give(CallInput::Line(LineEvent::Offered(offer)));
+            }
             (16, Some(leg)) => {
                 let signal = Box::new(FarSignal::Headers(vec![("X-A".to_owned(), "1".to_owned())]));
                 self.give(CallInput::Line(LineEvent::Signalled { leg, signal }));
@@ -595,6 +605,7 @@ fn run(seed: u64) {
         clock,
         legs: with_leg.then_some((LEG, false)).into_iter().collect(),
         released: HashSet::new(),
+        joined: 0,
         plays: Vec::new(),
         records: Vec::new(),
         fetches: Vec::new(),

@@ -9,6 +9,7 @@
 pub mod analog;
 pub mod port;
 pub mod sip;
+pub mod tie;
 
 mod media;
 

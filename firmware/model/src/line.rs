@@ -93,6 +93,19 @@ pub struct PlaceExtras {
     pub credentials: Option<(String, String)>,
     /// The telephone is asked to answer by itself.
     pub auto_answer: bool,
+    /// For a SIP address: over which trunk, in place of the one whose host it has.
+    pub by_trunk: Option<ByTrunk>,
+    /// Host of the address that is called, if it is not that of the trunk. The box fills it in.
+    pub host: Option<String>,
+}
+
+/// How whoever places a leg names the trunk for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ByTrunk {
+    /// By its next hop, `host[:port]`: an outbound proxy.
+    Proxy(String),
+    /// By its name in the configuration, or its number among the trunks over SIP, from 1.
+    Name(String),
 }
 
 /// What the far end of a leg asks for: that somebody else take its place.

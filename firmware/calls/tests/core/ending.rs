@@ -76,6 +76,15 @@ fn a_flow_that_began_with_no_leg_hears_that_the_box_ends_it_and_has_a_second_for
     stage.end();
     hang_up(&mut stage);
     assert_eq!((stage.stopped(), stage.said()), (0, vec!["over normal-clearing by flow".to_owned()]));
+    // A session that began with a leg hears that this is gone, and then of its own end.
+    let mut stage = Stage::session();
+    hang_up(&mut stage);
+    assert_eq!((stage.stopped(), stage.events.len()), (1, 1));
+    stage.said();
+    stage.released(caller(), Cause::NormalClearing);
+    stage.notify("told");
+    stage.end();
+    assert_eq!(stage.said(), ["notify told", "over normal-clearing by operator"]);
     // One that began with a leg hears that this is gone, and no more.
     let mut stage = Stage::answered(pause());
     hang_up(&mut stage);

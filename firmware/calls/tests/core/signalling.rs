@@ -7,9 +7,9 @@ use tipring_calls::CallInput;
 use tipring_model::flow::{
     Action, ActionFailure, Dial, DialOrder, LegEvent, Outcome, Place, Referred, Target,
 };
-use tipring_model::line::{LineCommand, LineEvent, PlaceExtras, ReferReply, Referral};
+use tipring_model::line::{LineCommand, LineEvent, Offer, PlaceExtras, ReferReply, Referral, TransferStage};
 use tipring_model::signal::{FarSignal, LegSignal, Remark, RemarkKind, SignalExtras, Takes};
-use tipring_model::{CallerId, Cause, LegId, Number};
+use tipring_model::{CallerId, Cause, LegId, LineId, Number};
 use tipring_testkit::Clock;
 
 fn says(signal: LegSignal) -> Action {
@@ -62,6 +62,39 @@ fn a_flow_hears_the_first_leg_and_those_that_it_has_placed_itself() {
 }
 
 #[test]
+fn somebody_calls_a_session_that_runs() {
+    let mut stage = Stage::session();
+    let leg = LegId::offered(LineId(9), 1);
+    let offer = |leg| Offer {
+        leg,
+        from: CallerId::of("201"),
+        to: Number::new("room"),
+        origin: Box::default(),
+        codec: "L16",
+    };
+    stage.said();
+    stage.give(CallInput::Line(LineEvent::Offered(offer(leg))));
+    assert!(stage.events.contains(&(leg, LegEvent::Offered(Box::new(offer(leg))))));
+    assert_eq!(stage.said(), [format!("{:?}", LineCommand::Alert { leg, early_media: false })]);
+    stage.start(1, leg, Action::Answer);
+    stage.answer(leg);
+    assert_eq!(stage.outcome_of(1), Some(Outcome::Done));
+    stage.start(2, leg, Action::Bridge(caller()));
+    stage.said();
+    stage.released(leg, Cause::NormalClearing);
+    assert!(stage.events.contains(&(leg, LegEvent::Released(Cause::NormalClearing))));
+    assert_eq!(stage.outcome_of(2), Some(Outcome::Done));
+    for seq in 2..=20 {
+        stage.give(CallInput::Line(LineEvent::Offered(offer(LegId::offered(LineId(9), seq)))));
+    }
+    assert_eq!(
+        stage.said().iter().filter(|line| line.starts_with("release")).count(),
+        4,
+        "16 legs at a time"
+    );
+}
+
+#[test]
 fn a_text_needs_an_answered_leg() {
     let mut stage = Stage::offered(1, Clock::new());
     let (media_type, body, headers) = ("text/plain".to_owned(), b"hello".to_vec(), Vec::new());
@@ -102,6 +135,17 @@ fn a_flow_is_asked_for_a_transfer_in_place_of_the_box() {
     answer(&mut stage, 3, 486);
     answer(&mut stage, 4, 200);
     assert_eq!(stage.said(), [ended(486)], "it is answered once");
+    // The line gives up, and what is asked next goes to the flow again.
+    asks(&mut stage, None);
+    stage.said();
+    let stage_failed = TransferStage::Failed(480);
+    stage.give(CallInput::Line(LineEvent::Transferring { leg: caller(), stage: stage_failed }));
+    answer(&mut stage, 5, 200);
+    assert_eq!(stage.said(), [""; 0], "it is too late");
+    asks(&mut stage, None);
+    assert_eq!(stage.said(), [ended(100)]);
+    answer(&mut stage, 6, 200);
+    stage.said();
     asks(&mut stage, Some(placed(9)));
     assert!(
         stage.said().iter().any(|line| line.starts_with("Transfer")),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tipring_calls::exchange::{Exchange, ExchangeEvent, ExchangeOutput, ExchangeRequest, Seat};
 use tipring_calls::features::mailbox::MailboxReply;
 use tipring_calls::{Call, CallInput, CallOutput, Limits, MediaCommand, MediaEvent};
-use tipring_model::call::{CallFacts, Direction, Origin};
+use tipring_model::call::{CallFacts, Direction, Origin, SessionFacts};
 use tipring_model::fetch::{HttpRequest, Method};
 use tipring_model::flow::{
     Action, Flow, FlowInput, FlowOutput, LegEvent, Message, Moment, Notice, Outcome, Recorded, Target,
@@ -97,20 +97,30 @@ impl Stage {
 
     /// A call, answered, at the time of `clock`.
     pub(crate) fn new(number: u32, clock: Clock) -> Self {
-        Self::begun(number, clock, true, Some(LegId::offered(LineId(0), number)))
+        Self::begun(number, clock, true, (Some(LegId::offered(LineId(0), number)), None))
     }
 
     /// A call that is not answered.
     pub(crate) fn offered(number: u32, clock: Clock) -> Self {
-        Self::begun(number, clock, false, Some(LegId::offered(LineId(0), number)))
+        Self::begun(number, clock, false, (Some(LegId::offered(LineId(0), number)), None))
     }
 
     /// Call 1 of a flow that begins with no leg.
     pub(crate) fn without_a_leg() -> Self {
-        Self::begun(1, Clock::new(), false, None)
+        Self::begun(1, Clock::new(), false, (None, None))
     }
 
-    fn begun(number: u32, clock: Clock, answered: bool, leg: Option<LegId>) -> Self {
+    /// Call 1, answered, of a flow that somebody outside can speak to.
+    pub(crate) fn session() -> Self {
+        Self::begun(1, Clock::new(), true, (Some(caller()), Some(Rc::default())))
+    }
+
+    fn begun(
+        number: u32,
+        clock: Clock,
+        answered: bool,
+        (leg, session): (Option<LegId>, Option<Rc<SessionFacts>>),
+    ) -> Self {
         let script = Rc::new(RefCell::new(Script::default()));
         let facts = CallFacts {
             id: CALL,
@@ -123,7 +133,7 @@ impl Stage {
             started_unix_ms: 0,
             origin: Origin::default(),
             kept: Rc::default(),
-            session: None,
+            session,
         };
         let flow = Box::new(Puppet(Rc::clone(&script)));
         let call = Call::new(number, facts, flow, Limits::default(), clock.now());

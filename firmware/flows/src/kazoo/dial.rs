@@ -296,7 +296,7 @@ impl KazooFlow {
         self.questions = Questions { targets: asked, legs: Vec::new() };
         let number = |target: &DialTarget| match &target.target {
             Target::Number(number) => Some(number.clone()),
-            Target::Trunk { .. } | Target::Sip(_) | Target::Queue { .. } => None,
+            Target::Trunk { .. } | Target::Sip(_) | Target::Session(_) | Target::Queue { .. } => None,
         };
         let numbers = dial.targets.iter().map(number).collect();
         self.act(Action::Dial(dial), Then::Bridged(Box::new(Bridge { kind, numbers })))

@@ -496,6 +496,7 @@ impl TwimlFlow {
             | LegEvent::EarlyMedia
             | LegEvent::Digit(..)
             | LegEvent::Playing(..)
+            | LegEvent::Offered(_)
             | LegEvent::Silent(_)
             | LegEvent::Signalled(_)
             | LegEvent::Streaming(_) => {}

@@ -88,6 +88,7 @@ impl TwimlFlow {
             | LegEvent::Queue(_)
             | LegEvent::EarlyMedia
             | LegEvent::Playing(..)
+            | LegEvent::Offered(_)
             | LegEvent::Silent(_)
             | LegEvent::Signalled(_)
             | LegEvent::Streaming(_) => {}

@@ -230,6 +230,11 @@ pub(super) enum Command {
         headers: Vec<(String, String)>,
         user: Option<String>,
         password: Option<String>,
+        /// Over which trunk, by its host or by its name.
+        #[serde(default)]
+        proxy: Option<String>,
+        #[serde(default)]
+        trunk: Option<String>,
         wait_ms: u32,
     },
     Answer {

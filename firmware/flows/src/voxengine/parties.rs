@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use tipring_model::call::CallFacts;
-use tipring_model::flow::{Action, ActionFailure, LegEvent, Moment, Outcome, Pause, Place, Referred, Target};
-use tipring_model::line::PlaceExtras;
+use tipring_model::flow::{Action, ActionFailure, LegEvent, Moment, Outcome, Pause, Place, Target};
+use tipring_model::line::{ByTrunk, Offer, PlaceExtras};
 use tipring_model::signal::{LegSignal, Remark, RemarkKind, SignalExtras, Takes};
 use tipring_model::{ActionId, CallerId, Cause, DigitPath, DigitSet, Digits, LegId, Number};
 
 use super::message::{CallKind, CallTold, Command, Headers, Told};
-use super::session::{Session, Work};
+use super::session::{Session, Stage, Work};
 
 /// The call with which a session begins has this number; the script counts its own from 1.
 pub(super) const FIRST: u32 = 0;
@@ -23,8 +23,6 @@ const RING_MAX: Duration = Duration::from_secs(400);
 const CALLS_MAX: usize = 1_000;
 /// Telephones of one person.
 const PHONES_MAX: usize = 8;
-/// Transfers of one call.
-const REFERS_MAX: u32 = 10;
 /// A call whose far end sends nothing for so long has no RTP any more.
 const SILENCE: Duration = Duration::from_secs(7);
 /// Longest name or password of a placed call, in bytes.
@@ -106,7 +104,7 @@ pub(super) struct Party {
     refused: Option<Cause>,
     digits: VecDeque<Piece>,
     sends: bool,
-    refers: u32,
+    pub(super) refers: u32,
     /// What its script listens for.
     pub(super) takes: Takes,
     /// What was said beside the refusal that counts.
@@ -149,6 +147,8 @@ impl Party {
 pub(super) struct Parties {
     live: BTreeMap<u32, Party>,
     begun: usize,
+    /// Calls that other sessions of the box have made to this one since it began.
+    joined: u32,
 }
 
 impl Parties {
@@ -220,6 +220,33 @@ impl Session {
         }
     }
 
+    /// Another session of the box calls this one while it runs.
+    fn joined(&mut self, now: Moment, offer: &Offer) {
+        if self.stage != Stage::Running || self.parties.begun >= CALLS_MAX {
+            self.act(Some(offer.leg), Action::Reject(Cause::NoCircuit), Work::Silent);
+            return;
+        }
+        self.parties.joined += 1;
+        // The script counts its own from 1.
+        let call = u32::MAX - self.parties.joined;
+        let mut party = Party::new(Standing::Offered);
+        party.legs.push(offer.leg);
+        party.due = Some(now.instant + UNANSWERED_MAX);
+        self.parties.live.insert(call, party);
+        self.parties.begun += 1;
+        let told = Told::Alerting {
+            call,
+            from: offer.from.number_or_anonymous(),
+            name: offer.from.name.as_deref().unwrap_or(""),
+            to: offer.to.as_str(),
+            from_uri: &offer.origin.from_uri,
+            to_uri: &offer.origin.to_uri,
+            headers: &offer.origin.headers,
+            kind: "pstn",
+        };
+        self.tell(now, told);
+    }
+
     pub(super) fn call_event(&mut self, now: Moment, told: CallTold) {
         self.tell(now, Told::Call(told));
     }
@@ -280,7 +307,8 @@ impl Session {
     }
 
     fn place(&mut self, now: Moment, command: Command) {
-        let Command::Call { call, kind, to, callerid, name, headers, user, password, wait_ms } = command
+        let Command::Call { call, kind, to, callerid, name, headers, user, password, proxy, trunk, wait_ms } =
+            command
         else {
             return;
         };
@@ -296,6 +324,10 @@ impl Session {
         };
         let fits = |text: &str| text.len() <= NAME_BYTES_MAX && !text.contains(char::is_control);
         let headers = self.sendable(headers);
+        if [&proxy, &trunk].into_iter().flatten().any(|text| !fits(text)) {
+            return self.failed(now, call, 404, "Invalid number");
+        }
+        let by_trunk = trunk.map(ByTrunk::Name).or(proxy.map(ByTrunk::Proxy));
         let credentials = user.zip(password).filter(|(user, password)| fits(user) && fits(password));
         let caller_id = CallerId {
             number: Some(Number::new(&callerid)).filter(|number| !number.is_empty()),
@@ -308,7 +340,8 @@ impl Session {
             let extras = PlaceExtras {
                 headers: headers.clone(),
                 credentials: credentials.clone(),
-                auto_answer: false,
+                by_trunk: by_trunk.clone(),
+                ..PlaceExtras::default()
             };
             let place = Place { target, caller_id: caller_id.clone(), ring_max, extras };
             let action = self.act(None, Action::Place(place), Work::Place(call));
@@ -319,7 +352,7 @@ impl Session {
     }
 
     /// Whom a call is for.
-    fn targets(&self, kind: CallKind, to: &str) -> Result<Vec<Target>, (u16, &'static str)> {
+    pub(super) fn targets(&self, kind: CallKind, to: &str) -> Result<Vec<Target>, (u16, &'static str)> {
         match kind {
             CallKind::Pstn => {
                 if !Number::new(to).is_decimal() {
@@ -351,7 +384,13 @@ impl Session {
                 }
                 Ok(phones.into_iter().map(|number| Target::Number(number.clone())).collect())
             }
-            CallKind::Conference => Err((503, "Not available")),
+            CallKind::Conference => {
+                let is_id = !to.is_empty() && to.len() <= Number::BYTES_MAX && !to.contains(char::is_control);
+                if !is_id {
+                    return Err((404, "Invalid number"));
+                }
+                Ok(vec![Target::Session(to.to_owned())])
+            }
         }
     }
 
@@ -463,55 +502,25 @@ impl Session {
         self.act(Some(leg), action, Work::Digits(call));
     }
 
-    pub(super) fn not_transferred(&mut self, now: Moment, call: u32, (code, reason): (u16, &'static str)) {
-        let told = CallTold::new(call, "not_transferred");
-        self.call_event(now, CallTold { code: Some(code), reason: Some(reason), ..told });
-    }
-
-    /// The leg of a call that may be asked for one more transfer; otherwise the script is told.
-    pub(super) fn may_refer(&mut self, now: Moment, call: u32) -> Option<LegId> {
-        let Some(leg) = self.parties.leg(call).filter(|_| self.parties.is_connected(call)) else {
-            self.not_transferred(now, call, (481, "the call is not connected"));
-            return None;
-        };
-        let party = self.parties.get_mut(call)?;
-        party.refers += 1;
-        if party.refers > REFERS_MAX {
-            self.not_transferred(now, call, (503, "too many transfers of one call"));
-            return None;
-        }
-        Some(leg)
-    }
-
-    fn refer(&mut self, now: Moment, call: u32, to: &str, headers: Headers) {
-        let Some(leg) = self.may_refer(now, call) else { return };
-        let target = match to.strip_prefix("sip:").or_else(|| to.strip_prefix("sips:")) {
-            Some(address) => self.targets(CallKind::Sip, address).ok().and_then(|mut all| all.pop()),
-            None => {
-                let number: String =
-                    to.chars().filter(|c| c.is_ascii_digit() || "+*#".contains(*c)).collect();
-                Some(number).filter(|number| !number.is_empty()).map(Target::Number)
-            }
-        };
-        match target {
-            Some(target) => {
-                let headers = self.sendable(headers);
-                self.extras(leg, SignalExtras { headers, ..SignalExtras::default() });
-                self.act(Some(leg), Action::Refer(target), Work::Refer(call));
-            }
-            None => self.not_transferred(now, call, (404, "Invalid number")),
-        }
-    }
-
     // --- What becomes of it.
 
     pub(super) fn leg_event(&mut self, now: Moment, leg: LegId, event: LegEvent) {
-        if let LegEvent::Placed { by, .. } = event {
-            return self.placed(leg, by);
-        }
-        if let LegEvent::Playing(action, length) = event {
-            return self.playing(now, action, length);
-        }
+        let event = match event {
+            LegEvent::Placed { by, .. } => return self.placed(leg, by),
+            LegEvent::Offered(offer) => return self.joined(now, &offer),
+            LegEvent::Playing(action, length) => return self.playing(now, action, length),
+            event @ (LegEvent::Alerting
+            | LegEvent::EarlyMedia
+            | LegEvent::Answered(_)
+            | LegEvent::Digit(..)
+            | LegEvent::Held(_)
+            | LegEvent::Silent(_)
+            | LegEvent::Signalled(_)
+            | LegEvent::Released(_)
+            | LegEvent::Room(_)
+            | LegEvent::Queue(_)
+            | LegEvent::Streaming(_)) => event,
+        };
         let Some(call) = self.parties.of_leg(leg) else { return };
         match event {
             LegEvent::Alerting => {
@@ -547,6 +556,7 @@ impl Session {
                 self.call_event(now, CallTold::new(call, if silent { "rtp_stopped" } else { "rtp_resumed" }));
             }
             LegEvent::Placed { .. }
+            | LegEvent::Offered(_)
             | LegEvent::Playing(..)
             | LegEvent::Room(_)
             | LegEvent::Queue(_)
@@ -706,37 +716,6 @@ impl Session {
             Work::Recorder(recorder) => self.recorder_lost(now, recorder, &outcome),
             Work::Silent => self.sound_ended(id),
         }
-    }
-
-    pub(super) fn referred(&mut self, now: Moment, call: u32, outcome: &Outcome) {
-        let told = match outcome {
-            Outcome::Referred(Referred { response: 200..=299, call: None | Some(200..=299) }) => {
-                CallTold::new(call, "transferred")
-            }
-            Outcome::Referred(referred) => CallTold {
-                code: Some(referred.call.unwrap_or(referred.response)),
-                reason: Some("Transfer failed"),
-                ..CallTold::new(call, "not_transferred")
-            },
-            Outcome::Failed(_)
-            | Outcome::Done
-            | Outcome::Interrupted(_)
-            | Outcome::Collected(_)
-            | Outcome::Recorded(_)
-            | Outcome::Dialed(_)
-            | Outcome::Left(_)
-            | Outcome::Queued(_)
-            | Outcome::Mailbox(_)
-            | Outcome::Streamed(_)
-            | Outcome::Detected(_)
-            | Outcome::Cancelled
-            | Outcome::LegGone => CallTold {
-                code: Some(501),
-                reason: Some("Not available on this line"),
-                ..CallTold::new(call, "not_transferred")
-            },
-        };
-        self.call_event(now, told);
     }
 
     pub(super) fn parties_due(&mut self, now: Moment) {

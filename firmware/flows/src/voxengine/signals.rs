@@ -1,16 +1,18 @@
 //! What a script says by the signalling of a call, and what it hears that way.
 
 use tipring_model::LegId;
-use tipring_model::flow::{Action, Moment, Outcome, Referred};
+use tipring_model::flow::{Action, Moment, Outcome, Referred, Target};
 use tipring_model::signal::{
     FarSignal, LegSignal, REMARK_BYTES_MAX, Remark, RemarkKind, SignalExtras, Takes, fitting,
     is_extra_header, is_media_type,
 };
 
-use super::message::{CallTold, Command, Headers, Unit};
+use super::message::{CallKind, CallTold, Command, Headers, Unit};
 use super::parties::{Party, Standing};
 use super::session::{Session, Work};
 
+/// Transfers of one call.
+const REFERS_MAX: u32 = 10;
 /// RFC 3261 §21.6.2: declined.
 const DECLINED: u16 = 603;
 
@@ -99,6 +101,77 @@ impl Session {
     }
 
     // --- Transfers.
+
+    pub(super) fn not_transferred(&mut self, now: Moment, call: u32, (code, reason): (u16, &'static str)) {
+        let told = CallTold::new(call, "not_transferred");
+        self.call_event(now, CallTold { code: Some(code), reason: Some(reason), ..told });
+    }
+
+    /// The leg of a call that may be asked for one more transfer; otherwise the script is told.
+    fn may_refer(&mut self, now: Moment, call: u32) -> Option<LegId> {
+        let Some(leg) = self.parties.leg(call).filter(|_| self.parties.is_connected(call)) else {
+            self.not_transferred(now, call, (481, "the call is not connected"));
+            return None;
+        };
+        let party = self.parties.get_mut(call)?;
+        party.refers += 1;
+        if party.refers > REFERS_MAX {
+            self.not_transferred(now, call, (503, "too many transfers of one call"));
+            return None;
+        }
+        Some(leg)
+    }
+
+    pub(super) fn refer(&mut self, now: Moment, call: u32, to: &str, headers: Headers) {
+        let Some(leg) = self.may_refer(now, call) else { return };
+        let target = match to.strip_prefix("sip:").or_else(|| to.strip_prefix("sips:")) {
+            Some(address) => self.targets(CallKind::Sip, address).ok().and_then(|mut all| all.pop()),
+            None => {
+                let number: String =
+                    to.chars().filter(|c| c.is_ascii_digit() || "+*#".contains(*c)).collect();
+                Some(number).filter(|number| !number.is_empty()).map(Target::Number)
+            }
+        };
+        match target {
+            Some(target) => {
+                let headers = self.sendable(headers);
+                self.extras(leg, SignalExtras { headers, ..SignalExtras::default() });
+                self.act(Some(leg), Action::Refer(target), Work::Refer(call));
+            }
+            None => self.not_transferred(now, call, (404, "Invalid number")),
+        }
+    }
+
+    pub(super) fn referred(&mut self, now: Moment, call: u32, outcome: &Outcome) {
+        let told = match outcome {
+            Outcome::Referred(Referred { response: 200..=299, call: None | Some(200..=299) }) => {
+                CallTold::new(call, "transferred")
+            }
+            Outcome::Referred(referred) => CallTold {
+                code: Some(referred.call.unwrap_or(referred.response)),
+                reason: Some("Transfer failed"),
+                ..CallTold::new(call, "not_transferred")
+            },
+            Outcome::Failed(_)
+            | Outcome::Done
+            | Outcome::Interrupted(_)
+            | Outcome::Collected(_)
+            | Outcome::Recorded(_)
+            | Outcome::Dialed(_)
+            | Outcome::Left(_)
+            | Outcome::Queued(_)
+            | Outcome::Mailbox(_)
+            | Outcome::Streamed(_)
+            | Outcome::Detected(_)
+            | Outcome::Cancelled
+            | Outcome::LegGone => CallTold {
+                code: Some(501),
+                reason: Some("Not available on this line"),
+                ..CallTold::new(call, "not_transferred")
+            },
+        };
+        self.call_event(now, told);
+    }
 
     /// The far end of a call is asked to talk with that of another. If it does not, the box joins them.
     pub(super) fn refer_to(&mut self, now: Moment, (call, other): (u32, u32), headers: Headers) {

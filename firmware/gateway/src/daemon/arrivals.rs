@@ -132,11 +132,19 @@ impl Switchboard {
     }
 
     fn offered(&self, line: LineId, offer: Offer) {
-        let flows = self.0.flows.iter().enumerate();
-        let claims: Vec<_> = flows
-            .filter_map(|(at, flow)| flow.program.claims(offer.to.as_str()).map(|claim| (at, claim)))
-            .collect();
-        let arrival = self.0.plan.arrival(line, &offer.to, &claims);
+        let is_inside = line == self.0.lines.tie();
+        let arrival = if is_inside {
+            match self.session_arrival(&offer) {
+                Some(arrival) => arrival,
+                None => return self.join_session(line, offer),
+            }
+        } else {
+            let flows = self.0.flows.iter().enumerate();
+            let claims: Vec<_> = flows
+                .filter_map(|(at, flow)| flow.program.claims(offer.to.as_str()).map(|claim| (at, claim)))
+                .collect();
+            self.0.plan.arrival(line, &offer.to, &claims)
+        };
         let emergency = matches!(arrival, Arrival::Emergency(_));
         let (full, stopping) = {
             let state = self.0.state.borrow();
@@ -181,7 +189,7 @@ impl Switchboard {
         };
         let now = moment();
         let id = new_call_id();
-        let session = self.session_for(id, flow_at, offer.to.as_str());
+        let session = self.session_for(id, flow_at, offer.to.as_str(), is_inside);
         let facts = CallFacts {
             id,
             leg: Some(offer.leg),
@@ -200,6 +208,9 @@ impl Switchboard {
             session,
         };
         let number = self.next_number();
+        if is_inside {
+            self.0.sessions.called_inside(facts.to.as_str(), number);
+        }
         let call = Call::new(number, facts, flow, Limits::default(), now);
         self.begin(number, call, Some(line), (flow_at, stand_in), Some((offer.leg, offer.codec)));
     }

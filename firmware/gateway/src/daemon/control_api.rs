@@ -311,6 +311,7 @@ impl Switchboard {
         call: CallId,
         flow: Option<usize>,
         to: &str,
+        is_inside: bool,
     ) -> Option<Rc<SessionFacts>> {
         let flow = self.0.flows.get(flow?).filter(|flow| flow.dialect == voxengine::DIALECT.name)?;
         let api = &self.0.control_api;
@@ -318,7 +319,9 @@ impl Switchboard {
         let rule = rules.find(|rule| rule.pattern.as_ref().is_some_and(|pattern| pattern.matches(to)));
         let (facts, running, _) = api.new_session(flow, rule, &api.reach.usual(), Beginning::default());
         api.running.borrow_mut().insert(call, running);
-        Some(Rc::new(facts))
+        // A session that others of the box call is named by what they called.
+        let conference_name = if is_inside { to.to_owned() } else { String::new() };
+        Some(Rc::new(SessionFacts { conference_name, ..facts }))
     }
 
     /// Notes a session, unless it is over already.

@@ -5,6 +5,7 @@ use std::io;
 use tipring_lines::analog::contract::Note;
 use tipring_lines::analog::{AnalogLines, AnalogOptions, AnalogSettings};
 use tipring_lines::sip::{SipLines, SipOptions, SipSettings};
+use tipring_lines::tie::TieLine;
 use tipring_lines::{LineSettings, LineStatus, MediaPort};
 use tipring_model::lamp::MessagesWaiting;
 use tipring_model::line::{DownReason, LineCommand, LineEvent};
@@ -19,6 +20,8 @@ pub(crate) struct Lines {
     pub sip: SipLines,
     /// Telephones and lines of the exchange over two wires.
     pub analog: AnalogLines,
+    /// The box itself.
+    tie: TieLine,
     /// Those of the second kind.
     two_wire: std::rc::Rc<[LineId]>,
 }
@@ -35,6 +38,7 @@ impl Lines {
         settings: Vec<(LineId, LineSettings)>,
         media: MediaPort,
     ) -> Result<Self, StartError> {
+        let tie = TieLine::new(LineId(u16::MAX), media.clone());
         let mut sip: Vec<(LineId, SipSettings)> = Vec::new();
         let mut analog: Vec<(LineId, AnalogSettings)> = Vec::new();
         for (id, settings) in settings {
@@ -46,12 +50,14 @@ impl Lines {
         let two_wire = analog.iter().map(|(id, _)| *id).collect();
         let analog = AnalogLines::open(analog_options, analog, media.clone())
             .map_err(|source: io::Error| StartError::Devices(source))?;
-        Ok(Self { sip: SipLines::open(sip_options, sip, media).await?, analog, two_wire })
+        Ok(Self { sip: SipLines::open(sip_options, sip, media).await?, analog, tie, two_wire })
     }
 
     /// Tells a line what to do. What comes of it arrives as an event.
     pub(super) fn command(&self, line: LineId, command: LineCommand) {
-        if self.is_two_wire(line) {
+        if line == self.tie.line() {
+            self.tie.command(command);
+        } else if self.is_two_wire(line) {
             self.analog.command(line, command);
         } else {
             self.sip.command(line, command);
@@ -63,12 +69,13 @@ impl Lines {
         tokio::select! {
             event = self.sip.event() => event,
             event = self.analog.event() => event,
+            event = self.tie.event() => event,
         }
     }
 
     /// The next event, if one waits.
     pub(super) fn try_event(&self) -> Option<(LineId, LineEvent)> {
-        self.analog.try_event().or_else(|| self.sip.try_event())
+        self.analog.try_event().or_else(|| self.sip.try_event()).or_else(|| self.tie.try_event())
     }
 
     /// What was noted of a leg, to be taken before each event.
@@ -86,7 +93,18 @@ impl Lines {
 
     /// The other end, if this leg is one of a patch.
     pub(super) fn patched(&self, leg: LegId) -> Option<LegId> {
-        self.sip.patched(leg).or_else(|| self.analog.patched(leg))
+        let other = self.sip.patched(leg).or_else(|| self.analog.patched(leg));
+        other.or_else(|| self.tie.other_end(leg))
+    }
+
+    /// The line by which the box calls itself.
+    pub(super) fn tie(&self) -> LineId {
+        self.tie.line()
+    }
+
+    /// The leg that has called this one over that line.
+    pub(super) fn tied(&self, leg: LegId) -> Option<LegId> {
+        self.tie.other_end(leg)
     }
 
     /// Says which messages wait for a telephone.

@@ -6,6 +6,7 @@ use tipring_calls::{Call, CallInput, Limits, Request};
 use tipring_model::call::{CallFacts, Direction, EndedBy, Origin};
 use tipring_model::flow::Target;
 use tipring_model::line::{LineCommand, LineEvent, PlaceExtras};
+use tipring_model::signal::{LegSignal, Takes};
 use tipring_model::{CallId, CallerId, Cause, LegId, LineId, Number};
 use tokio::task::spawn_local;
 
@@ -53,6 +54,19 @@ pub(super) struct Spare {
     from: CallerId,
     extras: PlaceExtras,
     is_emergency: bool,
+    /// What the flow wants to hear of the far end, whichever line it is on.
+    takes: Option<Takes>,
+}
+
+impl Spare {
+    /// A command for the leg that holds on the next line as well.
+    pub(super) fn heard(&mut self, command: &LineCommand) {
+        if let LineCommand::Signal { signal, .. } = command
+            && let LegSignal::Takes(takes) = **signal
+        {
+            self.takes = Some(takes);
+        }
+    }
 }
 
 /// Whether another line may do better: it is the line that failed, and not whom it leads to. An
@@ -176,7 +190,18 @@ impl Switchboard {
                 (entry.line, entry.call.facts().origin.transferred_by.clone())
             })
         };
-        let departure = self.0.plan.departure(arrived, to);
+        if let Target::Session(id) = to {
+            return self.place_on(self.0.lines.tie(), number, leg, (Number::new(id), from, extras));
+        }
+        let by = extras.by_trunk.take();
+        let departure = match (to, by) {
+            (Target::Sip(address), Some(by)) => {
+                let (departure, host) = self.0.plan.departure_by(&by, address);
+                extras.host = host;
+                departure
+            }
+            (_, _) => self.0.plan.departure(arrived, to),
+        };
         let (lines, number_to) = match departure {
             Departure::Line(line, to) => (vec![line], to),
             Departure::AnyOf(mut lines, to) => {
@@ -201,7 +226,7 @@ impl Switchboard {
         if let Some(entry) = self.0.state.borrow_mut().legs.get_mut(&leg).filter(|_| !lines.is_empty()) {
             let (to, from, extras) = (number_to.clone(), from.clone(), extras.clone());
             let is_emergency = self.0.plan.is_emergency(to.as_str());
-            entry.spare = Some(Box::new(Spare { lines, to, from, extras, is_emergency }));
+            entry.spare = Some(Box::new(Spare { lines, to, from, extras, is_emergency, takes: None }));
         }
         self.place_on(line, number, leg, (number_to, from, extras));
     }
@@ -238,11 +263,15 @@ impl Switchboard {
             };
             let Some(line) = spare.lines.pop_front() else { return false };
             let (to, from, extras) = (spare.to.clone(), spare.from.clone(), spare.extras.clone());
-            (line, call, (to, from, extras))
+            (line, call, (to, from, extras), spare.takes)
         };
-        let (line, call, place) = next;
+        let (line, call, place, takes) = next;
         tracing::info!(%leg, %cause, line = self.line_name(Some(line)), "tried over another line");
         self.place_on(line, call, leg, place);
+        if let Some(takes) = takes {
+            let signal = Box::new(LegSignal::Takes(takes));
+            self.0.lines.command(line, LineCommand::Signal { leg, signal });
+        }
         true
     }
 

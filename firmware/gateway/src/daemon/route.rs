@@ -4,6 +4,7 @@
 use tipring_flows::Claim;
 use tipring_model::call::Origin;
 use tipring_model::flow::Target;
+use tipring_model::line::ByTrunk;
 use tipring_model::{Cause, LineId, Number};
 
 /// What the dial plan knows of a line.
@@ -133,7 +134,8 @@ impl Plan {
             Target::Number(number) => self.number_departure(from, number),
             Target::Trunk { line, number } => self.trunk_departure(line.as_deref(), number),
             // The call core takes people out of queues without a line.
-            Target::Queue { .. } => Departure::Refuse(Cause::Unallocated),
+            // Nor does a session have a line to the outside.
+            Target::Queue { .. } | Target::Session(_) => Departure::Refuse(Cause::Unallocated),
             Target::Sip(address) => {
                 let Some((user, host)) = address.split_once('@') else {
                     return Departure::Refuse(Cause::InvalidNumber);
@@ -148,6 +150,28 @@ impl Plan {
                     None => Departure::Refuse(Cause::NotAllowed),
                 }
             }
+        }
+    }
+
+    /// How a leg to this SIP address leaves over the trunk that is asked for; and the host in the
+    /// address, which is not the trunk's own.
+    #[must_use]
+    pub(crate) fn departure_by(&self, by: &ByTrunk, address: &str) -> (Departure, Option<String>) {
+        let Some((user, rest)) = address.split_once('@') else {
+            return (Departure::Refuse(Cause::InvalidNumber), None);
+        };
+        let host = rest.split([';', '?']).next().unwrap_or("");
+        let mut hops = self.lines.iter().enumerate().filter_map(|(at, line)| Some((at, line, line.hop()?)));
+        let found = match by {
+            ByTrunk::Proxy(proxy) => hops.find(|(_, _, (name, port))| is_host(proxy, name, *port)),
+            ByTrunk::Name(wanted) => match wanted.parse::<usize>() {
+                Ok(number) => number.checked_sub(1).and_then(|at| hops.nth(at)),
+                Err(_) => hops.find(|(_, line, _)| line.name == *wanted),
+            },
+        };
+        match found.and_then(|(at, _, _)| line_id(at)) {
+            Some(line) => (Departure::Line(line, Number::new(user)), Some(host.to_owned())),
+            None => (Departure::Refuse(Cause::NotAllowed), None),
         }
     }
 
@@ -405,6 +429,28 @@ mod tests {
         assert_eq!(emergency, Departure::AnyOf(vec![LineId(0)], Number::new("112")));
         assert_eq!(plan.arrival(LineId(0), &Number::new("5550100"), &[]), Arrival::Flow(0));
         assert_eq!(plan.arrival(LineId(0), &Number::new("112"), &[]), Arrival::Flow(0));
+    }
+
+    #[test]
+    fn an_address_leaves_over_the_trunk_that_is_asked_for() {
+        let over =
+            |line, host: &str| (Departure::Line(LineId(line), Number::new("desk")), Some(host.to_owned()));
+        let nowhere = || (Departure::Refuse(Cause::NotAllowed), None);
+        let (proxy, name) =
+            (|text: &str| ByTrunk::Proxy(text.to_owned()), |text: &str| ByTrunk::Name(text.to_owned()));
+        for (by, expected) in [
+            (proxy("sip.b.test"), over(3, "pbx.test:5080")),
+            (proxy("sip.b.test:5070"), nowhere()),
+            (proxy("201"), nowhere()),
+            (name("sip.a.test"), over(0, "pbx.test:5080")),
+            (name("2"), over(3, "pbx.test:5080")),
+            (name("0"), nowhere()),
+            (name("3"), nowhere()),
+            (name("201"), nowhere()),
+        ] {
+            assert_eq!(plan().departure_by(&by, "desk@pbx.test:5080;x=y"), expected, "{by:?}");
+        }
+        assert_eq!(plan().departure_by(&name("1"), "desk").0, Departure::Refuse(Cause::InvalidNumber));
     }
 
     #[test]

@@ -11,13 +11,16 @@ use tipring_flows::Program;
 use tipring_flows::voxengine::DIALECT;
 use tipring_model::call::{CallFacts, Direction, Origin, SessionFacts};
 use tipring_model::flow::{Message, Reply};
-use tipring_model::{CallId, CallerId, MessageId, Number};
+use tipring_model::line::{LineCommand, LineEvent, Offer};
+use tipring_model::{CallId, CallerId, Cause, LineId, MessageId, Number};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use super::placing::NotPlaced;
+use super::route::Arrival;
 use super::session_logs::{self, SessionName};
-use super::switchboard::{Entry, Switchboard, moment, new_call_id};
+use super::switchboard::{Entry, LegEntry, Switchboard, moment, new_call_id};
+use crate::config::FlowEntry;
 
 /// What belongs to sessions beside their calls.
 #[derive(Default)]
@@ -25,6 +28,15 @@ pub(super) struct Sessions {
     /// Who waits for the answer to a message.
     waiting: RefCell<HashMap<(u32, MessageId), oneshot::Sender<Reply>>>,
     next_message: RefCell<HashMap<u32, u32>>,
+    /// Sessions that others of the box have called, by what they called.
+    inside: RefCell<HashMap<String, u32>>,
+}
+
+impl Sessions {
+    /// A session begins because another one has called this id.
+    pub(super) fn called_inside(&self, id: &str, number: u32) {
+        self.inside.borrow_mut().insert(id.to_owned(), number);
+    }
 }
 
 impl Switchboard {
@@ -67,6 +79,57 @@ impl Switchboard {
         let call = Call::new(number, facts, program.start(), Limits::default(), now);
         self.begin(number, call, None, (Some(at), None), None);
         Ok(id)
+    }
+
+    /// Where a call of one session to another goes; `None` if it joins one that runs.
+    pub(super) fn session_arrival(&self, offer: &Offer) -> Option<Arrival> {
+        let id = offer.to.as_str();
+        if self.0.sessions.inside.borrow().contains_key(id) {
+            return None;
+        }
+        let takes = |flow: &FlowEntry| {
+            let mut patterns = flow.rules.iter().filter_map(|entry| entry.rule.pattern.as_ref());
+            flow.dialect == DIALECT.name && patterns.any(|pattern| pattern.matches(id))
+        };
+        let by_rule = self.0.flows.iter().position(takes);
+        let by_number = || {
+            let numbers = self.0.plan.flow_numbers.iter();
+            let mut flows = numbers.filter(|(number, _)| number == id).map(|(_, at)| *at);
+            let is_scenario = |at: &usize| {
+                self.0
+                    .flows
+                    .get(*at)
+                    .is_some_and(|flow| flow.dialect == DIALECT.name && flow.rules.is_empty())
+            };
+            flows.find(is_scenario)
+        };
+        Some(by_rule.or_else(by_number).map_or(Arrival::Refuse(Cause::Unallocated), Arrival::Flow))
+    }
+
+    /// One more calls a session that runs. None calls itself: it would only hear itself.
+    pub(super) fn join_session(&self, line: LineId, offer: Offer) {
+        let Offer { leg, codec, .. } = offer;
+        let joined = {
+            let mut state = self.0.state.borrow_mut();
+            let number = self.0.sessions.inside.borrow().get(offer.to.as_str()).copied();
+            let caller =
+                self.0.lines.tied(leg).and_then(|from| state.legs.get(&from).map(|entry| entry.call));
+            let number = number.filter(|number| Some(*number) != caller);
+            match number.and_then(|number| state.calls.get_mut(&number).map(|entry| (number, entry))) {
+                Some((number, entry)) => {
+                    entry.legs.push(leg);
+                    entry.lines.insert(leg, line);
+                    entry.codecs.insert(leg, codec);
+                    state.legs.insert(leg, LegEntry::new(number, Some(line)));
+                    Some(number)
+                }
+                None => None,
+            }
+        };
+        match joined {
+            Some(number) => self.handle(number, CallInput::Line(LineEvent::Offered(offer))),
+            None => self.0.lines.command(line, LineCommand::Release { leg, cause: Cause::NotAllowed }),
+        }
     }
 
     /// The sessions of scenarios that run, those that a call has begun too, the oldest first.
@@ -161,6 +224,7 @@ impl Switchboard {
         let sessions = &self.0.sessions;
         sessions.waiting.borrow_mut().retain(|(call, _), _| *call != number);
         sessions.next_message.borrow_mut().remove(&number);
+        sessions.inside.borrow_mut().retain(|_, of| *of != number);
         let call = self.0.state.borrow().calls.get(&number).map(|entry| entry.call.facts().id);
         let id = call.and_then(|call| Some((self.history_id(call)?, call)));
         self.0.control_api.logs.over(number, id);

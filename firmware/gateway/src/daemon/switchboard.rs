@@ -514,6 +514,9 @@ impl Switchboard {
                         if matches!(command, LineCommand::Release { .. }) {
                             entry.spare = None;
                         }
+                        if let Some(spare) = &mut entry.spare {
+                            spare.heard(&command);
+                        }
                         entry.line
                     })
                 };

@@ -391,6 +391,7 @@ impl Stack {
                         Err(_) if port == 5060 => trunk.settings.host.clone(),
                         Err(_) => format!("{}:{port}", trunk.settings.host),
                     };
+                    let host = from.1.host.clone().unwrap_or(host);
                     Some((hop, Uri::sip(to.as_str(), &host).ok()?))
                 });
                 (target.into_iter().collect::<Vec<_>>(), trunk.settings.codecs.clone())

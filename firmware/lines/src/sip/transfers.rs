@@ -421,7 +421,7 @@ impl Stack {
             Target::Number(number) | Target::Trunk { number, .. } => host
                 .and_then(|host| tipring_sip::Uri::sip(number, &host).ok())
                 .map(|uri| uri.as_str().to_owned()),
-            Target::Queue { .. } => None,
+            Target::Queue { .. } | Target::Session(_) => None,
         };
         let address = address.filter(|address| address.parse::<tipring_sip::Uri>().is_ok());
         let sent = key.zip(address).is_some_and(|(key, address)| self.ua.refer(now, key, &address).is_ok());

@@ -289,6 +289,9 @@ pub enum Target {
     },
     /// A SIP address, `user@host[:port]`.
     Sip(String),
+    /// The scenario session of this id, which runs already or is begun by the first rule that takes
+    /// the id. It is called like any other party, and does not leave the box.
+    Session(String),
     /// Whoever has waited longest in this queue; waits for somebody if it is empty.
     Queue {
         /// Its name.
@@ -314,6 +317,7 @@ impl core::fmt::Display for Target {
             Self::Trunk { line: Some(line), number } => write!(f, "{line}:{number}"),
             Self::Trunk { line: None, number } => write!(f, "trunk:{number}"),
             Self::Sip(address) => write!(f, "sip:{address}"),
+            Self::Session(id) => write!(f, "session:{id}"),
             Self::Queue { name, .. } => write!(f, "queue:{name}"),
         }
     }

@@ -13,7 +13,7 @@ use crate::call::CallFacts;
 use crate::fetch::{DocumentKey, FetchError, HttpRequest, HttpResponse};
 use crate::lamp::Lamp;
 use crate::letter::Letter;
-use crate::line::Supervision;
+use crate::line::{Offer, Supervision};
 use crate::signal::FarSignal;
 use crate::{ActionId, Cause, Digit, DigitPath, FetchId, LegId, MessageId};
 
@@ -65,7 +65,8 @@ pub enum FlowInput<'a> {
     /// What the flow's script says to [`FlowOutput::Script`], one each; or that it has ended, at
     /// any time and once: nothing comes after that.
     Script(Result<&'a [u8], ScriptEnd>),
-    /// The box ends a call that began with no leg; at most once. All legs are let go. The flow has a
+    /// The box ends a call that began with no leg, or whose flow somebody outside can speak to; at most
+    /// once. All legs are let go. The flow has a
     /// second for its own end, and nothing that it begins is done, but its script is told.
     Stopped,
     /// [`Flow::poll_timeout`] has come.
@@ -149,6 +150,8 @@ pub enum LegEvent {
         /// Position of the target in a [`Dial`]; 0 for a [`Place`].
         target: usize,
     },
+    /// Somebody has called the flow's session while it runs: the first event of that leg.
+    Offered(Box<Offer>),
     /// The far end is alerted.
     Alerting,
     /// A leg that the flow placed sends sound before it is answered.

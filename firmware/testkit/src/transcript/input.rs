@@ -9,9 +9,11 @@ use tipring_model::flow::{
     MailboxEnd, Message, Outcome, QueueEnd, QueueEvent, Queued, Recorded, Referred, RoomEvent, StreamEnd,
     StreamFailure,
 };
-use tipring_model::line::Supervision;
+use tipring_model::line::{Offer, Supervision};
 use tipring_model::signal::{FarSignal, Remark, RemarkKind};
-use tipring_model::{ActionId, Cause, Digit, DigitPath, Digits, FetchId, LegId, LineId, MessageId};
+use tipring_model::{
+    ActionId, CallerId, Cause, Digit, DigitPath, Digits, FetchId, LegId, LineId, MessageId, Number,
+};
 
 use super::{LEG, milliseconds};
 
@@ -164,6 +166,14 @@ fn leg(words: &[&str]) -> Input {
         },
         "room" => LegEvent::Room(room_event(&words[1..])),
         "queue" => LegEvent::Queue(queue_event(&words[1..])),
+        // Another session calls this one: `leg o9.1 offered from=100 to=room X-A=1`.
+        "offered" => LegEvent::Offered(Box::new(Offer {
+            leg: named.unwrap_or(LEG),
+            from: CallerId::of(value(words, "from").unwrap_or("100")),
+            to: Number::new(value(words, "to").unwrap_or("room")),
+            origin: Box::new(Origin { headers: extra_headers(words), ..Origin::default() }),
+            codec: "L16",
+        })),
         "alerting" => LegEvent::Alerting,
         "answered" => LegEvent::Answered(Supervision::Signalled),
         "held" => LegEvent::Held(true),

@@ -7,6 +7,7 @@ use tipring_model::flow::{
     Action, CollectEnd, Conference, Detected, DialOrder, DialTarget, FlowOutput, LeftBy, MailboxEnd,
     MailboxPurpose, Outcome, Page, QueueEnd, Record, Referred, Ringback, Sides, StreamEnd, Target,
 };
+use tipring_model::line::ByTrunk;
 use tipring_model::prompt::{CallTone, Gender, Prompt, PromptSource};
 use tipring_model::signal::{LegSignal, RemarkKind, Takes};
 use tipring_model::{DigitSet, LegId};
@@ -236,6 +237,11 @@ fn action_text(action: &Action) -> String {
             }
             for (name, value) in &place.extras.headers {
                 let _ = write!(text, " {name}={value}");
+            }
+            match &place.extras.by_trunk {
+                Some(ByTrunk::Proxy(proxy)) => text.push_str(&format!(" proxy={proxy}")),
+                Some(ByTrunk::Name(name)) => text.push_str(&format!(" over={name}")),
+                None => {}
             }
             if let Some((user, _)) = &place.extras.credentials {
                 let _ = write!(text, " user={user}");
@@ -472,6 +478,7 @@ fn target_text(target: &Target) -> String {
         Target::Number(number) => format!("number:{number}"),
         Target::Trunk { .. } => format!("out:{target}"),
         Target::Sip(address) => format!("sip:{address}"),
+        Target::Session(_) => target.to_string(),
         Target::Queue { announce, .. } => {
             let announce =
                 announce.as_ref().map_or(String::new(), |told| format!("({} {})", told.method, told.url));

@@ -16,6 +16,7 @@
       headers: options.headers || [],
       user: options.user === undefined ? null : String(options.user),
       password: options.password === undefined ? null : String(options.password),
+      ...options.over,
       wait_ms: wait > 0 ? Math.round(Math.min(Math.max(wait, 10), 400) * 1000) : 60000,
     }));
     return box.newCall({
@@ -30,16 +31,19 @@
     const to = String(number).replace(/[^0-9+]/g, '');
     return place('pstn', to, { callerid: String(callerid ?? '').replace(/[^0-9+]/g, '') });
   };
-  const callSIP = (uri, parameters, displayName, password, authUser, extraHeaders, video) => {
+  const callSIP = (uri, parameters, displayName, password, authUser, extraHeaders, video, outProxy) => {
     const options = typeof parameters === 'object' && parameters !== null && !box.isVoice(parameters) ? parameters : {
-      callerid: parameters, displayName, password, authUser, headers: extraHeaders, video,
+      callerid: parameters, displayName, password, authUser, headers: extraHeaders, video, outProxy,
     };
     if (options.video) box.log('callSIP: audio only');
-    if (options.outProxy || options.regId) box.log('callSIP: outProxy and regId have no effect');
+    // The registration decides before the proxy: it has one of its own.
+    const over = {};
+    if (options.outProxy) over.proxy = String(options.outProxy).replace(/^sips?:/i, '').split(';')[0];
+    if (options.regId) over.trunk = String(options.regId);
     return place('sip', String(uri), {
       callerid: options.callerid, name: options.displayName, headers: box.headers(options.headers, true),
       user: options.authUser ?? (options.password === undefined ? undefined : options.callerid),
-      password: options.password,
+      password: options.password, over,
     });
   };
   const callUser = (parameters, callerid, displayName, headers, video) => {
@@ -55,9 +59,13 @@
     });
   };
   const callUserDirect = (incoming, username, parameters) => callUser({ ...box.options(parameters), username });
-  const callConference = (id, callerid, displayName) => {
-    box.log('callConference: another session cannot be joined from here');
-    return place('conference', String(id), { callerid, name: displayName });
+  const callConference = (parameters, callerid, displayName, headers) => {
+    const options = typeof parameters === 'object' && parameters !== null ? parameters : {
+      conferenceId: parameters, callerid, displayName, headers,
+    };
+    return place('conference', String(options.conferenceId ?? ''), {
+      callerid: options.callerid, name: options.displayName, headers: box.headers(options.headers, true),
+    });
   };
 
   const terminate = () => {
