@@ -161,6 +161,11 @@ fn drain(
                 seen(&request);
                 fetches.push((id, request.url));
             }
+            FlowOutput::Mail(id, letter) => {
+                assert!(!*ended, "a letter after the end");
+                assert!(!letter.to.is_empty() && letter.port > 0);
+                fetches.push((id, String::new()));
+            }
             FlowOutput::Notify(notice) => seen(&notice.request),
             FlowOutput::End { .. } => {
                 assert!(!*ended, "two ends");

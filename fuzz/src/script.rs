@@ -59,7 +59,7 @@ pub fn run(bytes: &[u8]) {
                     flow.handle(now, FlowInput::Ended(id, Outcome::Done));
                 }
                 FlowOutput::Start { id, .. } => flow.handle(now, FlowInput::Ended(id, Outcome::Done)),
-                FlowOutput::Fetch { id, .. } => {
+                FlowOutput::Fetch { id, .. } | FlowOutput::Mail(id, _) => {
                     flow.handle(now, FlowInput::Fetched(id, Err(FetchError::Timeout)));
                 }
                 FlowOutput::Cancel(ActionId(_))

@@ -18,7 +18,8 @@ class MailServer:
 
         def authenticate(server, session, envelope, mechanism, data):
             self.accounts.append((data.login.decode(), data.password.decode()))
-            return smtp.AuthResult(success=self.accounts[-1] == account)
+            is_right = self.accounts[-1] == account
+            return smtp.AuthResult(success=is_right, handled=is_right)      # a wrong one is told 535
 
         keys = {}
         if account:

@@ -316,7 +316,9 @@ impl Call {
             // The box ends the call: what is left to the flow is to tell of it.
             match output {
                 FlowOutput::Start { id, .. } => return self.ended(id, Outcome::LegGone),
-                FlowOutput::Fetch { id, .. } => return self.told.push_back(Told::NotFetched(id)),
+                FlowOutput::Fetch { id, .. } | FlowOutput::Mail(id, _) => {
+                    return self.told.push_back(Told::NotFetched(id));
+                }
                 FlowOutput::Cancel(_)
                 | FlowOutput::Suspend(..)
                 | FlowOutput::Reply(..)
@@ -344,6 +346,10 @@ impl Call {
                 // Over the limit it still goes out: the fetcher queues and refuses.
                 self.fetches += 1;
                 self.outputs.push_back(CallOutput::Fetch { id, request, document });
+            }
+            FlowOutput::Mail(id, letter) => {
+                self.fetches += 1;
+                self.outputs.push_back(CallOutput::Mail(id, letter));
             }
             FlowOutput::Reply(id, reply) => self.outputs.push_back(CallOutput::Reply(id, reply)),
             FlowOutput::Script(message) => self.outputs.push_back(CallOutput::Script(message)),

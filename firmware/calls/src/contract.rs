@@ -9,6 +9,7 @@ use tipring_model::flow::{
     Stream, StreamEnd, Target, Warning,
 };
 use tipring_model::lamp::Lamp;
+use tipring_model::letter::Letter;
 use tipring_model::line::{LineCommand, LineEvent, PlaceExtras};
 use tipring_model::prompt::PromptSource;
 use tipring_model::{
@@ -178,6 +179,8 @@ pub enum CallOutput {
         /// Set for a document that may be replaced by a copy of an earlier day.
         document: Option<DocumentKey>,
     },
+    /// Send a letter for the flow; its answer is a [`CallInput::Fetched`], exactly one.
+    Mail(FetchId, Box<Letter>),
     /// The answer to a message.
     Reply(MessageId, Reply),
     /// Hand this to the flow's script; the first begins it, and it ends with the call. The answer

@@ -106,6 +106,7 @@ fn output_text(output: &CallOutput) -> Option<String> {
         CallOutput::Connect { from, to } => format!("connect {from} {to}"),
         CallOutput::Disconnect { from, to } => format!("disconnect {from} {to}"),
         CallOutput::Fetch { id, request, .. } => format!("fetch {id} {} {}", request.method, request.url),
+        CallOutput::Mail(id, letter) => format!("mail {id} {}", letter.server),
         CallOutput::Reply(id, reply) => format!("reply {id} {}", reply.status),
         CallOutput::Over(cdr) => format!("over {} {} legs={}", cdr.cause, cdr.label, cdr.legs.len()),
         CallOutput::Exchange(seat, request) => format!("exchange {} {request:?}", seat.leg),

@@ -383,7 +383,7 @@ impl World {
                 | MediaCommand::StopRecord(_)
                 | MediaCommand::Listen => {}
             },
-            CallOutput::Fetch { id, .. } => self.fetches.push(id),
+            CallOutput::Fetch { id, .. } | CallOutput::Mail(id, _) => self.fetches.push(id),
             CallOutput::Over(_) => self.overs += 1,
             CallOutput::Connect { from, to } => self.connect(from, to),
             CallOutput::Disconnect { from, to } => self.disconnect(from, to),

@@ -253,6 +253,7 @@ mod tests {
                     url.split(['=', '&']).nth(1).unwrap_or(url).to_owned()
                 }
                 FlowOutput::Fetch { .. } => "fetch".to_owned(),
+                FlowOutput::Mail(..) => "mail".to_owned(),
                 FlowOutput::Warn(warning) => warning.code.to_owned(),
                 FlowOutput::End { cause, label } => format!("end {cause} {label}"),
                 FlowOutput::Step(step) => format!("step {}", step.command),

@@ -70,6 +70,7 @@ fn a_pivot_that_answers_itself_ends_with_the_thousandth_node() {
             FlowOutput::Start { .. }
             | FlowOutput::Cancel(_)
             | FlowOutput::Reply(..)
+            | FlowOutput::Mail(..)
             | FlowOutput::Script(_)
             | FlowOutput::Log(_)
             | FlowOutput::Notify(_)

@@ -219,6 +219,9 @@ fn run(
                 }
                 Some(_) | None => flow.handle(clock.now(), FlowInput::Fetched(id, Err(FetchError::Timeout))),
             },
+            FlowOutput::Mail(id, _) => {
+                flow.handle(clock.now(), FlowInput::Fetched(id, Err(FetchError::Timeout)));
+            }
             FlowOutput::End { label, .. } => return Some(label),
             FlowOutput::Cancel(_)
             | FlowOutput::Reply(..)

@@ -14,6 +14,7 @@ pub mod fetch;
 pub mod flow;
 pub mod id;
 pub mod lamp;
+pub mod letter;
 pub mod line;
 pub mod number;
 pub mod prompt;

@@ -243,6 +243,7 @@ impl Stage {
             }
             CallOutput::Media(..)
             | CallOutput::Fetch { .. }
+            | CallOutput::Mail(..)
             | CallOutput::Reply(..)
             | CallOutput::Script(_)
             | CallOutput::Log(_)

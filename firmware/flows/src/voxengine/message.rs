@@ -142,7 +142,7 @@ impl CallTold {
     }
 }
 
-/// The answer of a server.
+/// The answer of a web server, or of a mail server.
 #[derive(Clone, PartialEq, Serialize, Debug)]
 pub(super) struct Fetched {
     pub(super) id: u32,
@@ -370,6 +370,7 @@ pub(super) enum Command {
         conference: u32,
     },
     Fetch(Box<Fetch>),
+    Mail(Box<Mail>),
     Store {
         id: u32,
         op: StoreOp,
@@ -424,6 +425,23 @@ pub(super) enum Source {
     Url(SourceRequest),
     Tones { tones: String },
     Progress { progress: String },
+}
+
+/// A letter.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mail {
+    pub(super) id: u32,
+    pub(super) server: String,
+    pub(super) port: u16,
+    pub(super) login: Option<(String, String)>,
+    pub(super) from: String,
+    pub(super) to: Vec<String>,
+    pub(super) cc: Vec<String>,
+    pub(super) bcc: Vec<String>,
+    pub(super) subject: String,
+    pub(super) text: String,
+    pub(super) html: Option<String>,
 }
 
 /// A file, and how it is asked for.

@@ -8,6 +8,7 @@ mod check;
 mod control;
 pub mod in_process;
 pub mod interpreter;
+mod mail;
 pub mod message;
 mod parties;
 mod position;

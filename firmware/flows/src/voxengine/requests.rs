@@ -1,4 +1,4 @@
-//! `Net.httpRequest`: requests to servers.
+//! `Net.httpRequest` and `Net.sendMail`: requests to servers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,28 +34,52 @@ const OWN_HEADERS: [&str; 6] =
     ["host", "content-length", "content-type", "connection", "transfer-encoding", "expect"];
 
 /// What the script is told instead of a status.
-mod code {
-    pub(super) const LIMIT: i32 = 0;
+pub(super) mod code {
+    pub(in crate::voxengine) const LIMIT: i32 = 0;
     pub(super) const BAD_URL: i32 = -2;
     pub(super) const NOT_FOUND: i32 = -3;
     pub(super) const NO_CONNECTION: i32 = -4;
     pub(super) const REDIRECTS: i32 = -5;
     pub(super) const NETWORK: i32 = -6;
     pub(super) const TIMEOUT: i32 = -7;
-    pub(super) const INTERNAL: i32 = -8;
+    pub(in crate::voxengine) const INTERNAL: i32 = -8;
     pub(super) const TOO_LARGE: i32 = -9;
 }
 
-/// Requests under way: their names here, those of the script, and whether it wants bytes.
+/// Requests under way: their names here, those of the script, and what they are.
 #[derive(Default, Debug)]
 pub(super) struct Requests {
-    active: BTreeMap<FetchId, (u32, bool)>,
+    active: BTreeMap<FetchId, (u32, Kind)>,
     made: u32,
+}
+
+/// What a request is, and what the script wants of its answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// To a web server; text.
+    Text,
+    /// To a web server; bytes.
+    Raw,
+    /// A letter to a mail server.
+    Mail,
 }
 
 impl Requests {
     pub(super) fn has_active(&self) -> bool {
         !self.active.is_empty()
+    }
+
+    /// How many letters are on their way.
+    pub(super) fn letters(&self) -> usize {
+        self.active.values().filter(|(_, kind)| *kind == Kind::Mail).count()
+    }
+
+    /// A name for a request of the script's.
+    pub(super) fn begin(&mut self, script_id: u32, kind: Kind) -> FetchId {
+        self.made += 1;
+        let id = FetchId(self.made);
+        self.active.insert(id, (script_id, kind));
+        id
     }
 }
 
@@ -65,27 +89,26 @@ impl Session {
         if self.stage == Stage::Terminated {
             return;
         }
-        if self.requests.active.len() >= ACTIVE_MAX {
+        if self.requests.active.len() - self.requests.letters() >= ACTIVE_MAX {
             return self.not_fetched(now, script_id, code::LIMIT, "too many requests at one time");
         }
         match request_of(fetch) {
             Err((code, error)) => self.not_fetched(now, script_id, code, error),
             Ok(request) => {
-                self.requests.made += 1;
-                let id = FetchId(self.requests.made);
-                self.requests.active.insert(id, (script_id, raw));
+                let id = self.requests.begin(script_id, if raw { Kind::Raw } else { Kind::Text });
                 self.push(FlowOutput::Fetch { id, request, document: None });
             }
         }
     }
 
-    fn not_fetched(&mut self, now: Moment, id: u32, code: i32, error: &'static str) {
+    pub(super) fn not_fetched(&mut self, now: Moment, id: u32, code: i32, error: &'static str) {
         let fetched = Fetched { id, code, text: None, bytes: None, headers: Vec::new(), error: Some(error) };
         self.tell(now, Told::Fetched(fetched));
     }
 
     pub(super) fn fetched(&mut self, now: Moment, id: FetchId, answer: Result<&HttpResponse, FetchError>) {
-        let Some((id, raw)) = self.requests.active.remove(&id) else { return };
+        let Some((id, kind)) = self.requests.active.remove(&id) else { return };
+        let raw = kind == Kind::Raw;
         match answer {
             Err(error) => self.not_fetched(now, id, code_of(error), error.code()),
             Ok(answer) => {

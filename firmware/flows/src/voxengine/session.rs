@@ -331,6 +331,7 @@ impl Session {
             }
             Command::Terminate => self.end(now),
             Command::Fetch(fetch) => self.fetch(now, *fetch),
+            Command::Mail(mail) => self.mail(now, *mail),
             Command::Store { id, op, key, value, ttl_s, count } if !self.is_over_for_calls() => {
                 self.store(now, id, (op, key, value), ttl_s.unwrap_or(0), count.unwrap_or(1_000));
             }

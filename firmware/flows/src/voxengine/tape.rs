@@ -95,6 +95,7 @@ impl Session {
             | Command::Conference { .. }
             | Command::StopConference { .. }
             | Command::Fetch(_)
+            | Command::Mail(_)
             | Command::Store { .. }
             | Command::Reply { .. }
             | Command::Log { .. }

@@ -489,6 +489,17 @@ impl Simulation<'_> {
                     if matches!(answer, Err(FetchError::Timeout)) { request.timeout } else { Duration::ZERO };
                 self.after(wait, Coming::Fetched(id, answer));
             }
+            CallOutput::Mail(id, letter) => {
+                self.tell("mail", &format!("{} by {}:{}", letter.to.join(", "), letter.server, letter.port));
+                let taken = HttpResponse {
+                    status: 250,
+                    url: String::new(),
+                    media_type: None,
+                    headers: Vec::new(),
+                    body: Vec::new(),
+                };
+                self.after(Duration::ZERO, Coming::Fetched(id, Ok(taken)));
+            }
             CallOutput::Notify(notice) => {
                 self.tell("notify", &format!("{} {}", notice.request.method, notice.request.url));
                 self.tell_fields(&notice.request);

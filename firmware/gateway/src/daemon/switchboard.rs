@@ -543,6 +543,7 @@ impl Switchboard {
                 }
             }
             CallOutput::Fetch { id, request, document } => self.fetch(number, id, request, document),
+            CallOutput::Mail(id, letter) => self.mail_for(number, id, *letter),
             CallOutput::Notify(notice) => {
                 let call = self.0.state.borrow().calls.get(&number).map(|entry| entry.call.facts().id);
                 if let Some(call) = call {

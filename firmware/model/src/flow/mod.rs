@@ -12,6 +12,7 @@ pub use outcome::*;
 use crate::call::CallFacts;
 use crate::fetch::{DocumentKey, FetchError, HttpRequest, HttpResponse};
 use crate::lamp::Lamp;
+use crate::letter::Letter;
 use crate::line::{Offer, Supervision};
 use crate::signal::FarSignal;
 use crate::{ActionId, Cause, Digit, DigitPath, FetchId, LegId, MessageId};
@@ -99,6 +100,9 @@ pub enum FlowOutput {
         /// Set for a document that may be replaced by a copy of an earlier day.
         document: Option<DocumentKey>,
     },
+    /// Send a letter, once and now. Its answer comes as that to a fetch does: the status is the
+    /// code of the mail server's last reply (RFC 5321 §4.2.1), the body its text.
+    Mail(FetchId, Box<Letter>),
     /// Answer a message.
     Reply(MessageId, Reply),
     /// Hand this to the flow's script, which runs in a process of its own; the first begins it.

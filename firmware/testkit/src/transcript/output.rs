@@ -44,6 +44,24 @@ pub fn write_output(text: &mut String, output: &FlowOutput, first: LegId) {
             request_lines(text, request);
             Ok(())
         }
+        FlowOutput::Mail(id, letter) => {
+            let (server, port) = (&letter.server, letter.port);
+            let login = letter.login.as_ref().map_or(String::new(), |(user, _)| format!(" login={user}"));
+            let also = |name: &str, to: &[String]| {
+                if to.is_empty() { String::new() } else { format!(" {name}={}", to.join(",")) }
+            };
+            let html = letter.html.as_ref().map_or(String::new(), |html| format!(" html=\"{html}\""));
+            writeln!(
+                text,
+                "< mail #{id} {server}:{port}{login} from={} to={}{}{} \"{}\" \"{}\"{html}",
+                letter.from,
+                letter.to.join(","),
+                also("cc", &letter.cc),
+                also("bcc", &letter.bcc),
+                letter.subject,
+                letter.text,
+            )
+        }
         FlowOutput::Reply(id, reply) => {
             let body = String::from_utf8_lossy(&reply.body);
             writeln!(

@@ -4,6 +4,7 @@
   const ACTIVE_MAX = 3;
   const ALL_MAX = 35;
   const MAILS_MAX = 2;
+  const MAIL_PORT = 587;
   const TIMEOUT_S = 90;
   const CONNECT_S = 6;
   const BODY_MAX = 1048576;
@@ -62,8 +63,9 @@
     pump();
   };
   box.fetched = (m) => {
+    if (mails.has(m.id)) return mailed(m);
     const one = active.get(m.id);
-    if (!one) return;
+    if (!one) return undefined;
     active.delete(m.id);
     pump();
     const headers = m.headers.map(([key, value]) => ({ key, value }));
@@ -74,21 +76,43 @@
     if (m.text !== null) result.text = m.text;
     if (m.bytes !== null) result.data = base64_decode(m.bytes);
     if (m.error !== null) result.error = m.error;
-    one.done(result);
+    return one.done(result);
   };
-  box.pending = () => active.size;
+  box.pending = () => active.size + mails.size;
   // What has not been sent when a session ends is not sent.
   box.dropRequests = () => { waiting.length = 0; };
 
-  let mails = 0;
-  const mail = (done) => {
-    if (mails >= MAILS_MAX) throw new Error('more than ' + MAILS_MAX + ' mails at one time');
-    mails += 1;
-    box.after(() => {
-      mails -= 1;
-      box.log('sendMail: this appliance sends mail by the server in its own settings alone');
-      done({ code: -8, error: 'sendMail is not available on this appliance' });
+  const mails = new Map();
+  const addresses = (value) => {
+    if (value === undefined || value === null || value === '') return [];
+    return (Array.isArray(value) ? value : String(value).split(',')).map((one) => String(one).trim());
+  };
+  const text = (value) => (value === undefined || value === null ? '' : String(value));
+  const mail = (server, from, to, subject, body, parameters, done) => {
+    if (box.phase !== 'running') return;
+    if (mails.size >= MAILS_MAX) throw new Error('more than ' + MAILS_MAX + ' mails at one time');
+    const options = box.options(parameters);
+    const port = Number(options.port ?? MAIL_PORT);
+    const command = box.plain({
+      t: 'mail', id: box.id(),
+      server: text(server),
+      port: port >= 1 && port <= 65535 ? Math.round(port) : 0,
+      from: text(from).trim(), to: addresses(to), cc: addresses(options.cc), bcc: addresses(options.bcc),
+      subject: text(subject), text: text(body),
     });
+    if (text(options.login) !== '') command.login = [text(options.login), text(options.password)];
+    if (text(options.html) !== '') command.html = text(options.html);
+    mails.set(command.id, done);
+    box.send(command);
+  };
+  const mailed = (m) => {
+    const done = mails.get(m.id);
+    if (!done) return;
+    mails.delete(m.id);
+    const result = { code: m.code };
+    if (m.error !== null) result.error = m.error;
+    else if (m.code >= 400) result.error = text(m.text);
+    done(result);
   };
 
   box.global('Net', box.frozen({
@@ -97,8 +121,11 @@
     },
     httpRequestAsync: (url, options) => new Answer((resolve) => request(url, options, resolve)),
     HttpRequestOptions: function HttpRequestOptions() { return {}; },
-    sendMail: (to, from, subject, text, done) => mail(typeof done === 'function' ? done : () => {}),
-    sendMailAsync: () => new Answer((resolve) => mail(resolve)),
+    sendMail: (server, from, to, subject, body, done, options) => {
+      mail(server, from, to, subject, body, options, typeof done === 'function' ? done : () => {});
+    },
+    sendMailAsync: (server, from, to, subject, body, options) =>
+      new Answer((resolve) => mail(server, from, to, subject, body, options, resolve)),
   }));
 
   // --- Values kept on the box.

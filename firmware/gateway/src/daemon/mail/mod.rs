@@ -4,6 +4,7 @@
 //!
 //! One thread sends, one letter at a time. `pace.rs` says when it is tried again.
 
+mod asked;
 mod letter;
 mod pace;
 mod smtp;
@@ -17,6 +18,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::switchboard::{Switchboard, moment};
 use crate::config::Mail;
+use asked::Asked;
 pub(super) use letter::Owed;
 use letter::{ATTACHED_BYTES_MAX, Sender, letter};
 use pace::Pace;
@@ -35,6 +37,8 @@ pub(super) struct Mailer {
     jobs: Option<SyncSender<Job>>,
     /// Something is owed.
     changed: Notify,
+    /// What flows send.
+    asked: Asked,
 }
 
 impl Mailer {
@@ -43,12 +47,13 @@ impl Mailer {
     /// # Errors
     /// When it cannot be started.
     pub(super) fn open(mail: Option<Mail>, name: &str, zone: &str) -> io::Result<Self> {
-        let Some(mail) = mail else { return Ok(Self { jobs: None, changed: Notify::new() }) };
+        let (changed, asked) = (Notify::new(), Asked::new(name));
+        let Some(mail) = mail else { return Ok(Self { jobs: None, changed, asked }) };
         let sender = Sender { from: mail.from.clone(), name: name.to_owned(), zone: zone.to_owned() };
         // The next one is given only when the last is done.
         let (jobs, waiting) = sync_channel(1);
         std::thread::Builder::new().name("mail".to_owned()).spawn(move || work(&mail, &sender, &waiting))?;
-        Ok(Self { jobs: Some(jobs), changed: Notify::new() })
+        Ok(Self { jobs: Some(jobs), changed, asked })
     }
 
     /// Whether letters are sent at all.
