@@ -679,26 +679,10 @@ impl Session {
             Work::Place(call) => {
                 let Some(party) = self.parties.get_mut(call) else { return };
                 party.placing.retain(|action| *action != id);
-                match outcome {
-                    Outcome::Failed(ActionFailure::NoTarget(cause)) => {
-                        party.refused = Some(more_telling(party.refused, cause));
-                    }
-                    Outcome::Failed(_) => {
-                        party.refused = Some(more_telling(party.refused, Cause::NoCircuit));
-                    }
-                    Outcome::Done
-                    | Outcome::Interrupted(_)
-                    | Outcome::Collected(_)
-                    | Outcome::Recorded(_)
-                    | Outcome::Dialed(_)
-                    | Outcome::Left(_)
-                    | Outcome::Queued(_)
-                    | Outcome::Mailbox(_)
-                    | Outcome::Streamed(_)
-                    | Outcome::Detected(_)
-                    | Outcome::Referred(_)
-                    | Outcome::Cancelled
-                    | Outcome::LegGone => {}
+                if let Some(failure) = outcome.failure() {
+                    let cause =
+                        if let ActionFailure::NoTarget(cause) = failure { *cause } else { Cause::NoCircuit };
+                    party.refused = Some(more_telling(party.refused, cause));
                 }
                 self.unanswered(now, call);
             }

@@ -279,23 +279,10 @@ impl Session {
         let Some(live) = self.players.live.get_mut(&player).filter(plays) else { return };
         let length = live.plays.take().and_then(|(_, length)| length);
         live.position.piece_over(now.instant, length);
-        let error = match outcome {
-            Outcome::Failed(ActionFailure::Fetch(FetchError::Timeout)) => Some(TOO_SLOW.to_owned()),
-            Outcome::Failed(failure) => Some(failure.code().to_owned()),
-            Outcome::LegGone
-            | Outcome::Done
-            | Outcome::Interrupted(_)
-            | Outcome::Collected(_)
-            | Outcome::Recorded(_)
-            | Outcome::Dialed(_)
-            | Outcome::Left(_)
-            | Outcome::Queued(_)
-            | Outcome::Mailbox(_)
-            | Outcome::Streamed(_)
-            | Outcome::Detected(_)
-            | Outcome::Referred(_)
-            | Outcome::Cancelled => None,
-        };
+        let error = outcome.failure().map(|failure| {
+            let is_slow = *failure == ActionFailure::Fetch(FetchError::Timeout);
+            if is_slow { TOO_SLOW.to_owned() } else { failure.code().to_owned() }
+        });
         if matches!(outcome, Outcome::Done) {
             live.at += 1;
             if live.at >= live.sources.len() && live.loops {

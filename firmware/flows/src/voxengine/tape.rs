@@ -278,22 +278,7 @@ impl Session {
         tape.booth = None;
         tape.is_stopped = true;
         if tape.action.is_none() {
-            let end = match outcome {
-                Outcome::Failed(failure) => Err(failure.code()),
-                Outcome::LegGone
-                | Outcome::Cancelled
-                | Outcome::Done
-                | Outcome::Interrupted(_)
-                | Outcome::Collected(_)
-                | Outcome::Recorded(_)
-                | Outcome::Dialed(_)
-                | Outcome::Left(_)
-                | Outcome::Queued(_)
-                | Outcome::Mailbox(_)
-                | Outcome::Streamed(_)
-                | Outcome::Detected(_)
-                | Outcome::Referred(_) => Ok((String::new(), 0)),
-            };
+            let end = outcome.failure().map_or_else(|| Ok((String::new(), 0)), |failure| Err(failure.code()));
             self.tape_over(now, recorder, end);
         }
     }
@@ -318,24 +303,13 @@ impl Session {
     }
 
     pub(super) fn recorded(&mut self, now: Moment, recorder: u32, outcome: &Outcome) {
-        let end = match outcome {
-            Outcome::Recorded(recorded) => {
+        let end = match (outcome, outcome.failure()) {
+            (_, Some(failure)) => Err(failure.code()),
+            (Outcome::Recorded(recorded), None) => {
                 let url = recorded.file.as_ref().map(|file| self.directory.recordings.of(file));
                 Ok((url.unwrap_or_default(), recorded.length.as_secs()))
             }
-            Outcome::Failed(failure) => Err(failure.code()),
-            Outcome::LegGone
-            | Outcome::Cancelled
-            | Outcome::Done
-            | Outcome::Interrupted(_)
-            | Outcome::Collected(_)
-            | Outcome::Dialed(_)
-            | Outcome::Left(_)
-            | Outcome::Queued(_)
-            | Outcome::Mailbox(_)
-            | Outcome::Streamed(_)
-            | Outcome::Detected(_)
-            | Outcome::Referred(_) => Ok((String::new(), 0)),
+            (_, None) => Ok((String::new(), 0)),
         };
         self.tape_over(now, recorder, end);
     }

@@ -39,6 +39,29 @@ pub enum Outcome {
     Failed(ActionFailure),
 }
 
+impl Outcome {
+    /// Why it could not be done, if it could not.
+    #[must_use]
+    pub const fn failure(&self) -> Option<&ActionFailure> {
+        match self {
+            Self::Failed(failure) => Some(failure),
+            Self::Done
+            | Self::Interrupted(_)
+            | Self::Collected(_)
+            | Self::Recorded(_)
+            | Self::Dialed(_)
+            | Self::Left(_)
+            | Self::Queued(_)
+            | Self::Mailbox(_)
+            | Self::Streamed(_)
+            | Self::Detected(_)
+            | Self::Referred(_)
+            | Self::Cancelled
+            | Self::LegGone => None,
+        }
+    }
+}
+
 /// What was gathered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Collected {
