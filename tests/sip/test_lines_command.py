@@ -29,7 +29,9 @@ class Command:
 
     def __init__(self, box, *arguments):
         self.process = subprocess.Popen([programs.tipring(), "lines", "--socket", str(box.socket_path), *arguments], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                        # A shell that runs the tests in the background has it ignored.
+                                        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         self.lines = []
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()

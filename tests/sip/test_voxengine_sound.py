@@ -156,6 +156,55 @@ def test_a_player_is_heard_in_a_conference_and_its_recording_goes_on(tipring, se
         has(sound, part[4000:])
 
 
+EARS = """
+require(Modules.Conference);
+const room = VoxEngine.createConference();
+const [a, b, c] = ['201', '202', '203'].map((number) => VoxEngine.callUser(number, '100'));
+for (const call of [b, c]) call.addEventListener(CallEvents.Connected, () => { VoxEngine.sendMediaBetween(call, room); Logger.write('in'); });
+a.addEventListener(CallEvents.Connected, () => Logger.write('in'));
+for (const name of ['EndpointUpdated', 'EndpointRemoved']) room.addEventListener(ConferenceEvents[name], (e) => Logger.write(name + ' ' + e.direction));
+VoxEngine.addEventListener(AppEvents.HttpRequest, (e) => {
+  if (e.content === 'whisper') a.sendMediaTo(b);
+  if (e.content === 'play') VoxEngine.createURLPlayer('%s', { loop: true }).sendMediaTo(b);
+  if (e.content === 'talk') VoxEngine.sendMediaBetween(a, b);
+  if (e.content === 'back') room.sendMediaTo(b);
+  if (e.content === 'end') VoxEngine.terminate();
+  return e.content;
+});
+"""
+
+
+def test_who_hears_something_else_still_speaks_in_the_conference(tipring, server, desk, tmp_path):
+    """Shows: a file, a whisper and a talk with somebody outside take the ears of a member, and never the voice; the way back; nobody leaves meanwhile."""
+    notice = audio.voice(1.5, seed=121)
+    server.sound("/notice.wav", audio.wav_bytes(notice))
+    box = tipring(*OFFICE, phone("203"), scenario(tmp_path, EARS % server.url("/notice.wav")))
+    desks = [desk(box, number) for number in ("201", "202", "203")]
+    session = begin(box)
+    outside, member, listener = calls = [one.expect_call() for one in desks]
+    for call in calls:
+        call.ring().answer()
+    until(lambda: log(box, session).count("in") == 3, what="all are there")
+    for seed, (order, speaker) in enumerate((("whisper", outside), ("play", None), ("talk", outside), ("back", listener))):
+        assert send(box, session, order) == order
+        words = audio.voice(1.5, seed=130 + seed)
+        member.rtp.say(words)
+        hears(listener, words[4000:], f"{order}: the member is heard in the conference")
+        if order == "talk":
+            hears(outside, words[4000:], "and outside")
+        if speaker is None:
+            hears(member, notice[1000:], "the member hears the file")
+        else:
+            words = audio.voice(1.5, seed=140 + seed)
+            speaker.rtp.say(words)
+            hears(member, words[4000:], f"{order}: the member hears who speaks to it")
+    lines = [line for line in log(box, session) if "Endpoint" in line]
+    assert lines == ["EndpointUpdated SEND", "EndpointUpdated BOTH"], lines
+    assert send(box, session, "end") == "end"
+    for call in calls:
+        call.hung_up()
+
+
 STILL = """
 let call, player;
 VoxEngine.addEventListener(AppEvents.CallAlerting, (e) => {

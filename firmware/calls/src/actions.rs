@@ -135,6 +135,11 @@ const fn joins(action: &Action) -> bool {
     )
 }
 
+/// True for an action by which a leg is heard by others and hears none of them: its ears stay free.
+const fn only_speaks(action: &Action) -> bool {
+    matches!(action, Action::Conference(spec) if spec.deaf)
+}
+
 impl Call {
     /// True for a leg that talks with others, or is about to.
     fn is_taken(&self, leg: LegId) -> bool {
@@ -143,10 +148,20 @@ impl Call {
 
     /// True for a leg that an action has brought together with others.
     pub(crate) fn is_joined(&self, leg: LegId) -> bool {
+        self.is_together(leg, |_| true)
+    }
+
+    /// True for a leg that hears others by an action that has brought them together.
+    pub(crate) fn hears_others(&self, leg: LegId) -> bool {
+        self.is_together(leg, |meeting| !meeting.is_deaf())
+    }
+
+    fn is_together(&self, leg: LegId, counts: impl Fn(&MeetingWork) -> bool) -> bool {
         // A target belongs to whoever dialled it.
         let dialled = self.leg(leg).is_some_and(|leg| matches!(leg.purpose, Purpose::Dialed(_)));
         let together = |running: &Running| match &running.work {
-            Work::Dial(_) | Work::Meeting(_) | Work::Echo | Work::Mix(_) => running.leg == Some(leg),
+            Work::Dial(_) | Work::Echo | Work::Mix(_) => running.leg == Some(leg),
+            Work::Meeting(meeting) => running.leg == Some(leg) && counts(meeting),
             Work::Page(page) => running.leg == Some(leg) || page.has(leg),
             Work::Bridge { with } => running.leg == Some(leg) || *with == leg,
             Work::Answer
@@ -190,10 +205,13 @@ impl Call {
         if !is_ready {
             return self.ended(id, Outcome::Failed(ActionFailure::LegState));
         }
-        if joins(&action) && self.is_taken(on) {
-            return self.ended(id, Outcome::Failed(ActionFailure::LegState));
-        }
         if joins(&action) {
+            let is_taken = if only_speaks(&action) { self.is_joined(on) } else { self.is_taken(on) };
+            if is_taken {
+                return self.ended(id, Outcome::Failed(ActionFailure::LegState));
+            }
+        }
+        if joins(&action) && !only_speaks(&action) {
             self.stop_hearing(on);
             if let Action::Bridge(with) = action {
                 self.stop_hearing(with);

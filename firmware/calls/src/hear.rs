@@ -48,7 +48,7 @@ impl Call {
 
     pub(crate) fn begin_hear(&mut self, id: ActionId, on: LegId, spec: Hear) {
         let source = self.leg(spec.from).filter(|leg| leg.is_live() && leg.id != on);
-        if source.is_none() || self.is_joined(on) {
+        if source.is_none() || self.hears_others(on) {
             return self.ended(id, Outcome::Failed(ActionFailure::LegState));
         }
         self.stop_hearing(on);

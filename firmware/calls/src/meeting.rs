@@ -56,6 +56,14 @@ impl MeetingWork {
         }
     }
 
+    /// True in a room of which the leg hears nothing.
+    pub(crate) const fn is_deaf(&self) -> bool {
+        match &self.kind {
+            Kind::Room(spec) => spec.deaf,
+            Kind::Waits | Kind::Takes { .. } => false,
+        }
+    }
+
     pub(crate) const fn is_waiting(&self) -> bool {
         matches!(self.kind, Kind::Waits) && self.talks.is_none()
     }
@@ -276,9 +284,11 @@ impl Call {
 
     /// The flow no longer wants it, or the leg is gone.
     pub(crate) fn end_meeting(&mut self, id: ActionId, outcome: Outcome) {
-        let Some((_, leg)) = self.meeting(id) else { return };
+        let Some((meeting, leg)) = self.meeting(id) else { return };
+        let is_deaf = meeting.is_deaf();
         self.ask_exchange(id, leg, ExchangeRequest::Leave);
-        if let Some(leg) = self.leg_mut(leg) {
+        // One that heard nothing of the room may talk with somebody else.
+        if let Some(leg) = self.leg_mut(leg).filter(|_| !is_deaf) {
             leg.peer = None;
         }
         self.meeting_over(id, outcome);

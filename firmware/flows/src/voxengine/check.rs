@@ -229,6 +229,7 @@ mod tests {
         assert_eq!(check(b"'use strict'; with (a) {}")[0].code, "TR-SCRIPT-SYNTAX");
         assert_eq!(check(b"\xff")[0].code, "TR-SCRIPT-SYNTAX");
         assert_eq!(check(&vec![b' '; CHARS_MAX + 1])[0].code, "TR-SCRIPT-LENGTH");
+        assert_eq!(check(b"const Net = 1;")[0].code, "TR-SCRIPT-SYNTAX");
         assert_eq!(check("[".repeat(100_000).as_bytes())[0].code, "TR-SCRIPT-SYNTAX");
     }
 

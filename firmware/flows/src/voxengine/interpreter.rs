@@ -372,12 +372,9 @@ impl Interpreter {
 /// # Errors
 /// Where one is none, or declares what an earlier one has declared.
 pub(super) fn syntax(scripts: &[Script], bounds: Bounds) -> Result<(), Fault> {
-    let fault = |error: rquickjs::Error| Fault::of(FaultKind::Memory, &error.to_string());
-    let runtime = Runtime::new().map_err(fault)?;
-    runtime.set_memory_limit(bounds.memory_bytes);
-    runtime.set_max_stack_size(bounds.stack_bytes);
-    let context = Context::full(&runtime).map_err(fault)?;
-    context.with(|ctx| scripts.iter().try_for_each(|script| syntax_of(&ctx, script)))
+    // With the prelude's names, which a script may not declare anew either.
+    let interpreter = Interpreter::new(bounds, 0, Box::new(|| Duration::ZERO))?;
+    interpreter.context.with(|ctx| scripts.iter().try_for_each(|script| syntax_of(&ctx, script)))
 }
 
 fn syntax_of(ctx: &Ctx<'_>, script: &Script) -> Result<(), Fault> {

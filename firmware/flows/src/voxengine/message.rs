@@ -3,6 +3,8 @@
 //! One message goes to the script, one comes back; both are JSON texts with a written limit. What
 //! comes back is not believed: each command is checked again where it is carried out.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Longest message in either direction, in bytes.
@@ -415,6 +417,17 @@ pub(super) enum Unit {
     Player(u32),
     Recorder(u32),
     Conference(u32),
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Call(_) => "a call",
+            Self::Player(_) => "a player",
+            Self::Recorder(_) => "a recorder",
+            Self::Conference(_) => "a conference",
+        })
+    }
 }
 
 /// What is played.

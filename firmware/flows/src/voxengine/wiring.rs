@@ -1,7 +1,8 @@
 //! Who hears what. The script says what it wants; what is done follows as far as the calls are.
 //!
-//! A call hears one source at a time: a new one takes the place of the old. A recorder hears all that
-//! is sent to it.
+//! A call hears one source at a time: a new one takes the place of the old. Into which conference it
+//! speaks is another matter, as long as it does not hear another one. A recorder hears all that is sent
+//! to it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,13 +35,21 @@ pub(super) struct Stand {
 /// Longest that a call hears itself: all of a session.
 const ECHO_MAX: Duration = Duration::from_secs(24 * 3_600);
 
-/// What is done for a call.
+/// What is done for the ears of a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Done {
     Echoes,
-    Hears { leg: LegId, from: LegId, keys: bool },
+    Hears {
+        leg: LegId,
+        from: LegId,
+        keys: bool,
+    },
     Plays(u32),
-    Meets { conference: u32, speaks: bool, hears: bool },
+    /// It hears a conference.
+    Meets {
+        conference: u32,
+        speaks: bool,
+    },
 }
 
 /// Wishes and what is done about them, by call.
@@ -50,6 +59,8 @@ pub(super) struct Wiring {
     /// Into which conference a call speaks.
     speaks: BTreeMap<u32, u32>,
     done: BTreeMap<u32, (Done, ActionId)>,
+    /// The conference into which a call speaks without hearing it.
+    mouths: BTreeMap<u32, (u32, ActionId)>,
     conferences: Vec<u32>,
     /// Into which conference a player plays.
     plays_into: BTreeMap<u32, u32>,
@@ -70,17 +81,26 @@ struct Endpoint {
 impl Wiring {
     /// Whether a call is in the conference.
     fn has_members(&self, conference: u32) -> bool {
-        self.done
-            .values()
-            .any(|(done, _)| matches!(done, Done::Meets { conference: of, .. } if *of == conference))
+        let hears = |(done, _): &(Done, ActionId)| matches!(done, Done::Meets { conference: of, .. } if *of == conference);
+        self.done.values().any(hears) || self.mouths.values().any(|(of, _)| *of == conference)
     }
 
     /// Calls in a conference that the others hear.
     pub(super) fn speakers_of(&self, conference: u32) -> impl Iterator<Item = u32> {
-        self.done.iter().filter_map(move |(call, (done, _))| match done {
-            Done::Meets { conference: of, speaks: true, .. } if *of == conference => Some(*call),
+        let both = self.done.iter().filter_map(move |(call, (done, _))| match done {
+            Done::Meets { conference: of, speaks: true } if *of == conference => Some(*call),
             Done::Meets { .. } | Done::Hears { .. } | Done::Plays(_) | Done::Echoes => None,
-        })
+        });
+        let alone = self.mouths.iter().filter(move |(_, (of, _))| *of == conference).map(|(call, _)| *call);
+        both.chain(alone)
+    }
+
+    /// Of which conference a call hears nothing, since it hears another one.
+    fn at_odds(&self, call: u32) -> bool {
+        match (self.wanted.get(&call), self.speaks.get(&call)) {
+            (Some(Heard::Conference(hears)), Some(speaks)) => hears != speaks,
+            (Some(Heard::Conference(_) | Heard::Call(_) | Heard::Player(_)) | None, _) => false,
+        }
     }
 
     /// Players in a conference.
@@ -119,11 +139,16 @@ impl Session {
                 if self.wiring.conferences.contains(&conference) =>
             {
                 self.wants(to, Heard::Conference(conference));
+                self.log_at_odds(to);
             }
             (Unit::Call(from), Unit::Conference(conference))
                 if self.wiring.conferences.contains(&conference) && self.parties.get(from).is_some() =>
             {
-                self.wiring.speaks.insert(from, conference);
+                let before = self.wiring.speaks.insert(from, conference);
+                if before.is_some_and(|before| before != conference) {
+                    self.log("a call speaks in one conference at a time: it leaves the other");
+                }
+                self.log_at_odds(from);
             }
             (Unit::Player(player), Unit::Conference(conference))
                 if self.wiring.conferences.contains(&conference) && self.players.has(player) =>
@@ -133,7 +158,19 @@ impl Session {
                     self.log("a player is heard in one conference at a time: it leaves the other");
                 }
             }
-            (Unit::Call(_) | Unit::Player(_) | Unit::Conference(_) | Unit::Recorder(_), _) => {}
+            // Whatever is wrong with it, the script has heard.
+            (Unit::Player(_), Unit::Call(_)) => {}
+            (Unit::Call(_) | Unit::Player(_) | Unit::Conference(_) | Unit::Recorder(_), _) => {
+                self.log(&format!(
+                    "{from} is not sent to {to}: one of them is over, or does not hear the other"
+                ));
+            }
+        }
+    }
+
+    fn log_at_odds(&mut self, call: u32) {
+        if self.wiring.at_odds(call) {
+            self.log("a call that hears one conference does not speak in another: it is not heard there");
         }
     }
 
@@ -223,15 +260,18 @@ impl Session {
     fn settle_endpoints(&mut self, now: Moment) {
         let mut calls: Vec<u32> =
             self.wiring.endpoints.keys().chain(self.wiring.done.keys()).copied().collect();
+        calls.extend(self.wiring.mouths.keys());
         calls.sort_unstable();
         calls.dedup();
         for call in calls {
             let done = self.wiring.done.get(&call).map(|(done, _)| *done);
+            let mouth = self.wiring.mouths.get(&call);
             let endpoint = match done {
-                Some(Done::Meets { conference, speaks, hears }) => {
-                    Some(Endpoint { conference, speaks, hears })
+                Some(Done::Meets { conference, speaks }) => {
+                    Some(Endpoint { conference, speaks, hears: true })
                 }
-                Some(Done::Echoes | Done::Hears { .. } | Done::Plays(_)) | None => None,
+                Some(Done::Echoes | Done::Hears { .. } | Done::Plays(_)) | None => mouth
+                    .map(|(conference, _)| Endpoint { conference: *conference, speaks: true, hears: false }),
             };
             self.endpoint(now, call, endpoint);
         }
@@ -269,6 +309,7 @@ impl Session {
         self.wiring.wanted.retain(|_, heard| *heard != Heard::Call(call));
         self.wiring.speaks.remove(&call);
         self.wiring.done.remove(&call);
+        self.wiring.mouths.remove(&call);
         self.tapes_lose(Unit::Call(call));
     }
 
@@ -300,6 +341,10 @@ impl Session {
         if let Some(call) = call {
             self.wiring.done.remove(&call);
             self.wiring.wanted.remove(&call);
+        }
+        let mouth = self.wiring.mouths.iter().find(|(_, (_, own))| *own == id).map(|(call, _)| *call);
+        if let Some(call) = mouth {
+            self.wiring.mouths.remove(&call);
             self.wiring.speaks.remove(&call);
         }
         let player = self.wiring.inside.iter().find(|(_, (_, own))| *own == id).map(|(player, _)| *player);
@@ -314,9 +359,23 @@ impl Session {
         let mut calls: Vec<u32> =
             self.wiring.wanted.keys().chain(self.wiring.speaks.keys()).copied().collect();
         calls.extend(self.wiring.done.keys());
+        calls.extend(self.wiring.mouths.keys());
         calls.sort_unstable();
         calls.dedup();
         // First what ends, so that nobody is in two places.
+        let mut speaks = Vec::new();
+        for call in &calls {
+            let wanted = self.mouth_of(*call);
+            let mouth = self.wiring.mouths.get(call).copied();
+            if mouth.map(|(conference, _)| conference) == wanted {
+                continue;
+            }
+            if let Some((_, action)) = mouth {
+                self.wiring.mouths.remove(call);
+                self.cancel(action);
+            }
+            speaks.extend(wanted.map(|conference| (*call, conference)));
+        }
         let mut begins = Vec::new();
         for call in calls {
             let wanted = self.wanted_of(call);
@@ -329,6 +388,13 @@ impl Session {
                 self.cancel(action);
             }
             begins.extend(wanted.map(|wanted| (call, wanted)));
+        }
+        for (call, conference) in speaks {
+            if let Some(leg) = self.parties.leg(call) {
+                let spec = self.conference_spec(conference, true, false);
+                let action = self.act(Some(leg), Action::Conference(spec), Work::Silent);
+                self.wiring.mouths.insert(call, (conference, action));
+            }
         }
         for (call, wanted) in begins {
             self.begin_sound(call, wanted);
@@ -363,22 +429,21 @@ impl Session {
         }
     }
 
-    /// What should be done for a call as things are.
-    fn wanted_of(&self, call: u32) -> Option<Done> {
-        let heard = self.wiring.wanted.get(&call).copied();
-        let speaks = self.wiring.speaks.get(&call).copied();
-        let in_conference = match (heard, speaks) {
-            (Some(Heard::Conference(hears)), Some(speaks)) if hears == speaks => Some((hears, true, true)),
-            (Some(Heard::Conference(hears)), _) => Some((hears, false, true)),
-            (None, Some(speaks)) => Some((speaks, true, false)),
-            // What it hears besides keeps it out of the conference.
-            (Some(Heard::Call(_) | Heard::Player(_)), _) | (None, None) => None,
+    /// Into which conference a call should speak, other than by hearing it.
+    fn mouth_of(&self, call: u32) -> Option<u32> {
+        let is_free = match self.wiring.wanted.get(&call) {
+            Some(Heard::Conference(_)) => false,
+            // Nobody else hears a call that hears itself.
+            Some(Heard::Call(from)) => *from != call,
+            Some(Heard::Player(_)) | None => true,
         };
-        if let Some((conference, speaks, hears)) = in_conference {
-            let is_there = self.parties.is_connected(call);
-            return is_there.then_some(Done::Meets { conference, speaks, hears });
-        }
-        match heard? {
+        let speaks = self.wiring.speaks.get(&call).copied();
+        speaks.filter(|_| is_free && self.parties.is_connected(call))
+    }
+
+    /// What a call should hear as things are.
+    fn wanted_of(&self, call: u32) -> Option<Done> {
+        match self.wiring.wanted.get(&call).copied()? {
             Heard::Call(from) if from == call => self.parties.is_connected(call).then_some(Done::Echoes),
             Heard::Call(from) => {
                 let (leg, source) = (self.parties.leg(call)?, self.parties.leg(from)?);
@@ -393,7 +458,10 @@ impl Session {
                 let from = self.players.booth(player)?;
                 Some(Done::Hears { leg, from, keys: false })
             }
-            Heard::Conference(_) => None,
+            Heard::Conference(conference) => {
+                let speaks = self.wiring.speaks.get(&call) == Some(&conference);
+                self.parties.is_connected(call).then_some(Done::Meets { conference, speaks })
+            }
         }
     }
 
@@ -408,8 +476,8 @@ impl Session {
                 Some(action) => action,
                 None => return,
             },
-            Done::Meets { conference, speaks, hears } => {
-                let spec = self.conference_spec(conference, speaks, hears);
+            Done::Meets { conference, speaks } => {
+                let spec = self.conference_spec(conference, speaks, true);
                 self.act(Some(leg), Action::Conference(spec), Work::Silent)
             }
         };

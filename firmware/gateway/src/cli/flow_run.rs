@@ -28,7 +28,7 @@ use tipring_model::{
 };
 
 use super::dialect::{self, By};
-use super::{BAD, BAD_FILE, OK, complain, complain_of, say};
+use super::{BAD, BAD_FILE, OK, complain, complain_of, say, shown};
 use crate::config::{Config, FILE_BYTES_MAX, read_bytes};
 
 #[derive(Args)]
@@ -342,7 +342,9 @@ impl Simulation<'_> {
             });
             say(&line.to_string());
         } else {
-            say(&format!("{:8.3}  {what:8} {detail}", at.as_secs_f64()));
+            // What others have written stands under its step, and commands no terminal.
+            let detail: Vec<String> = detail.lines().map(shown).collect();
+            say(&format!("{:8.3}  {what:8} {}", at.as_secs_f64(), detail.join("\n                    ")));
         }
     }
 

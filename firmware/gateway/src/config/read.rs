@@ -634,10 +634,8 @@ impl Reader<'_> {
 
     /// A key that is known and does nothing here.
     fn no_effect(&mut self, group: &Group, key: &str, what: String) {
-        let place = group.values.get(key).unwrap_or(&group.span).clone();
-        let help = Some("take it out; the README of the dialect says what it does instead".to_owned());
-        let fault = self.faults.at(&place, "TR-CFG-NO-EFFECT", what, help);
-        self.warnings.file.push(fault);
+        let help = "take it out; the README of the dialect says what it does instead";
+        self.odd(group, key, what, help);
     }
 
     /// Doubts about a document.

@@ -68,11 +68,28 @@ impl Reader<'_> {
         let mut entries = Some(Vec::new());
         for group in own {
             match (self.rule(group, language, directory), &mut entries) {
-                (Some(entry), Some(entries)) => entries.push(entry),
+                (Some(entry), Some(entries)) => {
+                    self.warn_of_dead(group, &entry, entries);
+                    entries.push(entry);
+                }
                 (Some(_) | None, _) => entries = None,
             }
         }
         entries
+    }
+
+    /// Of the rules of a flow the first that takes a number runs: one whose numbers all go to
+    /// earlier ones is begun by no call.
+    fn warn_of_dead(&mut self, group: &Group, entry: &RuleEntry, before: &[RuleEntry]) {
+        let numbers = entry.rule.pattern.as_ref().and_then(Pattern::numbers).unwrap_or_default();
+        let taker = |number: &String| {
+            before.iter().find(|one| one.rule.pattern.as_ref().is_some_and(|pattern| pattern.matches(number)))
+        };
+        let takers: Option<Vec<&RuleEntry>> = numbers.iter().map(taker).collect();
+        if let Some([first, ..]) = takers.as_deref() {
+            let what = format!("no call begins this rule: `{}` before it takes its numbers", first.rule.name);
+            self.odd(group, "pattern", what, "put it before that one, or give it other numbers");
+        }
     }
 
     fn rule(&mut self, group: &Group, language: &str, directory: &Rc<Directory>) -> Option<RuleEntry> {
@@ -151,7 +168,7 @@ impl Reader<'_> {
 pub(super) fn program_of(rules: &[RuleEntry]) -> Rc<dyn Program> {
     let rules = rules.iter().map(|entry| {
         let pattern = entry.rule.pattern.clone();
-        let lists_numbers = pattern.as_ref().is_some_and(Pattern::lists_numbers);
+        let lists_numbers = pattern.as_ref().is_some_and(|pattern| pattern.numbers().is_some());
         application::Rule {
             takes: Rc::new(move |number| pattern.as_ref().is_some_and(|pattern| pattern.matches(number))),
             claim: if lists_numbers { Claim::Number } else { Claim::Remainder },
@@ -214,6 +231,17 @@ mod tests {
         assert_eq!((rule.id, rule.scenarios[1].name.as_str()), (10, "callback"));
         assert!(rule.pattern.as_ref().unwrap().matches("8123"));
         assert_eq!(config.warnings.documents.len(), 1, "what the box does not have is a doubt");
+    }
+
+    #[test]
+    fn a_rule_whose_numbers_go_to_an_earlier_one_is_odd() {
+        let folder = folder();
+        let first = rule("pattern = '8.*'\nscenarios = [\"library.js\"]");
+        for (pattern, odd) in [("801|802", 1), ("801|902", 0), ("80.", 0), ("902", 0)] {
+            let second = first.replace("8.*", pattern).replace("id = 10", "id = 11");
+            let config = read(folder.path(), &format!("{FLOW}{first}{second}")).ok().unwrap();
+            assert_eq!(config.warnings.file.len(), odd, "{pattern}");
+        }
     }
 
     #[test]

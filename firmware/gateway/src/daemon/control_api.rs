@@ -214,7 +214,6 @@ impl Switchboard {
             user_name: request.user_name,
             initiator: request.initiator.map(|address| address.to_string()),
         };
-        self.0.control_api.reach.told(&request.reached);
         match self.start_scenario(at, flow, Some(entry), &request.reached, beginning) {
             Ok((_, facts, path)) => Ok(Started { history_id: facts.id, path }),
             Err(NotPlaced::Stopping) => Err(Refusal::Stopping),
@@ -240,7 +239,8 @@ impl Switchboard {
         data: &str,
     ) -> Result<Value, NotPlaced> {
         let mut flows = self.0.flows.iter().enumerate();
-        let (at, flow) = flows.find(|(_, entry)| entry.name == flow).ok_or(NotPlaced::NoFlow)?;
+        let is_meant = |entry: &FlowEntry| entry.name == flow && entry.dialect == voxengine::DIALECT.name;
+        let (at, flow) = flows.find(|(_, entry)| is_meant(entry)).ok_or(NotPlaced::NoFlow)?;
         let entry = match (flow.rules.as_slice(), rule) {
             ([], None) => None,
             ([only], None) => Some(only),
@@ -276,7 +276,7 @@ impl Switchboard {
         beginning: Beginning,
     ) -> Result<(CallId, SessionFacts, String), NotPlaced> {
         let api = &self.0.control_api;
-        if flow.dialect == voxengine::DIALECT.name && api.running.borrow().len() >= SESSIONS_MAX {
+        if api.running.borrow().len() >= SESSIONS_MAX {
             return Err(NotPlaced::SessionsFull);
         }
         let program = rule.map_or(&flow.program, |rule| &rule.program);

@@ -1,6 +1,5 @@
 //! Where the box is reached by HTTP, as others are told.
 
-use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use tipring_web::asks::Reached;
@@ -14,8 +13,6 @@ pub(super) struct Reach {
     https: Option<SocketAddr>,
     host: Option<String>,
     name: String,
-    /// How a client of the control API has reached it last.
-    last: RefCell<Option<Reached>>,
 }
 
 impl Reach {
@@ -25,27 +22,13 @@ impl Reach {
             https: web.https(),
             host: config.web.host.clone(),
             name: config.general.name.clone(),
-            last: RefCell::default(),
         }
-    }
-
-    /// A client that was let in has reached the box so.
-    pub(super) fn told(&self, reached: &Reached) {
-        *self.last.borrow_mut() = Some(reached.clone());
     }
 
     /// Where the box is reached by whoever has not said it himself: by the name of the
-    /// configuration, else by the address that it listens on. Where that is every address: as a
-    /// client has reached it last, else by the address that leads out, else by its own name.
+    /// configuration, else by the address that it listens on. Where that is every address: by the one
+    /// that leads out, else by its own name. What a client calls it counts for that client alone.
     pub(super) fn usual(&self) -> Reached {
-        let is_open = |address: Option<SocketAddr>| address.is_none_or(|at| at.ip().is_unspecified());
-        if self.host.is_none()
-            && is_open(self.http)
-            && is_open(self.https)
-            && let Some(last) = &*self.last.borrow()
-        {
-            return last.clone();
-        }
         let at = |scheme: &str, address: Option<SocketAddr>| {
             let address = address?;
             let own =
@@ -95,24 +78,20 @@ mod tests {
             https: https.map(|at| at.parse().unwrap()),
             host: host.map(str::to_owned),
             name: "box-1".to_owned(),
-            last: RefCell::default(),
         }
     }
 
     #[test]
     fn what_is_configured_comes_before_what_is_found_out() {
-        let client = Reached { http: Some("http://b.lan".to_owned()), https: None };
         let named = reach("0.0.0.0:80", Some("0.0.0.0:443"), Some("box.lan"));
         let bound = reach("192.168.1.2:8080", None, None);
         let open = reach("0.0.0.0:8080", None, None);
         for reach in [&named, &bound, &open] {
             let before = reach.at("/a");
             assert!(before.starts_with("http://") && before.ends_with("/a") && !before.contains("0.0.0.0"));
-            reach.told(&client);
         }
         assert_eq!(named.usual().https.as_deref(), Some("https://box.lan:443"));
         assert_eq!(named.at("/a"), "http://box.lan:80/a");
         assert_eq!(bound.at("/a"), "http://192.168.1.2:8080/a");
-        assert_eq!(open.at("/a"), "http://b.lan/a");
     }
 }

@@ -48,16 +48,18 @@ impl Pattern {
         &self.text
     }
 
-    /// Whether it is nothing but a number, or several with `|` between them.
+    /// The numbers that it takes, if it is nothing but a number, or several with `|` between them.
     #[must_use]
-    pub fn lists_numbers(&self) -> bool {
+    pub fn numbers(&self) -> Option<Vec<String>> {
         let text = self.text.strip_prefix('^').unwrap_or(&self.text);
         let text = text.strip_suffix('$').unwrap_or(text);
-        text.split('|').all(|number| {
+        let number = |text: &str| {
             // Only `*` and `+` mean something else by themselves.
-            let plain = number.replace(r"\*", "0").replace(r"\+", "0");
-            !plain.is_empty() && plain.bytes().all(|byte| byte.is_ascii_digit() || byte == b'#')
-        })
+            let plain = text.replace(r"\*", "0").replace(r"\+", "0");
+            let is_number = plain.bytes().all(|byte| byte.is_ascii_digit() || byte == b'#');
+            (is_number && !plain.is_empty()).then(|| text.replace('\\', ""))
+        };
+        text.split('|').map(number).collect()
     }
 
     /// Whether it matches the whole number.
@@ -147,8 +149,10 @@ mod tests {
             (r"\d", false),
             ("(7001)", false),
         ] {
-            assert_eq!(Pattern::parse(pattern).unwrap().lists_numbers(), is_list, "{pattern}");
+            assert_eq!(Pattern::parse(pattern).unwrap().numbers().is_some(), is_list, "{pattern}");
         }
+        let numbers = Pattern::parse(r"7001|\*97#|\+4712345678").unwrap().numbers().unwrap();
+        assert_eq!(numbers, ["7001", "*97#", "+4712345678"]);
     }
 
     #[test]

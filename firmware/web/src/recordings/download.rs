@@ -99,6 +99,10 @@ async fn send(
         if !matches!(timeout_at(until, sender.send(piece)).await, Ok(Ok(()))) || !is_good {
             return;
         }
+        if sent >= bytes {
+            // The next may begin at once.
+            return;
+        }
         sleep_until(began + Duration::from_millis(sent * 1_000 / BYTES_PER_S_MAX)).await;
     }
 }
