@@ -292,6 +292,41 @@ def test_the_box_joins_those_who_do_not_know_how(handed):
     at_second.hung_up()
 
 
+SENT_ON = """
+VoxEngine.addEventListener(AppEvents.Started, () => {
+  const a = VoxEngine.%s;
+  a.addEventListener(CallEvents.Connected, () => a.transferTo({ to: '203' }));
+  a.addEventListener(CallEvents.TransferFailed, (e) => Logger.write('failed ' + e.code));
+  a.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+});
+"""
+
+
+def sent_on(box, called):
+    """A scenario hands this call to 203; the address that the far end is asked to call."""
+    begin(box)
+    call = took(called())
+    refer = call.expect("REFER")
+    call.party.send(call.party.response(refer, 403), refer.source)
+    logged(box, "failed 403")
+    call.hang_up()
+    return refer.get("refer-to")
+
+
+def test_a_telephone_is_sent_to_a_number_of_the_office_by_the_box(tipring, desk, tmp_path):
+    """Shows: Refer-To has the number at the address and port of the box, where the telephone dials, and not its own."""
+    box = tipring(*OFFICE, phone("203"), scenario(tmp_path, SENT_ON % "callUser('201', '100')"))
+    first = desk(box, "201")
+    assert sent_on(box, first.expect_call) == "<sip:203@{}:{}>".format(*box.udp)
+
+
+def test_who_is_behind_a_trunk_is_sent_to_a_number_of_its_own(tipring, provider, tmp_path):
+    """Shows: Refer-To has the number at the far end of the trunk."""
+    box = tipring(trunk(host=provider.address), scenario(tmp_path, SENT_ON % "callPSTN('15550123', '100')"))
+    host = provider.address.rsplit(":", 1)[0]
+    assert sent_on(box, provider.expect_call) == f"<sip:203@{host}>"
+
+
 # ------------------------------------------------------------------ ended by the box
 
 ENDED = """
