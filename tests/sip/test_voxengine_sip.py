@@ -352,6 +352,43 @@ def test_a_session_of_a_call_that_the_operator_ends_hears_of_its_end(tipring, pr
     assert log(box, session) == ["here", "gone", "Terminating false", "Terminated false"], log(box, session)
 
 
+RECORDS = """
+require(Modules.Recorder);
+const short = (url) => url ? (url.endsWith('.wav') ? 'file' : url) : '';
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  const recorder = VoxEngine.createRecorder();
+  recorder.addEventListener(RecorderEvents.Stopped, (e) => Logger.write('recorder ' + short(e.url) + (e.duration > 0)));
+  recorder.addEventListener(RecorderEvents.Started, () => call.record());
+  call.addEventListener(CallEvents.Connected, () => call.sendMediaTo(recorder));
+  call.addEventListener(CallEvents.RecordStarted, () => setTimeout(() => Logger.write('here'), 1500));
+  call.addEventListener(CallEvents.RecordStopped, (e) => Logger.write('call ' + short(e.url) + (e.duration > 0)));
+  call.addEventListener(CallEvents.Disconnected, () => Logger.write('gone'));
+  call.addEventListener(CallEvents.MessageReceived, () => { throw new Error('oh'); });
+  call.answer();
+});
+for (const name of ['Terminating', 'Terminated']) VoxEngine.addEventListener(AppEvents[name], (e) => Logger.write(name + ' ' + e.systemError));
+"""
+
+
+@pytest.mark.parametrize("how", ["operator", "throws"])
+def test_a_session_hears_of_its_recordings_before_its_end(tipring, provider, tmp_path, how):
+    """Shows: ended by the operator or by what it throws, the script hears Disconnected and both recordings with address and length, then Terminating."""
+    box = tipring(scenario(tmp_path, RECORDS))
+    call = provider.call(box, "100").answered()
+    logged(box, "here")
+    [session] = running(box)
+    if how == "operator":
+        box.run("call", "hangup", session, check=0)
+    else:
+        assert call.ask("MESSAGE", body="x", content_type="text/plain").status == 200
+    call.hung_up()
+    box.cdr(1)
+    lines = [line for line in log(box, session) if not line.startswith("TR-")]
+    over = str(how == "throws").lower()
+    assert lines[0] == "here" and lines[-2:] == [f"Terminating {over}", f"Terminated {over}"], lines
+    assert sorted(lines[1:-2]) == ["call filetrue", "gone", "recorder filetrue"], lines
+
+
 # ------------------------------------------------------------------ sessions that call each other
 
 LOBBY = """
