@@ -367,10 +367,16 @@ pub(super) enum Command {
         call: u32,
         recorder: u32,
         stereo: bool,
+        /// Stands in the name of the file.
+        #[serde(default)]
+        prefix: String,
     },
     Recorder {
         recorder: u32,
         name: String,
+        /// Stands before the name.
+        #[serde(default)]
+        prefix: String,
         /// 16 kHz in place of 8.
         hd: bool,
     },
