@@ -212,7 +212,7 @@ ASKED = """
 VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
   call.handleBlindTransfer(true);
   call.addEventListener(CallEvents.BlindTransferRequested, (e) => {
-    Logger.write('asked ' + e.transferTo);
+    Logger.write('asked ' + e.transferTo + ' ' + JSON.stringify(e.headers));
     if (e.transferTo.includes('nobody')) setTimeout(() => call.notifyBlindTransferFailed(404, 'who'), 50);
     else setTimeout(() => call.notifyBlindTransferSuccess(), 50);
   });
@@ -227,11 +227,12 @@ def test_a_scenario_is_asked_for_a_transfer(tipring, desk, tmp_path):
     box = tipring(*OFFICE, scenario(tmp_path, ASKED, numbers=["100"]))
     first, second = desk(box, "201"), desk(box, "202")
     call = first.call(box, "100").authenticate().answered()
-    call.refer(f"<sip:nobody@{box.udp[0]}>")
+    call.refer(f"<sip:nobody@{box.udp[0]}>", [("X-Why", "lunch"), ("Subject", "no")])
     assert call.told(404) == [100, 404]
     call.refer(f"<sip:202@{box.udp[0]}>")
     assert call.told(200) == [100, 200]
-    logged(box, f"asked sip:202@{box.udp[0]}")
+    logged(box, f"asked sip:202@{box.udp[0]} {{}}")
+    assert f'asked sip:nobody@{box.udp[0]} {{"X-Why":"lunch"}}' in log(box, list(running(box))[0])
     second.expect_nothing(lambda m: m.method == "INVITE")
     call.hang_up()
 

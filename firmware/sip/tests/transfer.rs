@@ -92,7 +92,7 @@ impl Asked {
         self.inside("REFER", extra);
         assert!(self.sent.is_empty(), "{:?}", statuses(&self.sent));
         match self.events.pop() {
-            Some(Event::Refer { call, referral }) if call == self.call => *referral,
+            Some(Event::Refer { call, referral, .. }) if call == self.call => *referral,
             other => panic!("no REFER: {other:?}"),
         }
     }

@@ -232,7 +232,8 @@ impl Session {
             FarSignal::Unsaid => self.log("a text is not sent: the line of the call carries none"),
             FarSignal::Referral(to) => {
                 let text = Some(to);
-                self.call_event(now, CallTold { text, ..CallTold::new(call, "asks_transfer") });
+                let headers = self.parties.get(call).map_or_else(Headers::new, |party| party.said_by(leg));
+                self.call_event(now, CallTold { text, headers, ..CallTold::new(call, "asks_transfer") });
             }
             FarSignal::Forwarding => {
                 let headers = self.parties.get(call).map_or_else(Headers::new, |party| party.said_by(leg));
