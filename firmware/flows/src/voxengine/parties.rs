@@ -112,6 +112,8 @@ pub(super) struct Party {
     /// The header fields of the last message of each leg.
     pub(super) said: Vec<(LegId, Headers)>,
     is_answering: bool,
+    /// The code with which the script has refused it.
+    refused_with: Option<u16>,
     /// It was let go from here.
     pub(super) is_let_go: bool,
 }
@@ -137,6 +139,7 @@ impl Party {
             refused_saying: Headers::new(),
             said: Vec::new(),
             is_answering: false,
+            refused_with: None,
             is_let_go: false,
         }
     }
@@ -420,6 +423,9 @@ impl Session {
             let headers = self.sendable(headers);
             self.extras(leg, SignalExtras { headers, display_name: None, status });
             self.let_go(call, Action::Reject(cause));
+            if let Some(party) = self.parties.get_mut(call) {
+                party.refused_with = Some(code);
+            }
         }
     }
 
@@ -651,16 +657,17 @@ impl Session {
     fn gone(&mut self, now: Moment, call: u32, cause: Cause, headers: Headers) {
         let Some(party) = self.parties.live.remove(&call) else { return };
         self.call_lost(call);
-        self.tell_gone(now, call, party.standing, (cause, headers));
+        self.tell_gone(now, call, &party, (cause, headers));
         if !self.parties.has_live() {
             self.stop_tapes(now);
         }
     }
 
-    fn tell_gone(&mut self, now: Moment, call: u32, standing: Standing, (cause, headers): (Cause, Headers)) {
+    fn tell_gone(&mut self, now: Moment, call: u32, party: &Party, (cause, headers): (Cause, Headers)) {
         let (code, reason) = words(cause);
-        let is_placed = standing == Standing::Placed;
+        let is_placed = party.standing == Standing::Placed;
         let code = if cause == Cause::NormalClearing && !is_placed { 200 } else { code };
+        let code = party.refused_with.unwrap_or(code);
         let event = if is_placed { "failed" } else { "disconnected" };
         self.call_event(
             now,
