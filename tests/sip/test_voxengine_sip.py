@@ -390,6 +390,28 @@ def test_a_session_hears_of_its_recordings_before_its_end(tipring, provider, tmp
     assert sorted(lines[1:-2]) == ["call filetrue", "gone", "recorder filetrue"], lines
 
 
+NOWHERE = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  call.addEventListener(CallEvents.Connected, () => {
+    VoxEngine.callSIP('sip:ann@elsewhere.test');
+    for (let n = 0; n < 16; n += 1) VoxEngine.callUser('201', '100');
+  });
+  call.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+  call.answer();
+});
+"""
+
+
+def test_a_call_that_the_box_does_not_place_is_in_the_log(tipring, provider, desk, tmp_path):
+    """Shows: an address that no rule allows, and a call too many of a session, are told in its log without a listener."""
+    box = tipring(*OFFICE, scenario(tmp_path, NOWHERE))
+    desk(box, "201")
+    call = provider.call(box, "100").answered()
+    logged(box, "a call to sip:ann@elsewhere.test is not placed: the dial plan does not allow the address")
+    logged(box, "a call to 201 is not placed: the session has too many calls")
+    call.hang_up()
+
+
 # ------------------------------------------------------------------ sessions that call each other
 
 LOBBY = """

@@ -113,6 +113,22 @@ impl Session {
             self.not_transferred(now, call, (481, "the call is not connected"));
             return None;
         };
+        let asks = |work: &Work| match work {
+            Work::Refer(one) | Work::ReferTo(one, _) => *one == call,
+            Work::Answer(_)
+            | Work::Place(_)
+            | Work::Play { .. }
+            | Work::Player(_)
+            | Work::Recorder(_)
+            | Work::Record(_)
+            | Work::Digits(_)
+            | Work::Silent => false,
+        };
+        if self.works.values().any(asks) {
+            self.log("transferTo: another transfer of the call is under way");
+            self.not_transferred(now, call, (491, "another transfer of the call is under way"));
+            return None;
+        }
         let party = self.parties.get_mut(call)?;
         party.refers += 1;
         if party.refers > REFERS_MAX {
