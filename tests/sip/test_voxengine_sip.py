@@ -212,7 +212,7 @@ ASKED = """
 VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
   call.handleBlindTransfer(true);
   call.addEventListener(CallEvents.BlindTransferRequested, (e) => {
-    Logger.write('asked ' + e.transferTo);
+    Logger.write('asked ' + e.transferTo + ' ' + JSON.stringify(e.headers));
     if (e.transferTo.includes('nobody')) setTimeout(() => call.notifyBlindTransferFailed(404, 'who'), 50);
     else setTimeout(() => call.notifyBlindTransferSuccess(), 50);
   });
@@ -227,11 +227,12 @@ def test_a_scenario_is_asked_for_a_transfer(tipring, desk, tmp_path):
     box = tipring(*OFFICE, scenario(tmp_path, ASKED, numbers=["100"]))
     first, second = desk(box, "201"), desk(box, "202")
     call = first.call(box, "100").authenticate().answered()
-    call.refer(f"<sip:nobody@{box.udp[0]}>")
+    call.refer(f"<sip:nobody@{box.udp[0]}>", [("X-Why", "lunch"), ("Subject", "no")])
     assert call.told(404) == [100, 404]
     call.refer(f"<sip:202@{box.udp[0]}>")
     assert call.told(200) == [100, 200]
-    logged(box, f"asked sip:202@{box.udp[0]}")
+    logged(box, f"asked sip:202@{box.udp[0]} {{}}")
+    assert f'asked sip:nobody@{box.udp[0]} {{"X-Why":"lunch"}}' in log(box, list(running(box))[0])
     second.expect_nothing(lambda m: m.method == "INVITE")
     call.hang_up()
 
@@ -292,6 +293,41 @@ def test_the_box_joins_those_who_do_not_know_how(handed):
     at_second.hung_up()
 
 
+SENT_ON = """
+VoxEngine.addEventListener(AppEvents.Started, () => {
+  const a = VoxEngine.%s;
+  a.addEventListener(CallEvents.Connected, () => a.transferTo({ to: '203' }));
+  a.addEventListener(CallEvents.TransferFailed, (e) => Logger.write('failed ' + e.code));
+  a.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+});
+"""
+
+
+def sent_on(box, called):
+    """A scenario hands this call to 203; the address that the far end is asked to call."""
+    begin(box)
+    call = took(called())
+    refer = call.expect("REFER")
+    call.party.send(call.party.response(refer, 403), refer.source)
+    logged(box, "failed 403")
+    call.hang_up()
+    return refer.get("refer-to")
+
+
+def test_a_telephone_is_sent_to_a_number_of_the_office_by_the_box(tipring, desk, tmp_path):
+    """Shows: Refer-To has the number at the address and port of the box, where the telephone dials, and not its own."""
+    box = tipring(*OFFICE, phone("203"), scenario(tmp_path, SENT_ON % "callUser('201', '100')"))
+    first = desk(box, "201")
+    assert sent_on(box, first.expect_call) == "<sip:203@{}:{}>".format(*box.udp)
+
+
+def test_who_is_behind_a_trunk_is_sent_to_a_number_of_its_own(tipring, provider, tmp_path):
+    """Shows: Refer-To has the number at the far end of the trunk."""
+    box = tipring(trunk(host=provider.address), scenario(tmp_path, SENT_ON % "callPSTN('15550123', '100')"))
+    host = provider.address.rsplit(":", 1)[0]
+    assert sent_on(box, provider.expect_call) == f"<sip:203@{host}>"
+
+
 # ------------------------------------------------------------------ ended by the box
 
 ENDED = """
@@ -315,6 +351,65 @@ def test_a_session_of_a_call_that_the_operator_ends_hears_of_its_end(tipring, pr
     record = box.cdr(1)
     assert (record["label"], record["ended_by"]) == ("operator", "operator"), record
     assert log(box, session) == ["here", "gone", "Terminating false", "Terminated false"], log(box, session)
+
+
+RECORDS = """
+require(Modules.Recorder);
+const short = (url) => url ? (url.endsWith('.wav') ? 'file' : url) : '';
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  const recorder = VoxEngine.createRecorder();
+  recorder.addEventListener(RecorderEvents.Stopped, (e) => Logger.write('recorder ' + short(e.url) + (e.duration > 0)));
+  recorder.addEventListener(RecorderEvents.Started, () => call.record());
+  call.addEventListener(CallEvents.Connected, () => call.sendMediaTo(recorder));
+  call.addEventListener(CallEvents.RecordStarted, () => setTimeout(() => Logger.write('here'), 1500));
+  call.addEventListener(CallEvents.RecordStopped, (e) => Logger.write('call ' + short(e.url) + (e.duration > 0)));
+  call.addEventListener(CallEvents.Disconnected, () => Logger.write('gone'));
+  call.addEventListener(CallEvents.MessageReceived, () => { throw new Error('oh'); });
+  call.answer();
+});
+for (const name of ['Terminating', 'Terminated']) VoxEngine.addEventListener(AppEvents[name], (e) => Logger.write(name + ' ' + e.systemError));
+"""
+
+
+@pytest.mark.parametrize("how", ["operator", "throws"])
+def test_a_session_hears_of_its_recordings_before_its_end(tipring, provider, tmp_path, how):
+    """Shows: ended by the operator or by what it throws, the script hears Disconnected and both recordings with address and length, then Terminating."""
+    box = tipring(scenario(tmp_path, RECORDS))
+    call = provider.call(box, "100").answered()
+    logged(box, "here")
+    [session] = running(box)
+    if how == "operator":
+        box.run("call", "hangup", session, check=0)
+    else:
+        assert call.ask("MESSAGE", body="x", content_type="text/plain").status == 200
+    call.hung_up()
+    box.cdr(1)
+    lines = [line for line in log(box, session) if not line.startswith("TR-")]
+    over = str(how == "throws").lower()
+    assert lines[0] == "here" and lines[-2:] == [f"Terminating {over}", f"Terminated {over}"], lines
+    assert sorted(lines[1:-2]) == ["call filetrue", "gone", "recorder filetrue"], lines
+
+
+NOWHERE = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  call.addEventListener(CallEvents.Connected, () => {
+    VoxEngine.callSIP('sip:ann@elsewhere.test');
+    for (let n = 0; n < 16; n += 1) VoxEngine.callUser('201', '100');
+  });
+  call.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+  call.answer();
+});
+"""
+
+
+def test_a_call_that_the_box_does_not_place_is_in_the_log(tipring, provider, desk, tmp_path):
+    """Shows: an address that no rule allows, and a call too many of a session, are told in its log without a listener."""
+    box = tipring(*OFFICE, scenario(tmp_path, NOWHERE))
+    desk(box, "201")
+    call = provider.call(box, "100").answered()
+    logged(box, "a call to sip:ann@elsewhere.test is not placed: the dial plan does not allow the address")
+    logged(box, "a call to 201 is not placed: the session has too many calls")
+    call.hang_up()
 
 
 # ------------------------------------------------------------------ sessions that call each other

@@ -13,7 +13,7 @@ use tipring_sip::ua::{
     CallKey, CommandError, EndReason, Event, Input, Output, Peer, Referral, Replaced, Settings, TRANSFER_MAX,
     UserAgent,
 };
-use tipring_sip::{HeaderName, Uri};
+use tipring_sip::{HeaderName, Hop, Transport, Uri};
 
 /// One user agent, and a peer written by hand who has called it.
 struct Asked {
@@ -92,7 +92,7 @@ impl Asked {
         self.inside("REFER", extra);
         assert!(self.sent.is_empty(), "{:?}", statuses(&self.sent));
         match self.events.pop() {
-            Some(Event::Refer { call, referral }) if call == self.call => *referral,
+            Some(Event::Refer { call, referral, .. }) if call == self.call => *referral,
             other => panic!("no REFER: {other:?}"),
         }
     }
@@ -458,6 +458,23 @@ fn we_ask_and_are_told() {
     p.lose = Box::new(|_, _| false);
     p.a.ua.hang_up(p.now, caller, None).unwrap();
     p.nothing_left();
+}
+
+/// A telephone that is to call a number calls us, and not itself.
+#[test]
+fn somebody_else_is_reached_through_us() {
+    let mut p = Pair::new();
+    let (caller, _) = p.connect();
+    let through = |p: &mut Pair, user: &str| {
+        p.a.ua.address_through_us(caller, user).map(|uri| uri.as_str().to_owned())
+    };
+    assert_eq!(through(&mut p, "203").as_deref(), Some("sip:203@192.0.2.1:5060"));
+    assert_eq!(through(&mut p, "*7#").as_deref(), Some("sip:*7%23@192.0.2.1:5060"));
+    assert_eq!(through(&mut p, ""), None);
+    // By the way that is taken now.
+    let moved = Hop { transport: Transport::Tcp, local: "198.51.100.9:5070".parse().unwrap(), ..hop(1, 2) };
+    p.a.ua.set_hop(caller, moved).unwrap();
+    assert_eq!(through(&mut p, "203").as_deref(), Some("sip:203@198.51.100.9:5070;transport=tcp"));
 }
 
 #[test]

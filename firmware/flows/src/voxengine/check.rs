@@ -8,26 +8,42 @@ use super::message::{Fault, FaultKind, Script};
 use super::settings::CHARS_MAX;
 use crate::Finding;
 
-/// Global names that only refuse, and members that do.
-const ABSENT: [&str; 30] = [
-    "ACD.",
-    "ASR.",
-    "AI.createDialogflow",
-    "Avatar.",
-    "SmartQueue.",
+/// Global names that only refuse: as soon as one is called or a member of it is named.
+const GLOBALS: [&str; 27] = [
+    "ACD",
+    "ACDEvents",
+    "ASR",
+    "ASRDictionary",
+    "ASREvents",
+    "ASRProfileList",
+    "Avatar",
+    "SmartQueue",
     "StreamingAgent",
-    "OpenAI.",
-    "ElevenLabs.",
-    "Gemini.",
-    "Ultravox.",
-    "Cartesia.",
-    "Yandex.",
-    "CCAI.",
-    "PushService.",
+    "OpenAI",
+    "ElevenLabs",
+    "Gemini",
+    "Ultravox",
+    "Cartesia",
+    "Yandex",
+    "CCAI",
+    "Deepgram",
+    "Inworld",
+    "Grok",
+    "PushService",
     "VoximplantAPI",
-    "WebSocket",
     "MeasurementProtocol",
+    "WebSocket",
+    "WebSocketEvents",
+    "WebSocketAudioEncoding",
+    "WebSocketCloseCode",
+    "WebSocketReadyState",
+];
+/// Members that refuse, and events that nobody may listen for.
+const MEMBERS: [&str; 18] = [
+    "AI.createDialogflow",
     "PhoneNumber.getInfo",
+    "AppEvents.WebSocket",
+    "AppEvents.NewWebSocketFailed",
     "callWhatsappUser",
     "createASR",
     "createWebSocket",
@@ -38,8 +54,10 @@ const ABSENT: [&str; 30] = [
     "handleMicStatus",
     "enableBeepDetection",
     "disableBeepDetection",
-    "StatisticsForIncomingWebsockets",
-    "TraceForIncomingWebsockets",
+    "enableStatisticsForIncomingWebsockets",
+    "disableStatisticsForIncomingWebsockets",
+    "enableTraceForIncomingWebsockets",
+    "disableTraceForIncomingWebsockets",
 ];
 /// Modules that are not there, and one that does nothing.
 const MODULES: [&str; 13] = [
@@ -117,19 +135,15 @@ fn fatal(code: &'static str, line: u32, column: u32, subject: &str) -> Finding {
 /// Names in the program's own words, not in its texts and comments.
 fn absent(text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let modules: Vec<String> = MODULES.iter().map(|name| format!("Modules.{name}")).collect();
+    let globals = GLOBALS.iter().map(|name| (*name, true));
+    let members = MEMBERS.iter().copied().chain(modules.iter().map(String::as_str)).map(|name| (name, false));
+    let names: Vec<(&str, bool)> = globals.chain(members).collect();
     for (at, line) in words_alone(text).lines().enumerate() {
         let number = u32::try_from(at + 1).unwrap_or(u32::MAX);
-        let modules = MODULES.iter().map(|name| (format!("Modules.{name}"), true));
-        for (name, whole) in ABSENT.iter().map(|name| ((*name).to_owned(), false)).chain(modules) {
-            let Some(found) = line.find(&name) else { continue };
-            let is_part =
-                |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$');
-            let before = line.get(..found).and_then(|before| before.chars().next_back());
-            let after = line.get(found + name.len()..).and_then(|after| after.chars().next());
-            let is_global = name.ends_with('.') || name.contains("Socket") && !name.contains("Incoming");
-            if (whole && is_part(after)) || (is_global && (is_part(before) || before == Some('.'))) {
-                continue;
-            }
+        for (name, is_global) in &names {
+            let uses = |(found, _): &(usize, &str)| is_use(line, *found, name, *is_global);
+            let Some((found, _)) = line.match_indices(name).find(uses) else { continue };
             if findings.len() < FINDINGS_MAX {
                 let column =
                     u32::try_from(line.get(..found).map_or(0, |s| s.chars().count()) + 1).unwrap_or(1);
@@ -138,12 +152,24 @@ fn absent(text: &str) -> Vec<Finding> {
                     fatal: false,
                     line: number,
                     column,
-                    subject: name.trim_end_matches('.').to_owned(),
+                    subject: (*name).to_owned(),
                 });
             }
         }
     }
     findings
+}
+
+/// Whether a name that stands there in a line is a word by itself, and a global name one that is used.
+fn is_use(line: &str, at: usize, name: &str, is_global: bool) -> bool {
+    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$');
+    let before = line.get(..at).and_then(|before| before.chars().next_back());
+    let after = line.get(at + name.len()..).unwrap_or("");
+    if is_part(before) || is_part(after.chars().next()) {
+        return false;
+    }
+    let after = after.trim_start();
+    !is_global || (before != Some('.') && (after.starts_with(['.', '(', '[']) || after.starts_with("?.")))
 }
 
 /// The text with the insides of texts and comments blanked; lines stay lines.
@@ -259,6 +285,20 @@ mod tests {
         let absent =
             |line, column, subject: &str| ("TR-SCRIPT-ABSENT", false, line, column, subject.to_owned());
         assert_eq!(found(text), [absent(1, 9, "Modules.ASR"), absent(3, 11, "createASR")]);
+        for (text, column, subject) in [
+            ("OpenAI({})", 1, "OpenAI"),
+            ("x = new WebSocket ('ws://a')", 9, "WebSocket"),
+            ("WebSocketEvents.OPEN", 1, "WebSocketEvents"),
+            ("myASR.x; ASR?.x", 10, "ASR"),
+            ("VoxEngine.createWebSocket('ws://a')", 11, "createWebSocket"),
+            ("VoxEngine.allowWebSocketConnections()", 11, "allowWebSocketConnections"),
+            ("VoxEngine.addEventListener(AppEvents.WebSocket, f)", 28, "AppEvents.WebSocket"),
+            ("on(AppEvents.NewWebSocketFailed, f)", 4, "AppEvents.NewWebSocketFailed"),
+            ("VoxEngine.enableTraceForIncomingWebsockets()", 11, "enableTraceForIncomingWebsockets"),
+        ] {
+            assert_eq!(found(text), [absent(1, column, subject)], "{text}");
+        }
+        assert_eq!(found("typeof OpenAI; const WebSocket2 = 1; recreateASR(); createASRs()"), []);
         assert_eq!(found("myASR.x; a.ASR.x; Modules.ASRX; /* ASR.x */ `ASR.x`; '\\'ASR.x'"), []);
     }
 }

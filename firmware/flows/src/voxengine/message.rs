@@ -98,6 +98,24 @@ pub(super) enum Told<'a> {
     },
 }
 
+impl Told<'_> {
+    /// Something that the script knows of comes to its end.
+    pub(super) fn is_of_an_end(&self) -> bool {
+        match self {
+            Self::Call(told) => matches!(told.event, "disconnected" | "failed"),
+            Self::Recorder { event, .. } => *event != "started",
+            Self::Fetched(_) | Self::Stored { .. } | Self::Terminating { .. } | Self::Terminated { .. } => true,
+            Self::Begin { .. }
+            | Self::Started { .. }
+            | Self::Alerting { .. }
+            | Self::Control { .. }
+            | Self::Player { .. }
+            | Self::Conference { .. }
+            | Self::Tick => false,
+        }
+    }
+}
+
 /// A program text and the name under which its errors are shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct Script {
@@ -351,10 +369,16 @@ pub(super) enum Command {
         call: u32,
         recorder: u32,
         stereo: bool,
+        /// Stands in the name of the file.
+        #[serde(default)]
+        prefix: String,
     },
     Recorder {
         recorder: u32,
         name: String,
+        /// Stands before the name.
+        #[serde(default)]
+        prefix: String,
         /// 16 kHz in place of 8.
         hd: bool,
     },

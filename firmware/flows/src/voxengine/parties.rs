@@ -27,6 +27,8 @@ const PHONES_MAX: usize = 8;
 const SILENCE: Duration = Duration::from_secs(7);
 /// Longest name or password of a placed call, in bytes.
 const NAME_BYTES_MAX: usize = 1_024;
+/// Longest address of a call in the log, in characters.
+const SHOWN_CHARS_MAX: usize = 128;
 /// Digits that wait to be sent on one call.
 const DIGITS_MAX: usize = 1_024;
 
@@ -86,6 +88,8 @@ enum Piece {
 #[derive(Debug)]
 pub(super) struct Party {
     pub(super) standing: Standing,
+    /// Whom it is placed to, as the script says it.
+    to: String,
     /// Those that ring for it; once it is answered, the one that did.
     pub(super) legs: Vec<LegId>,
     /// Placings that have not ended.
@@ -112,6 +116,8 @@ pub(super) struct Party {
     /// The header fields of the last message of each leg.
     pub(super) said: Vec<(LegId, Headers)>,
     is_answering: bool,
+    /// The code with which the script has refused it.
+    refused_with: Option<u16>,
     /// It was let go from here.
     pub(super) is_let_go: bool,
 }
@@ -120,6 +126,7 @@ impl Party {
     const fn new(standing: Standing) -> Self {
         Self {
             standing,
+            to: String::new(),
             legs: Vec::new(),
             placing: Vec::new(),
             is_early: false,
@@ -137,6 +144,7 @@ impl Party {
             refused_saying: Headers::new(),
             said: Vec::new(),
             is_answering: false,
+            refused_with: None,
             is_let_go: false,
         }
     }
@@ -335,7 +343,7 @@ impl Session {
         };
         let ring_max = Duration::from_millis(u64::from(wait_ms)).clamp(RING_MIN, RING_MAX);
         self.parties.begun += 1;
-        self.parties.live.insert(call, Party::new(Standing::Placed));
+        self.parties.live.insert(call, Party { to, ..Party::new(Standing::Placed) });
         for target in targets {
             let extras = PlaceExtras {
                 headers: headers.clone(),
@@ -420,6 +428,9 @@ impl Session {
             let headers = self.sendable(headers);
             self.extras(leg, SignalExtras { headers, display_name: None, status });
             self.let_go(call, Action::Reject(cause));
+            if let Some(party) = self.parties.get_mut(call) {
+                party.refused_with = Some(code);
+            }
         }
     }
 
@@ -636,6 +647,19 @@ impl Session {
         self.gone(now, call, cause, headers);
     }
 
+    /// What the box itself has against a call that the script places is in the log.
+    fn not_placed(&mut self, call: u32, failure: Option<&ActionFailure>) {
+        let why = match failure {
+            Some(ActionFailure::NoTarget(Cause::NotAllowed)) => "the dial plan does not allow the address",
+            Some(ActionFailure::NoTarget(Cause::NoCircuit)) => "no line and no session is free for it",
+            Some(ActionFailure::Limit) => "the session has too many calls",
+            Some(_) | None => return,
+        };
+        let to = self.parties.get(call).map_or("", |party| &party.to);
+        let to: String = to.chars().filter(|c| !c.is_control()).take(SHOWN_CHARS_MAX).collect();
+        self.log(&format!("a call to {to} is not placed: {why}"));
+    }
+
     /// None of its telephones is left, and none has answered.
     fn unanswered(&mut self, now: Moment, call: u32) {
         let Some(party) = self.parties.get_mut(call) else { return };
@@ -651,16 +675,17 @@ impl Session {
     fn gone(&mut self, now: Moment, call: u32, cause: Cause, headers: Headers) {
         let Some(party) = self.parties.live.remove(&call) else { return };
         self.call_lost(call);
-        self.tell_gone(now, call, party.standing, (cause, headers));
+        self.tell_gone(now, call, &party, (cause, headers));
         if !self.parties.has_live() {
             self.stop_tapes(now);
         }
     }
 
-    fn tell_gone(&mut self, now: Moment, call: u32, standing: Standing, (cause, headers): (Cause, Headers)) {
+    fn tell_gone(&mut self, now: Moment, call: u32, party: &Party, (cause, headers): (Cause, Headers)) {
         let (code, reason) = words(cause);
-        let is_placed = standing == Standing::Placed;
+        let is_placed = party.standing == Standing::Placed;
         let code = if cause == Cause::NormalClearing && !is_placed { 200 } else { code };
+        let code = party.refused_with.unwrap_or(code);
         let event = if is_placed { "failed" } else { "disconnected" };
         self.call_event(
             now,
@@ -684,6 +709,7 @@ impl Session {
                         if let ActionFailure::NoTarget(cause) = failure { *cause } else { Cause::NoCircuit };
                     party.refused = Some(more_telling(party.refused, cause));
                 }
+                self.not_placed(call, outcome.failure());
                 self.unanswered(now, call);
             }
             Work::Digits(call) => {

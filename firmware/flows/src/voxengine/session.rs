@@ -87,6 +87,13 @@ pub(super) enum Work {
     Silent,
 }
 
+/// A message that waits until the script has answered the one before it.
+struct Waiting {
+    text: Vec<u8>,
+    /// A script that has failed is told it all the same.
+    tells_end: bool,
+}
+
 /// One run of a scenario.
 pub(super) struct Session {
     pub(super) scenario: Rc<Scenario>,
@@ -95,7 +102,7 @@ pub(super) struct Session {
     pub(super) facts: Option<Rc<CallFacts>>,
     pub(super) stage: Stage,
     /// Told when the script has answered.
-    waiting: VecDeque<Vec<u8>>,
+    waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     /// Messages that it may have now, since when that is counted, and when the next may go.
     allowance: u32,
@@ -106,6 +113,8 @@ pub(super) struct Session {
     /// It says nothing more.
     script_gone: bool,
     system_error: bool,
+    /// The box ends it, and waits until then for what is under way.
+    stops_by: Option<Instant>,
     /// When its next timer is due, on its clock and on ours.
     due: Option<Instant>,
     /// Both clocks at the beginning; the script's goes on with ours.
@@ -139,6 +148,7 @@ impl Session {
             busy: None,
             script_gone: false,
             system_error: false,
+            stops_by: None,
             due: None,
             began: None,
             idle_until: None,
@@ -202,6 +212,10 @@ impl Session {
             return;
         }
         let is_end = matches!(told, Told::Terminating { .. } | Told::Terminated { .. });
+        let tells_end = told.is_of_an_end();
+        if self.system_error && !tells_end {
+            return;
+        }
         let text = match serde_json::to_vec(&ToScript { now: self.script_ms(now), told }) {
             Ok(text) if text.len() <= MESSAGE_BYTES_MAX => text,
             // Nothing that is told here fails to be written.
@@ -215,7 +229,7 @@ impl Session {
             return self.broken(now, &Fault::of(FaultKind::TooMuch, "more events than the script can take"));
         }
         self.waiting_bytes += text.len();
-        self.waiting.push_back(text);
+        self.waiting.push_back(Waiting { text, tells_end });
         self.hand_over(now);
     }
 
@@ -223,7 +237,7 @@ impl Session {
         if self.busy.is_some() || self.script_gone || self.waiting.is_empty() || !self.may_go(now.instant) {
             return;
         }
-        if let Some(text) = self.waiting.pop_front() {
+        if let Some(Waiting { text, .. }) = self.waiting.pop_front() {
             self.allowance -= 1;
             self.waiting_bytes -= text.len();
             self.busy = Some(now.instant);
@@ -255,7 +269,7 @@ impl Session {
             Ok(bytes) => FromScript::read(bytes).unwrap_or_else(FromScript::broken),
             Err(end) => return self.script_ended(now, end),
         };
-        self.due = said.due.and_then(|due| self.instant_of(now, due));
+        self.due = said.due.filter(|_| !self.system_error).and_then(|due| self.instant_of(now, due));
         for command in said.commands {
             self.obey(now, command);
         }
@@ -285,7 +299,7 @@ impl Session {
         self.over(now);
     }
 
-    /// The script has failed: it is told its end and nothing else.
+    /// The script has failed: it is told what ends, then its own end, and nothing else.
     fn broken(&mut self, now: Moment, fault: &Fault) {
         self.log(&fault.to_string());
         let place =
@@ -298,15 +312,16 @@ impl Session {
             reason: fault.text.clone(),
             tag: None,
         }));
-        self.system_error = true;
-        self.waiting.clear();
-        self.waiting_bytes = 0;
+        let is_first = !std::mem::replace(&mut self.system_error, true);
+        self.due = None;
+        self.waiting.retain(|waiting| waiting.tells_end);
+        self.waiting_bytes = self.waiting.iter().map(|waiting| waiting.text.len()).sum();
         self.answer_all(500, "the script failed");
         match self.stage {
-            Stage::Running | Stage::Ending { .. } => {
-                self.release_all(now);
-                self.terminating(now);
-            }
+            Stage::Running => self.end(now),
+            Stage::Ending { .. } if is_first => {}
+            // It fails at what ends, too.
+            Stage::Ending { .. } => self.terminating(now),
             Stage::Terminating { .. } => self.terminated(now),
             Stage::Terminated => self.over(now),
             Stage::Over => {}
@@ -364,22 +379,25 @@ impl Session {
         self.due = None;
         self.waiting.clear();
         self.waiting_bytes = 0;
-        self.stage = Stage::Terminating { until: now.instant + REQUESTS_MAX };
+        let until = self.stops_by.unwrap_or(now.instant + REQUESTS_MAX);
+        self.stage = Stage::Terminating { until };
         self.tell(now, Told::Terminating { system_error: self.system_error });
     }
 
-    /// The box ends it: the script is told its end at once, and what it asks of servers has no answer.
+    /// The box ends it: calls and recordings come to their end within a moment, and what it asks of
+    /// servers has no answer.
     fn stopped(&mut self, now: Moment) {
-        match self.stage {
+        let stops_by = now.instant + STOPPED_MAX;
+        self.stops_by = Some(stops_by);
+        match &mut self.stage {
             Stage::Running | Stage::Ending { .. } => {
                 self.answer_all(503, "the session is ended by the box");
-                self.terminating(now);
-                // Requests that were made before are not waited for any longer.
-                if let Stage::Terminating { until } = &mut self.stage {
-                    *until = now.instant + STOPPED_MAX;
-                }
+                self.end(now);
+                // Requests that were made before are waited for once it is told that it ends.
+                self.stage = Stage::Ending { calls: stops_by, requests: now.instant };
             }
-            Stage::Terminating { .. } | Stage::Terminated | Stage::Over => {}
+            Stage::Terminating { until } => *until = stops_by.min(*until),
+            Stage::Terminated | Stage::Over => {}
         }
     }
 

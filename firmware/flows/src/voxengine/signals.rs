@@ -113,6 +113,22 @@ impl Session {
             self.not_transferred(now, call, (481, "the call is not connected"));
             return None;
         };
+        let asks = |work: &Work| match work {
+            Work::Refer(one) | Work::ReferTo(one, _) => *one == call,
+            Work::Answer(_)
+            | Work::Place(_)
+            | Work::Play { .. }
+            | Work::Player(_)
+            | Work::Recorder(_)
+            | Work::Record(_)
+            | Work::Digits(_)
+            | Work::Silent => false,
+        };
+        if self.works.values().any(asks) {
+            self.log("transferTo: another transfer of the call is under way");
+            self.not_transferred(now, call, (491, "another transfer of the call is under way"));
+            return None;
+        }
         let party = self.parties.get_mut(call)?;
         party.refers += 1;
         if party.refers > REFERS_MAX {
@@ -232,7 +248,8 @@ impl Session {
             FarSignal::Unsaid => self.log("a text is not sent: the line of the call carries none"),
             FarSignal::Referral(to) => {
                 let text = Some(to);
-                self.call_event(now, CallTold { text, ..CallTold::new(call, "asks_transfer") });
+                let headers = self.parties.get(call).map_or_else(Headers::new, |party| party.said_by(leg));
+                self.call_event(now, CallTold { text, headers, ..CallTold::new(call, "asks_transfer") });
             }
             FarSignal::Forwarding => {
                 let headers = self.parties.get(call).map_or_else(Headers::new, |party| party.said_by(leg));

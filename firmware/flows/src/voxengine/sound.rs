@@ -130,13 +130,21 @@ impl Session {
         if self.players.live.contains_key(&player) {
             return;
         }
+        let address = sources.iter().find_map(|source| match source {
+            Source::Url(request) => Some(shown(&request.url)),
+            Source::Say { .. } | Source::Tones { .. } | Source::Progress { .. } => None,
+        });
         let read = if self.players.live.len() >= PLAYERS_MAX || sources.len() > SOURCES_MAX {
             Err("too many players in one session".to_owned())
         } else {
             sources.into_iter().map(|source| self.source(source)).collect::<Result<Vec<_>, _>>()
         };
         match read {
-            Err(error) => self.player_event(now, player, "finished", Some(error)),
+            Err(error) => {
+                let what = address.map_or_else(String::new, |address| format!(" of {address}"));
+                self.log(&format!("a player{what} does not play: {error}"));
+                self.player_event(now, player, "finished", Some(error));
+            }
             Ok(sources) => {
                 let live = Player {
                     sources,
@@ -278,7 +286,29 @@ impl Session {
         let plays = |live: &&mut Player| live.plays.is_some_and(|(own, _)| own == id);
         let Some(live) = self.players.live.get_mut(&player).filter(plays) else { return };
         let length = live.plays.take().and_then(|(_, length)| length);
+        let file = match live.sources.get(live.at) {
+            Some(PromptSource::Request(request)) => Some(shown(&request.url)),
+            Some(_) | None => None,
+        };
         live.position.piece_over(now.instant, length);
+        if let (Some(address), Some(failure)) = (file, outcome.failure()) {
+            let why = match failure {
+                ActionFailure::Status(status) => format!("the server says {status}"),
+                ActionFailure::Fetch(_)
+                | ActionFailure::LegState
+                | ActionFailure::NoLeg
+                | ActionFailure::Decode
+                | ActionFailure::NoVoice
+                | ActionFailure::Speech
+                | ActionFailure::NoSuchAudio
+                | ActionFailure::NoTarget(_)
+                | ActionFailure::Storage
+                | ActionFailure::Limit
+                | ActionFailure::NotOffered => failure.code().to_owned(),
+            };
+            self.log(&format!("a player of {address} has failed: {why}"));
+        }
+        let Some(live) = self.players.live.get_mut(&player) else { return };
         let error = outcome.failure().map(|failure| {
             let is_slow = *failure == ActionFailure::Fetch(FetchError::Timeout);
             if is_slow { TOO_SLOW.to_owned() } else { failure.code().to_owned() }
@@ -297,6 +327,20 @@ impl Session {
         self.stop_player(player);
         self.player_event(now, player, "finished", error);
     }
+}
+
+/// Longest address that is shown, in characters.
+const SHOWN_CHARS_MAX: usize = 256;
+
+/// An address without what may be a secret in it: a password, and its query.
+fn shown(url: &str) -> String {
+    let bare = url.split(['?', '#']).next().unwrap_or("");
+    let (scheme, rest) = bare.split_once("://").map_or(("", bare), |(scheme, rest)| (scheme, rest));
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = host.rsplit('@').next().unwrap_or("");
+    let start = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
+    let shown = start.chars().chain(host.chars()).chain(path.chars());
+    shown.filter(|c| !c.is_control()).take(SHOWN_CHARS_MAX).collect()
 }
 
 /// A length as scripts have it, to the millisecond.
@@ -394,6 +438,19 @@ mod tests {
             ("", None, Gender::Female),
         ] {
             assert_eq!(language_of(voice), (language.map(str::to_owned), gender), "{voice}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_shown_without_its_secrets() {
+        for (url, bare) in [
+            ("https://a.test/b.wav?key=1#x", "https://a.test/b.wav"),
+            ("http://me:pass@a.test/b@c?d", "http://a.test/b@c"),
+            ("http://me:pass@a.test", "http://a.test"),
+            ("me:pass@a/b", "a/b"),
+            ("", ""),
+        ] {
+            assert_eq!(shown(url), bare);
         }
     }
 

@@ -16,7 +16,10 @@ use super::wiring::Stand;
 const RECORDERS_MAX: usize = 32;
 /// Longest recording.
 const LENGTH_MAX: Duration = Duration::from_secs(4 * 3_600);
-const TAG_CHARS_MAX: usize = 32;
+/// Longest name of a recorder, and longest prefix of one, in characters.
+const NAME_CHARS_MAX: usize = 32;
+/// Longest tag, in characters: what the name of a file has room for.
+const TAG_CHARS_MAX: usize = 64;
 
 /// One recorder.
 #[derive(Debug)]
@@ -57,11 +60,13 @@ impl Recorders {
 impl Session {
     pub(super) fn recorder_command(&mut self, now: Moment, command: &Command) {
         match command {
-            Command::Record { call, recorder, stereo } => {
+            Command::Record { call, recorder, stereo, prefix } => {
                 let sides = if *stereo { Sides::Apart } else { Sides::Both };
-                self.new_tape(now, *recorder, ("call", false), vec![Unit::Call(*call)], Some(sides));
+                let name = name_of(prefix, "call");
+                self.new_tape(now, *recorder, (name, false), vec![Unit::Call(*call)], Some(sides));
             }
-            Command::Recorder { recorder, name, hd } => {
+            Command::Recorder { recorder, name, prefix, hd } => {
+                let name = name_of(prefix, if name.is_empty() { "recorder" } else { name });
                 self.new_tape(now, *recorder, (name, *hd), Vec::new(), None);
             }
             Command::MuteRecord { recorder, on } => {
@@ -135,7 +140,7 @@ impl Session {
         &mut self,
         now: Moment,
         recorder: u32,
-        (name, is_wide): (&str, bool),
+        (name, is_wide): (String, bool),
         from: Vec<Unit>,
         sides: Option<Sides>,
     ) {
@@ -143,7 +148,7 @@ impl Session {
             return;
         }
         let tape = Tape {
-            name: name.chars().take(TAG_CHARS_MAX).collect(),
+            name,
             from,
             sides,
             is_wide,
@@ -238,8 +243,7 @@ impl Session {
 
     fn begin_tape(&mut self, now: Moment, recorder: u32, leg: LegId, sides: Sides) {
         let Some(tape) = self.recorders.tapes.get(&recorder) else { return };
-        let tag = if tape.name.is_empty() { "recorder".to_owned() } else { tape.name.clone() };
-        let record = Record::new(plain(&format!("{tag}-{recorder}")), sides, LENGTH_MAX);
+        let record = Record::new(tag_of(&tape.name, recorder), sides, LENGTH_MAX);
         self.recorders.begun += 1;
         let url = self.recording_url(&record.tag, self.recorders.begun);
         let action = self.act(Some(leg), Action::Record(record), Work::Record(recorder));
@@ -333,7 +337,38 @@ impl Session {
     }
 }
 
+/// The name of a recorder, with its prefix before it.
+fn name_of(prefix: &str, name: &str) -> String {
+    let short = |text: &str| text.chars().take(NAME_CHARS_MAX).collect::<String>();
+    if prefix.is_empty() { short(name) } else { format!("{}-{}", short(prefix), short(name)) }
+}
+
+/// What stands in the name of the file; the number tells recorders of one name apart.
+fn tag_of(name: &str, recorder: u32) -> String {
+    let number = format!("-{recorder}");
+    let room = TAG_CHARS_MAX.saturating_sub(number.len());
+    plain(&name.chars().take(room).chain(number.chars()).collect::<String>())
+}
+
 /// A name that can stand in the name of a file.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_stands_before_the_name_and_both_have_an_end() {
+        for (prefix, name, tag) in [
+            ("", "call", "call-7".to_owned()),
+            ("acme", "call", "acme-call-7".to_owned()),
+            ("../a/\u{fc}", "memo", "___a__-memo-7".to_owned()),
+            (&*"p".repeat(99), &*"n".repeat(99), format!("{}-{}-7", "p".repeat(32), "n".repeat(29))),
+        ] {
+            assert_eq!(tag_of(&name_of(prefix, name), 7), tag);
+        }
+        assert_eq!(tag_of(&name_of(&"p".repeat(99), &"n".repeat(99)), u32::MAX).len(), TAG_CHARS_MAX);
+    }
 }

@@ -536,7 +536,10 @@ impl Stack {
                 }
                 self.ended(now, call, &reason);
             }
-            Event::Refer { call, referral } => self.refer_received(now, call, &referral),
+            Event::Refer { call, referral, request } => {
+                self.far_end_said(call, &request);
+                self.refer_received(now, call, &referral);
+            }
             Event::TransferLate { call } => self.transfer_late(now, call),
             Event::ReferAnswered { call, status } => self.referred(call, ReferReply::Answered(status)),
             Event::ReferNotified { call, status } => self.referred(call, ReferReply::Ended(status)),

@@ -415,12 +415,11 @@ impl Stack {
     pub(super) fn refer(&mut self, now: Instant, id: LegId, to: &Target) {
         let Some(leg) = self.legs.get_mut(id) else { return };
         let (line, key) = (leg.line, leg.keys.first().copied());
-        let host = key.and_then(|key| self.ua.next_hop(key)).map(|uri| uri.host().to_owned());
         let address = match to {
             Target::Sip(address) => Some(format!("sip:{address}")),
-            Target::Number(number) | Target::Trunk { number, .. } => host
-                .and_then(|host| tipring_sip::Uri::sip(number, &host).ok())
-                .map(|uri| uri.as_str().to_owned()),
+            Target::Number(number) | Target::Trunk { number, .. } => {
+                key.and_then(|key| self.number_for(line, key, number)).map(|uri| uri.as_str().to_owned())
+            }
             Target::Queue { .. } | Target::Session(_) => None,
         };
         let address = address.filter(|address| address.parse::<tipring_sip::Uri>().is_ok());
@@ -429,6 +428,16 @@ impl Stack {
             let reply = ReferReply::Answered(500);
             self.events.push_back((line, LineEvent::Referred { leg: id, reply }));
         }
+    }
+
+    /// The address of a number for the far end of a call. A telephone dials by the box; whoever is
+    /// behind a trunk knows numbers of its own.
+    fn number_for(&mut self, line: LineId, key: CallKey, number: &str) -> Option<tipring_sip::Uri> {
+        if self.is_phone(line) {
+            return self.ua.address_through_us(key, number);
+        }
+        let host = self.ua.next_hop(key)?.host().to_owned();
+        tipring_sip::Uri::sip(number, &host).ok()
     }
 
     /// Asks the far end of a leg to take our place in another one.

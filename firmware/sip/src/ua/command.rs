@@ -261,8 +261,15 @@ impl UserAgent {
 
     /// Our address in a call, as its Contact says it.
     pub fn contact_of(&mut self, key: CallKey) -> Option<Uri> {
-        let contact = &self.calls.get(key)?.contact;
-        contact.strip_prefix('<')?.split('>').next()?.parse().ok()
+        uri_in(&self.calls.get(key)?.contact)
+    }
+
+    /// The address by which the peer of a call reaches somebody else through us: this user, at our
+    /// own address and port on the way of the call.
+    pub fn address_through_us(&mut self, key: CallKey, user: &str) -> Option<Uri> {
+        let hop = self.calls.get(key)?.hop;
+        // A user that cannot stand in an address is left out of it.
+        uri_in(&contact_on(user, &hop)).filter(|uri| uri.user().is_some_and(|user| !user.is_empty()))
     }
 
     /// Gives an incoming call the credentials for challenges to our own requests inside it.
@@ -366,4 +373,9 @@ impl UserAgent {
     pub fn peer_of(&mut self, key: CallKey) -> Option<Peer> {
         self.calls.get(key).map(|c| c.peer)
     }
+}
+
+/// The address between angle brackets.
+fn uri_in(contact: &str) -> Option<Uri> {
+    contact.strip_prefix('<')?.split('>').next()?.parse().ok()
 }

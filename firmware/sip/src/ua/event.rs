@@ -238,6 +238,8 @@ pub enum Event {
         call: CallKey,
         /// Whom.
         referral: Box<Referral>,
+        /// The whole request, for its headers.
+        request: Arc<Message>,
     },
     /// A transfer that the peer asked for has taken [`TRANSFER_MAX`](super::TRANSFER_MAX), and
     /// the peer has been told that it failed.

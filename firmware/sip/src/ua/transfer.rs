@@ -135,10 +135,11 @@ impl UserAgent {
         };
         let silent = request.header_text("Refer-Sub").is_some_and(|v| v.eq_ignore_ascii_case(b"false"));
         let id = request.cseq();
-        let open = Some((transaction, *hop, Arc::new(request)));
+        let request = Arc::new(request);
+        let open = Some((transaction, *hop, Arc::clone(&request)));
         self.transfers.insert(key, Transfer { open, id, silent, due: None });
         self.set_transfer_timer(key, Some(now + TRANSFER_MAX));
-        self.event(Event::Refer { call: key, referral: Box::new(referral) });
+        self.event(Event::Refer { call: key, referral: Box::new(referral), request });
     }
 
     /// Whom a REFER asks us to call; otherwise why it is refused.

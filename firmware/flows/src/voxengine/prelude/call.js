@@ -131,7 +131,7 @@
         if (name === 'stopped') this.#raise(CallEvents.RecordStopped, { url: fields.url, cost: '0', duration: fields.duration });
         if (name === 'error') this.#raise(CallEvents.RecordError, { error: fields.error });
       });
-      this.#command('record', { recorder: id, stereo: box.flag(options.stereo, false) });
+      this.#command('record', { recorder: id, stereo: box.flag(options.stereo, false), ...box.namePrefix(options) });
     }
 
     sendMediaTo(unit) { box.route({ call: this.#id }, box.unit(unit), true); }

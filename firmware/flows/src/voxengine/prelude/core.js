@@ -110,7 +110,7 @@
     add(event, listener, refused) {
       if (typeof listener !== 'function') throw new TypeError('a listener must be a function');
       const name = String(event);
-      if (refused && refused.includes(name)) throw box.absent(name);
+      if (refused && refused.has(name)) throw box.absent(refused.get(name));
       if (this.#never.includes(name)) box.log(name + ' never happens on this appliance');
       else if (!this.#known.includes(name)) box.log('unknown event ' + name);
       const list = this.#map.get(name);

@@ -122,7 +122,12 @@
     httpRequestAsync: (url, options) => new Answer((resolve) => request(url, options, resolve)),
     HttpRequestOptions: function HttpRequestOptions() { return {}; },
     sendMail: (server, from, to, subject, body, done, options) => {
-      mail(server, from, to, subject, body, options, typeof done === 'function' ? done : () => {});
+      let given = options;
+      if (given === undefined && typeof done === 'object' && done !== null) {
+        box.log('sendMail: options stand in place of the callback function, and are taken as options');
+        given = done;
+      }
+      mail(server, from, to, subject, body, given, typeof done === 'function' ? done : () => {});
     },
     sendMailAsync: (server, from, to, subject, body, options) =>
       new Answer((resolve) => mail(server, from, to, subject, body, options, resolve)),

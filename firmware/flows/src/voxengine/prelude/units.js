@@ -141,6 +141,10 @@
 
   // --- Recorders.
 
+  box.namePrefix = (options) => {
+    const prefix = options.recordNamePrefix;
+    return prefix === undefined || prefix === null ? {} : { prefix: String(prefix).slice(0, 64) };
+  };
   let unitOfRecorder;
   box.recorders = new Map();
   class Recorder {
@@ -154,7 +158,7 @@
         if (name === 'error') this.#raise(RecorderEvents.RecorderError, { error: m.error });
       });
       const name = String(parameters.name ?? '').slice(0, 64);
-      box.send(box.plain({ t: 'recorder', recorder: this.#id, name, hd: box.flag(parameters.hd_audio, false) }));
+      box.send(box.plain({ t: 'recorder', recorder: this.#id, name, hd: box.flag(parameters.hd_audio, false), ...box.namePrefix(parameters) }));
       Object.freeze(this);
     }
     id() { return 'recorder-' + this.#id; }

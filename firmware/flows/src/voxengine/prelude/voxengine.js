@@ -3,6 +3,8 @@
   'use strict';
   const { AppEvents, CallEvents } = box.events;
   const listeners = new box.Listeners(Object.values(AppEvents), []);
+  // By the name that a script writes.
+  const refused = new Map(['WebSocket', 'NewWebSocketFailed'].map((name) => [AppEvents[name], 'AppEvents.' + name]));
   const DATA_MAX = 200;
   let data = '';
 
@@ -122,7 +124,7 @@
   };
 
   const VoxEngine = {
-    addEventListener: (event, listener) => listeners.add(event, listener, [AppEvents.WebSocket, AppEvents.NewWebSocketFailed]),
+    addEventListener: (event, listener) => listeners.add(event, listener, refused),
     removeEventListener: (event, listener) => listeners.remove(event, listener),
     callPSTN,
     callSIP,
@@ -172,7 +174,7 @@
   // --- Answering machines: none is told from a person here, and scripts must not believe so.
 
   const amdEvents = box.frozen({ DetectionComplete: 'AMD.Events.DetectionComplete', DetectionError: 'AMD.Events.DetectionError' });
-  const refused = () => box.absent('voicemail detection');
+  const undetected = () => box.absent('voicemail detection');
   class Detector {
     #listeners = new box.Listeners(Object.values(amdEvents), []);
     #call = null;
@@ -184,7 +186,7 @@
     }
     get call() { return this.#call; }
     id() { return 'amd'; }
-    detect() { return Promise.reject(refused()); }
+    detect() { return Promise.reject(undetected()); }
     addEventListener(event, listener) { this.#listeners.add(event, listener); }
     removeEventListener(event, listener) { this.#listeners.remove(event, listener); }
     #watch(call) {
@@ -192,7 +194,7 @@
       this.#call = call;
       const name = amdEvents.DetectionError;
       call.addEventListener(CallEvents.Connected, () => {
-        this.#listeners.raise(name, { name, amd: this, call, message: refused().message });
+        this.#listeners.raise(name, { name, amd: this, call, message: undetected().message });
       });
     }
     static {
@@ -217,7 +219,7 @@
   box.global('VoxEngine', box.frozen(VoxEngine));
 
   const ai = {
-    detectVoicemail: () => Promise.reject(refused()),
+    detectVoicemail: () => Promise.reject(undetected()),
     Events: box.frozen({
       DialogflowQueryResult: 'AI.Events.DialogflowQueryResult',
       DialogflowRecognitionResult: 'AI.Events.DialogflowRecognitionResult',
