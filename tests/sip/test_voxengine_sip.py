@@ -179,6 +179,25 @@ def test_texts_pass_both_ways_through_a_forwarded_call(tipring, provider, desk, 
     at_first.hung_up()
 
 
+SAYS_TEXTS = """
+VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
+  call.addEventListener(CallEvents.Connected, () => call.sendInfo('application/x-acme', 'a=1'));
+  call.addEventListener(CallEvents.Disconnected, () => VoxEngine.terminate());
+  call.answer();
+});
+"""
+
+
+def test_a_text_that_the_far_end_refuses_is_in_the_log(tipring, provider, tmp_path):
+    """Shows: the status of the refusal is told in the log of the session, and the call goes on."""
+    box = tipring(scenario(tmp_path, SAYS_TEXTS))
+    call = provider.call(box, "100").answered()
+    info = call.expect("INFO")
+    provider.send(provider.response(info, 415), info.source)
+    logged(box, "a text is not taken: the far end says 415")
+    call.hang_up()
+
+
 TONES = """
 VoxEngine.addEventListener(AppEvents.CallAlerting, ({ call }) => {
   call.handleTones(true);
