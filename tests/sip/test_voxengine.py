@@ -388,7 +388,8 @@ def test_files_are_asked_for_as_the_script_says(tipring, server, provider, tmp_p
     call = provider.call(box, "100").answered()
     call.hung_up(timeout=40)
     [session] = running(box)
-    assert log(box, session) == ["said undefined", "slow Timeout is reached", "long TR-HOOK-SIZE"]
+    slow, long = f"a player of {server.url('/slow')} has failed: TR-HOOK-TIMEOUT", f"a player of {server.url('/long')} has failed: TR-HOOK-SIZE"
+    assert log(box, session) == ["said undefined", slow, "slow Timeout is reached", long, "long TR-HOOK-SIZE"]
     asked = server.seen("/say")
     assert [(one.method, one.header("authorization"), one.header("content-type"), one.body) for one in asked] == [
         ("POST", "Bearer one", "application/json", b"a"), ("POST", "Bearer two", "application/json", b"a")]

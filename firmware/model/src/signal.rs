@@ -88,6 +88,8 @@ pub enum FarSignal {
     Remark(Remark),
     /// A text of ours could not be said: the line has no words for it, or the call is not answered.
     Unsaid,
+    /// It refuses a text of ours, with this SIP status.
+    Refused(u16),
     /// It asks that somebody else take its place, at this SIP address. Answered with
     /// [`LegSignal::AnswerReferral`].
     Referral(String),

@@ -109,6 +109,15 @@ fn texts_within_a_call() {
     let answers: Vec<&str> =
         p.log.iter().filter(|(from, _)| *from == 2).map(|(_, line)| &line[8..11]).collect();
     assert_eq!(answers, ["415", "488", "200", "200", "415"]);
+    let refused: Vec<u16> =
+        p.a.events
+            .drain(..)
+            .filter_map(|event| match event {
+                Event::TextRefused { call, status } if call == caller => Some(status),
+                _ => None,
+            })
+            .collect();
+    assert_eq!(refused, [415, 488, 415]);
 }
 
 #[test]

@@ -465,9 +465,8 @@ fn we_ask_and_are_told() {
 fn somebody_else_is_reached_through_us() {
     let mut p = Pair::new();
     let (caller, _) = p.connect();
-    let through = |p: &mut Pair, user: &str| {
-        p.a.ua.address_through_us(caller, user).map(|uri| uri.as_str().to_owned())
-    };
+    let through =
+        |p: &mut Pair, user: &str| p.a.ua.address_through_us(caller, user).map(|uri| uri.as_str().to_owned());
     assert_eq!(through(&mut p, "203").as_deref(), Some("sip:203@192.0.2.1:5060"));
     assert_eq!(through(&mut p, "*7#").as_deref(), Some("sip:*7%23@192.0.2.1:5060"));
     assert_eq!(through(&mut p, ""), None);

@@ -104,7 +104,9 @@ impl Told<'_> {
         match self {
             Self::Call(told) => matches!(told.event, "disconnected" | "failed"),
             Self::Recorder { event, .. } => *event != "started",
-            Self::Fetched(_) | Self::Stored { .. } | Self::Terminating { .. } | Self::Terminated { .. } => true,
+            Self::Fetched(_) | Self::Stored { .. } | Self::Terminating { .. } | Self::Terminated { .. } => {
+                true
+            }
             Self::Begin { .. }
             | Self::Started { .. }
             | Self::Alerting { .. }

@@ -246,6 +246,9 @@ impl Session {
                 self.call_event(now, CallTold { text, headers: remark.headers, ..told });
             }
             FarSignal::Unsaid => self.log("a text is not sent: the line of the call carries none"),
+            FarSignal::Refused(status) => {
+                self.log(&format!("a text is not taken: the far end says {status}"));
+            }
             FarSignal::Referral(to) => {
                 let text = Some(to);
                 let headers = self.parties.get(call).map_or_else(Headers::new, |party| party.said_by(leg));

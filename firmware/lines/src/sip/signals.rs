@@ -108,6 +108,13 @@ impl Stack {
         self.events.push_back((line, LineEvent::Signalled { leg, signal }));
     }
 
+    /// The far end does not take a text of ours.
+    pub(super) fn text_refused(&mut self, call: CallKey, status: u16) {
+        let Some((leg, found)) = self.legs.of(call) else { return };
+        let signal = Box::new(FarSignal::Refused(status));
+        self.events.push_back((found.line, LineEvent::Signalled { leg, signal }));
+    }
+
     /// Tells the header fields of a message, where they are others than those of the one before.
     pub(super) fn far_end_said(&mut self, call: CallKey, message: &Message) {
         let Some((id, leg)) = self.legs.of(call) else { return };

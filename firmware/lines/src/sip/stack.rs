@@ -536,6 +536,7 @@ impl Stack {
                 }
                 self.ended(now, call, &reason);
             }
+            Event::TextRefused { call, status } => self.text_refused(call, status),
             Event::Refer { call, referral, request } => {
                 self.far_end_said(call, &request);
                 self.refer_received(now, call, &referral);

@@ -88,6 +88,7 @@ impl UserAgent {
             Owner::Info(key) if status == 481 || status == 408 => {
                 self.lost(now, key, EndReason::Lost);
             }
+            Owner::Info(key) if status >= 300 => self.event(Event::TextRefused { call: key, status }),
             Owner::Refer(key) => self.refer_response(now, key, status, &response),
             Owner::Notify(key) if status >= 200 => self.notify_answered(key, status),
             Owner::Register(key) if status >= 200 => {

@@ -231,6 +231,13 @@ pub enum Event {
         /// The whole request, for its body and headers.
         request: Arc<Message>,
     },
+    /// The peer refuses a text of ours ([`UserAgent::text`](super::UserAgent::text)).
+    TextRefused {
+        /// The call.
+        call: CallKey,
+        /// The status, 300 or above.
+        status: u16,
+    },
     /// The peer asks us to call somebody else in its place (RFC 3515). Answer with
     /// `report_transfer`.
     Refer {

@@ -347,6 +347,7 @@ impl Run {
             | Event::Answered { .. }
             | Event::Ended { .. }
             | Event::TransferLate { .. }
+            | Event::TextRefused { .. }
             | Event::ReferAnswered { .. }
             | Event::ReferNotified { .. }
             | Event::Confirmed { .. }

@@ -196,6 +196,9 @@ fn leg(words: &[&str]) -> Input {
         "info" => remark(RemarkKind::Info, word(words, 1), &words[2..]),
         "message" => remark(RemarkKind::Message, "text/plain", &words[1..]),
         "unsaid" => LegEvent::Signalled(Box::new(FarSignal::Unsaid)),
+        "refuses-text" => {
+            LegEvent::Signalled(Box::new(FarSignal::Refused(word(words, 1).parse().unwrap_or(0))))
+        }
         "asks-transfer" => LegEvent::Signalled(Box::new(FarSignal::Referral(word(words, 1).to_owned()))),
         "forwarding" => LegEvent::Signalled(Box::new(FarSignal::Forwarding)),
         "streaming" => LegEvent::Streaming(ActionId(number(word(words, 1)))),
