@@ -650,7 +650,9 @@ impl Session {
     /// What the box itself has against a call that the script places is in the log.
     fn not_placed(&mut self, call: u32, failure: Option<&ActionFailure>) {
         let why = match failure {
-            Some(ActionFailure::NoTarget(Cause::NotAllowed)) => "the configuration of the box does not allow it",
+            Some(ActionFailure::NoTarget(Cause::NotAllowed)) => {
+                "the configuration of the box does not allow it"
+            }
             Some(ActionFailure::NoTarget(Cause::NoCircuit)) => "no line and no session is free for it",
             Some(ActionFailure::Limit) => "the session has too many calls",
             Some(_) | None => return,
