@@ -7,7 +7,7 @@ from box import phone, trunk
 from sip_party import sdp
 from test_control_sessions import application, rule
 from test_transfer import talk
-from test_voxengine import begin, log, running, scenario
+from test_voxengine import begin, log, only, running, scenario
 from waiting import until
 
 OFFICE = (phone("201"), phone("202"))
@@ -364,7 +364,7 @@ def test_a_session_of_a_call_that_the_operator_ends_hears_of_its_end(tipring, pr
     box = tipring(scenario(tmp_path, ENDED))
     call = provider.call(box, "100").answered()
     logged(box, "here")
-    [session] = running(box)
+    session = only(box)
     box.run("call", "hangup", session, check=0)
     call.hung_up()
     record = box.cdr(1)
@@ -396,7 +396,7 @@ def test_a_session_hears_of_its_recordings_before_its_end(tipring, provider, tmp
     box = tipring(scenario(tmp_path, RECORDS))
     call = provider.call(box, "100").answered()
     logged(box, "here")
-    [session] = running(box)
+    session = only(box)
     if how == "operator":
         box.run("call", "hangup", session, check=0)
     else:
@@ -514,6 +514,7 @@ def test_sessions_that_call_themselves_or_each_other_come_to_an_end(tipring, pro
             call._ack_refusal(final)
     until(lambda: not json.loads(box.run("scenario", "ls", "--json").stdout), 20, "every session is over", 0.2)
     if called == "self":
+        until(lambda: len(running(box)) == 2, what="the daemon's own log, which comes later, tells of both sessions")
         assert [line for session in running(box) for line in log(box, session)] == ["calls", "a call to self is not placed: the configuration of the box does not allow it", "failed 603"]
 
 

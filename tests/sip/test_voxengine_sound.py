@@ -5,7 +5,7 @@ import numpy as np
 
 import audio
 from box import phone
-from test_voxengine import begin, log, running, scenario, send
+from test_voxengine import begin, log, only, scenario, send
 from waiting import until
 
 OFFICE = (phone("201"), phone("202"))
@@ -232,8 +232,7 @@ def test_a_player_stands_still_and_goes_on_where_it_stood(tipring, server, provi
     server.sound("/a.wav", audio.wav_bytes(sound))
     box = tipring(scenario(tmp_path, STILL % server.url("/a.wav")))
     call = provider.call(box, "100").answered()
-    until(lambda: len(running(box)) == 1, what="the session")
-    [session] = running(box)
+    session = only(box)
     call.rtp.say(audio.silence(0.6))
     assert audio.loud_seconds(call.rtp.heard()) == 0
     assert send(box, session, "go") == "resumed"
@@ -295,7 +294,7 @@ def test_a_key_says_how_it_came(tipring, provider, tmp_path):
     box = tipring(scenario(tmp_path, TONES))
     call = provider.call(box, "100").answered()
     call.rtp.say(audio.dtmf("1"))
-    [session] = until(lambda: list(running(box)), what="the session")
+    session = only(box)
     until(lambda: log(box, session) == ["1 2"], what="a key as sound")
     call.info("2")
     until(lambda: log(box, session)[1:] == ["2 3"], what="a key by SIP INFO")
@@ -321,7 +320,7 @@ def test_a_call_that_sends_nothing_is_told_of_and_one_on_hold_is_not(tipring, pr
     box = tipring(scenario(tmp_path, RTP))
     call = provider.call(box, "100").answered()
     call.rtp.say(audio.voice(0.5, seed=141))
-    [session] = until(lambda: list(running(box)), what="the session")
+    session = only(box)
     silent = time.monotonic()
     until(lambda: log(box, session) == ["Call.RtpStopped"], 12, "no packet comes")
     assert time.monotonic() - silent > 6, "not before its time"

@@ -1,7 +1,8 @@
-//! What sessions have logged: of those that run in memory, of those that are over on the disk.
+//! What sessions have logged: of those that run and of the latest that are over in memory, of all that
+//! are over on the disk.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,10 @@ const LOGS_MAX: usize = 512;
 const LOG_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Lines of one log; its flow bounds the bytes.
 const LINES_MAX: usize = 10_000;
-/// Logs that wait for a slow disk; more are lost.
+/// Logs that wait for a slow disk; more are lost. So many are in memory as well, and their bytes: what
+/// has just ended need not have reached the disk.
 const WAITING_MAX: usize = 16;
+const LATEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Which session: by the id of its call, or by its number in the history.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +42,7 @@ impl SessionName {
 /// Logs of sessions.
 pub(super) struct SessionLogs {
     running: RefCell<HashMap<u32, Vec<String>>>,
+    latest: RefCell<VecDeque<(u64, CallId, Vec<String>)>>,
     shelf: Shelf,
 }
 
@@ -48,7 +52,7 @@ impl SessionLogs {
     /// # Errors
     /// When the thread that writes them cannot be started.
     pub(super) fn start(folder: PathBuf) -> io::Result<Self> {
-        Ok(Self { running: RefCell::default(), shelf: Shelf::start(folder)? })
+        Ok(Self { running: RefCell::default(), latest: RefCell::default(), shelf: Shelf::start(folder)? })
     }
 
     /// A line of a session that runs, by its number.
@@ -70,8 +74,27 @@ impl SessionLogs {
     pub(super) fn over(&self, number: u32, id: Option<(u64, CallId)>) {
         let log = self.running.borrow_mut().remove(&number);
         if let Some((log, (history_id, call))) = log.zip(id) {
+            let mut latest = self.latest.borrow_mut();
+            latest.push_back((history_id, call, log.clone()));
+            let bytes = |log: &[String]| log.iter().map(String::len).sum::<usize>();
+            while latest.len() > WAITING_MAX
+                || latest.iter().map(|(_, _, log)| bytes(log)).sum::<usize>() > LATEST_BYTES_MAX
+            {
+                latest.pop_front();
+            }
             self.shelf.put(file_name(history_id, call), log);
         }
+    }
+
+    /// The log of one of the latest sessions that are over.
+    #[must_use]
+    pub(super) fn latest(&self, name: SessionName) -> Option<Vec<String>> {
+        let latest = self.latest.borrow();
+        let found = latest.iter().find(|(id, call, _)| match name {
+            SessionName::Call(named) => named == *call,
+            SessionName::History(named) => named == *id,
+        });
+        found.map(|(_, _, log)| log.clone())
     }
 
     /// Where the logs of sessions that are over lie.
@@ -210,6 +233,8 @@ mod tests {
         logs.over(1, Some((1_001, call)));
         logs.over(2, None);
         assert!(logs.so_far(1).is_empty());
+        assert_eq!(logs.latest(SessionName::Call(call)).unwrap(), ["two\nlines"]);
+        assert_eq!(logs.latest(SessionName::History(1_002)), None);
         drop(logs);
         for name in [SessionName::Call(call), SessionName::History(1_001)] {
             assert_eq!(read(&at, name).unwrap().unwrap(), ["two\nlines"]);

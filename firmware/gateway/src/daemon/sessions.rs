@@ -209,6 +209,9 @@ impl Switchboard {
         if let Some(number) = self.call_of(name).and_then(|call| self.number_of(call)) {
             return Some(logs.so_far(number));
         }
+        if let Some(log) = logs.latest(name) {
+            return Some(log);
+        }
         let folder = logs.folder();
         match spawn_blocking(move || session_logs::read(&folder, name)).await.ok()? {
             Ok(log) => log,
