@@ -160,6 +160,14 @@ async fn those_who_do_not_read_take_no_more_places_than_there_are() {
     assert_eq!(again.status, 200, "a place is free again");
 }
 
+#[tokio::test]
+async fn whoever_fetches_one_after_the_other_always_has_a_place() {
+    let (address, seal, _folder) = listen(&vec![7; 65_536]).await;
+    for _ in 0..4 * DOWNLOADS_OF_ONE_MAX {
+        assert_eq!(ask(address, "GET", &seal.path_of("a-memo"), "").await.status, 200);
+    }
+}
+
 #[test]
 fn an_address_of_the_box_is_known_as_its_own() {
     let root = tempfile::tempdir().unwrap();
