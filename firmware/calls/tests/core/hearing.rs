@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::stage::{Stage, caller, placed};
 use tipring_calls::{CallInput, MediaEvent};
-use tipring_model::flow::{Action, ActionFailure, Hear, LegEvent, Outcome, Pause, Place, Target};
+use tipring_model::flow::{Action, ActionFailure, Conference, Hear, LegEvent, Outcome, Pause, Place, Target};
 use tipring_model::line::{LineEvent, PlaceExtras};
 use tipring_model::prompt::{Prompt, PromptSource};
 use tipring_model::{CallerId, Cause, DigitSet, LegId};
@@ -76,6 +76,49 @@ fn each_hears_one_and_a_new_one_takes_the_place_of_the_old() {
     assert_eq!(stage.outcome_of(6), None);
     stage.start(7, placed(1), hear(placed(2)));
     assert_eq!(stage.outcome_of(7), Some(Outcome::Failed(ActionFailure::LegState)));
+}
+
+fn room(deaf: bool) -> Action {
+    Action::Conference(Conference {
+        room: "r".to_owned(),
+        name: String::new(),
+        muted: false,
+        deaf,
+        begins: true,
+        ends: false,
+        tone_in: false,
+        tone_out: false,
+        wait: None,
+        members_max: 40,
+        leave: DigitSet::NONE,
+        coaches: None,
+        records: false,
+    })
+}
+
+#[test]
+fn who_enters_a_room_hears_it_and_nobody_else_unless_he_is_deaf_there() {
+    let mut stage = two_placed();
+    stage.answer(placed(1));
+    stage.start(3, caller(), hear(placed(1)));
+    stage.said();
+    stage.start(4, caller(), room(true));
+    assert_eq!((stage.outcome_of(3), stage.outcome_of(4)), (None, None), "his ears are free");
+    stage.start(5, caller(), hear(placed(1)));
+    assert_eq!((stage.outcome_of(3), stage.outcome_of(5)), (Some(Outcome::Cancelled), None));
+    stage.start(6, placed(1), hear(caller()));
+    stage.said();
+    stage.start(7, placed(1), room(false));
+    assert_eq!(stage.outcome_of(7), Some(Outcome::Failed(ActionFailure::LegState)), "they talk");
+    let mut stage = two_placed();
+    stage.answer(placed(1));
+    stage.start(3, caller(), hear(placed(1)));
+    stage.said();
+    stage.start(4, caller(), room(false));
+    assert_eq!((stage.outcome_of(3), stage.outcome_of(4)), (Some(Outcome::Cancelled), None));
+    assert!(stage.said().contains(&"disconnect p1.1 o0.1".to_owned()));
+    stage.start(5, caller(), hear(placed(1)));
+    assert_eq!(stage.outcome_of(5), Some(Outcome::Failed(ActionFailure::LegState)), "he hears the room");
 }
 
 #[test]
